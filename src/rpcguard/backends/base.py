@@ -1,0 +1,47 @@
+"""What every backend does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from rpcguard.owed import Answer, Owed, Revocation
+
+
+class Backend(Protocol):
+    """
+    One store of nonces and revocations. Thread-safe; time always comes from the caller.
+
+    A backend never lies on the safe side's cost: what it cannot know it refuses. It raises
+    `BackendError` within a bounded time (default 250 ms) when it is down, slow, locked or full.
+    """
+
+    def settle(self, owed: Owed, now: float) -> Answer:
+        """
+        Answer everything *owed* in one atomic step: revocations first, then the nonce is spent.
+
+        Args:
+            owed: The questions of one request.
+            now: Unix seconds.
+
+        Raises:
+            BackendError: If the backend could not answer. Never swallow this.
+        """
+        ...
+
+    async def asettle(self, owed: Owed, now: float) -> Answer:
+        """`settle` without ever blocking the running event loop for long."""
+        ...
+
+    def revoke(self, revocations: Sequence[Revocation], now: float) -> None:
+        """
+        Record *revocations*, durably, before returning; every process sees them at its next request.
+
+        Raises:
+            BackendError: If it could not be recorded.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release files and connections. Closing twice is harmless."""
+        ...

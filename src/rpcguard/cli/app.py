@@ -1,0 +1,111 @@
+"""The commands and their options. What they do stands in modules of their own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rpcguard.cli.check import check as check_registry
+from rpcguard.cli.demo.command import demo as run_demo
+from rpcguard.cli.demo.servers import FRAMEWORKS
+from rpcguard.cli.init import init as make_registry
+from rpcguard.cli.output import complain, say_json
+from rpcguard.registry.schema import json_schema
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+app = typer.Typer(
+    name="rpcguard",
+    help="Authentication for JSON-RPC endpoints: make a registry, check it, see it work.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help, the same on a terminal and on a pipe
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def init(
+    directory: Annotated[Path, typer.Argument(help="Where to make it; made if missing.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a commented registry with one project per preset, and fresh keys for it."""
+    raise typer.Exit(make_registry(directory, force=force, as_json=as_json))
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="The registry, a YAML file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Load a registry fully and print every problem with its place, or what it holds."""
+    raise typer.Exit(check_registry(file, as_json=as_json))
+
+
+@app.command()
+def schema(as_json: AsJson = False) -> None:
+    """Print the JSON Schema of a registry, for editors."""
+    del as_json  # it is JSON either way
+    say_json(json_schema())
+
+
+@app.command()
+def demo(
+    serve: Annotated[bool, typer.Option("--serve", help="Leave one server running.")] = False,
+    framework: Annotated[
+        str, typer.Option(help=f"With --serve: {', '.join(FRAMEWORKS)}.")
+    ] = FRAMEWORKS[0],
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="With --serve; 0 takes a free one.")
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Start the example servers and show what they accept and refuse, and why."""
+    if framework not in FRAMEWORKS:
+        raise typer.BadParameter(f"one of {', '.join(FRAMEWORKS)}", param_hint="--framework")
+    raise typer.Exit(run_demo(serve=serve, framework=framework, port=port, as_json=as_json))
+
+
+def run() -> int:
+    """Run the command that `sys.argv` names and return the exit code; no exception leaves it."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _invoke()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads any more; without this the interpreter complains while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        complain(f"{error.strerror or type(error).__name__}: {error.filename or ''}".rstrip(": "))
+        return 1
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        complain(
+            f"unexpected {type(error).__name__}; this is a bug."
+            " `python -X dev -m rpcguard …` shows where it comes from."
+        )
+        return 1
+    return code
+
+
+def _invoke() -> int:
+    try:
+        typer.main.get_command(app).main(prog_name="rpcguard")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    return 0

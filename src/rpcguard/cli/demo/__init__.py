@@ -1,0 +1,1 @@
+"""`rpcguard demo`: real servers, real credentials, and what becomes of them."""

@@ -1,0 +1,57 @@
+"""Writing what `init` makes, without following what others may have left in the way."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+PRIVATE = 0o600
+PUBLIC = 0o644
+PRIVATE_DIRECTORY = 0o700
+
+
+def in_the_way(directory: Path, files: Mapping[str, str]) -> list[str]:
+    """Return which of *files* exist with another content, in their order."""
+    return [name for name, text in files.items() if _occupied(directory / name, text)]
+
+
+def _occupied(path: Path, text: str) -> bool:
+    if not os.path.lexists(path):
+        return False
+    try:
+        return path.is_symlink() or path.read_bytes() != text.encode()
+    except OSError:
+        return True
+
+
+def write(directory: Path, files: Mapping[str, str], public: frozenset[str]) -> None:
+    """
+    Write *files* below *directory*, replacing what is there.
+
+    Each file appears whole or not at all, with mode 0600 from its first byte; those named in
+    *public* get 0644. Subdirectories are made, or narrowed to, 0700.
+
+    Raises:
+        OSError: If something cannot be written.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    for subdirectory in sorted({(directory / name).parent for name in files} - {directory}):
+        subdirectory.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
+        subdirectory.chmod(PRIVATE_DIRECTORY)
+    for name, text in files.items():
+        _write_one(directory / name, text, PUBLIC if name in public else PRIVATE)
+
+
+def _write_one(path: Path, text: str, mode: int) -> None:
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode())
+        draft.chmod(mode)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,160 @@
+"""
+A Solana key pair and the headers it signs.
+
+Source: Nodius, "Authentication", section "Per-Request Wallet Signature", and its successor, whose
+payload has a fixed prefix.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from typing import Self, final
+
+import base58
+from nacl.signing import SigningKey as Ed25519Key
+
+from rpcguard.base58 import decode
+
+SEED_BYTES = 32
+SECRET_KEY_BYTES = 64  # seed, then public key: the form of Solana's tools
+
+
+@final
+class Wallet:
+    """
+    An Ed25519 key pair. Its repr shows the public key alone.
+
+    Attributes:
+        pubkey: The public key in base58, the wallet's address.
+    """
+
+    __slots__ = ("_key", "pubkey")
+
+    def __init__(self, seed: bytes) -> None:
+        if len(seed) != SEED_BYTES:
+            raise ValueError(f"a seed has {SEED_BYTES} bytes")
+        self._key = Ed25519Key(seed)
+        self.pubkey = base58.b58encode(bytes(self._key.verify_key)).decode("ascii")
+
+    @classmethod
+    def generate(cls) -> Self:
+        """Return a new random wallet."""
+        return cls(secrets.token_bytes(SEED_BYTES))
+
+    @classmethod
+    def from_secret_key(cls, secret_key: bytes) -> Self:
+        """
+        Make a wallet from the 64 bytes of `keypair.secretKey`.
+
+        Raises:
+            ValueError: If it is not 64 bytes, or its halves do not belong together (signing with
+                another public key than one's own gives the seed away).
+        """
+        if len(secret_key) != SECRET_KEY_BYTES:
+            raise ValueError(f"a secret key has {SECRET_KEY_BYTES} bytes")
+        wallet = cls(secret_key[:SEED_BYTES])
+        if wallet.secret_key != secret_key:
+            raise ValueError("the public half does not belong to the secret half")
+        return wallet
+
+    @classmethod
+    def from_base58(cls, text: str) -> Self:
+        """
+        Make a wallet from a base58 secret key, as wallets export it.
+
+        Raises:
+            ValueError: If it does not spell a 64-byte secret key. The message never quotes it.
+        """
+        return cls.from_secret_key(decode(text, SECRET_KEY_BYTES))
+
+    @classmethod
+    def from_id_json(cls, text: str | bytes) -> Self:
+        """
+        Make a wallet from the text of Solana's `id.json`, a list of 64 numbers.
+
+        Raises:
+            ValueError: If it is no such list. The message never quotes it.
+        """
+        try:
+            numbers = json.loads(text)
+            raw = bytes(numbers) if isinstance(numbers, list) else b""
+        except (ValueError, TypeError, RecursionError):
+            raise ValueError("not the text of an id.json") from None
+        return cls.from_secret_key(raw)
+
+    @property
+    def secret_key(self) -> bytes:
+        """The 64 bytes of `keypair.secretKey`: secret."""
+        return bytes(self._key) + bytes(self._key.verify_key)
+
+    @property
+    def secret_key_base58(self) -> str:
+        """`secret_key` in base58, as wallets import it: secret."""
+        return base58.b58encode(self.secret_key).decode("ascii")
+
+    def sign(self, message: bytes) -> str:
+        """Return the detached Ed25519 signature of *message* in base58."""
+        return base58.b58encode(self._key.sign(message).signature).decode("ascii")
+
+    def __repr__(self) -> str:
+        return f"Wallet({self.pubkey})"
+
+
+def fresh_nonce() -> str:
+    """Return 16 random hex characters."""
+    return secrets.token_hex(8)
+
+
+def nodius_v1(
+    wallet: Wallet, body: bytes, now: float, *, nonce: str | None = None
+) -> dict[str, str]:
+    """
+    Return the headers of payload v1, ``{timestamp}:{nonce}:{sha256_of_body}``.
+
+    It binds neither method nor path: prefer `nodius_v2` where the server takes it.
+    """
+    return _signed(wallet, "", body, now, nonce)
+
+
+def nodius_v2(
+    wallet: Wallet, method: str, target: str, body: bytes, now: float, *, nonce: str | None = None
+) -> dict[str, str]:
+    """
+    Return the headers of payload v2, ``{method}:{path}:{timestamp}:{nonce}:{sha256_of_body}``.
+
+    *target* is the request target as it goes over the wire: path and query, percent-encoded.
+    """
+    return {
+        **_signed(wallet, f"{method}:{target}:", body, now, nonce),
+        "X-Auth-Version": "2",
+        "X-Http-Method": method,
+        "X-Http-Path": target,
+    }
+
+
+def nodius_2026(
+    wallet: Wallet, method: str, target: str, body: bytes, now: float, *, nonce: str | None = None
+) -> dict[str, str]:
+    """
+    Return the headers of preset `nodius-2026`; the query of *target* is not signed.
+
+    Payload: ``solana-nodius:v2:{method}:{path}:{timestamp}:{nonce}:{sha256_of_body}``.
+    """
+    path = target.partition("?")[0]
+    return _signed(wallet, f"solana-nodius:v2:{method}:{path}:", body, now, nonce)
+
+
+def _signed(
+    wallet: Wallet, head: str, body: bytes, now: float, nonce: str | None
+) -> dict[str, str]:
+    timestamp = int(now)
+    nonce = fresh_nonce() if nonce is None else nonce
+    payload = f"{head}{timestamp}:{nonce}:{hashlib.sha256(body).hexdigest()}"
+    return {
+        "X-Pubkey": wallet.pubkey,
+        "X-Signature": wallet.sign(payload.encode()),
+        "X-Timestamp": str(timestamp),
+        "X-Nonce": nonce,
+    }

@@ -1,0 +1,240 @@
+"""
+The guard's layer in an ASGI application: it lets the guard read the body and gives the application
+the same bytes afterwards. It buffers nothing unless the guard reads, or the application reads first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Final
+
+from rpcguard.contrib._http import Source, Verdicts, quoted_target, raw_target, refusal
+from rpcguard.errors import AuthError
+from rpcguard.request import Request
+from rpcguard.verifier import Verifier
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+KEY: Final = "rpcguard"  # where the scope holds the Exchange; mounted applications inherit it
+
+
+class DisconnectedError(Exception):
+    """The client went away before its body was complete: there is nobody to answer."""
+
+
+class Body:
+    """
+    A request's body on its way to the application.
+
+    Until the guard has decided, what the application reads is kept up to a limit, so that the guard
+    can still hash it: FastAPI reads the body of a route with a body model before its dependencies.
+    """
+
+    def __init__(
+        self, receive: Receive, limit: int, excess: Callable[[], Awaitable[AuthError | None]]
+    ) -> None:
+        """
+        Args:
+            receive: The server's channel.
+            limit: Bytes kept of what the application reads before the guard.
+            excess: Gives the refusal of a body beyond the limit, None where no guard would read it.
+        """
+        self._receive = receive
+        self._limit = limit
+        self._excess = excess
+        self._kept = bytearray()
+        self._given = 0  # how much of _kept the application has got
+        self._ended = False  # the server has no more
+        self._told = False  # and the application knows it
+        self._keeping = True
+        self._lost = False  # some bytes passed that are not in _kept
+        self._exceeded = False
+        self.error: AuthError | None = None  # raised into the application, which may hide it
+
+    @property
+    def whole(self) -> bytes | None:
+        """The body, where all of it was read and kept."""
+        return bytes(self._kept) if self._ended and not self._lost else None
+
+    async def receive(self) -> Message:
+        """
+        Return the next message for the application.
+
+        Raises:
+            AuthError: If the body exceeds the limit and a guard would have to read it.
+        """
+        if self._given < len(self._kept) or (self._ended and not self._told):
+            data = bytes(memoryview(self._kept)[self._given :])
+            self._told = self._ended
+            if self._keeping:
+                self._given += len(data)
+            else:
+                self._drop()
+            return {"type": "http.request", "body": data, "more_body": not self._ended}
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._take(message)
+            self._given, self._told = len(self._kept), self._ended
+            if len(self._kept) > self._limit:
+                self._drop()
+                self._exceeded = True
+                self.error = await self._excess()
+                if self.error is not None:
+                    raise self.error
+        return message
+
+    async def read(self, limit: int) -> bytes:
+        """
+        Return the whole body, for the guard.
+
+        Raises:
+            AuthError: `body_too_large`, if it exceeds *limit* bytes.
+            DisconnectedError: If the client went away.
+            RuntimeError: If the application consumed the body after a guard had decided without it.
+        """
+        self._keeping = True
+        while not self._ended and not self._lost and len(self._kept) <= limit:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise DisconnectedError
+            self._take(message)
+        if self._exceeded or len(self._kept) > limit:
+            self._drop()
+            raise AuthError("body_too_large")
+        if self._lost:
+            raise RuntimeError("the body was consumed before this guard could read it")
+        return bytes(self._kept)
+
+    def release(self) -> None:
+        """Keep no further bytes: the guard has decided."""
+        self._keeping = False
+
+    def _take(self, message: Message) -> None:
+        chunk = message.get("body", b"")
+        self._ended = not message.get("more_body", False)
+        if self._keeping:
+            self._kept += chunk
+        elif chunk:
+            self._drop()
+
+    def _drop(self) -> None:
+        self._kept = bytearray()
+        self._given = 0
+        self._keeping = False
+        self._lost = True
+
+
+class Exchange:
+    """
+    What the guards of one connection share.
+
+    Attributes:
+        verifier: Asked by all of them.
+        body: The request's body; None for a WebSocket handshake, which has none.
+        verdicts: What they have found.
+    """
+
+    __slots__ = ("body", "verdicts", "verifier")
+
+    def __init__(self, verifier: Verifier, body: Body | None) -> None:
+        self.verifier = verifier
+        self.body = body
+        self.verdicts = Verdicts()
+
+
+class Layer:
+    """Pure-ASGI middleware: puts an `Exchange` into each connection's scope."""
+
+    def __init__(self, app: App, source: Source) -> None:
+        self.app = app
+        self._source = source
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            verifier = self._source.verifier
+            limit = verifier.registry.bounds.max_body
+            body = Body(receive, limit, lambda: _excess(verifier, request_of(scope)))
+            scope[KEY] = Exchange(verifier, body)
+            await self.app(scope, body.receive, _refusing(body, send))
+        else:
+            if scope["type"] == "websocket":
+                scope[KEY] = Exchange(self._source.verifier, None)
+            await self.app(scope, receive, send)
+
+
+async def _excess(verifier: Verifier, request: Request) -> AuthError | None:
+    """Return the refusal of a body that the application reads, that is too large, and that the guard needs."""
+    if not verifier.wants_body(request):
+        return None
+    try:
+        await verifier.averify(request, _too_large)
+    except AuthError as error:
+        # Without a credential the route may well be an open one; a guarded one refuses by itself.
+        return None if error.reason == "missing_credentials" else error
+    return None
+
+
+async def _too_large(_: int) -> bytes:
+    raise AuthError("body_too_large")
+
+
+def _refusing(body: Body, send: Send) -> Send:
+    """Return *send*, but once the body has been refused, no answer but ours leaves."""
+    started = False
+
+    async def guarded(message: Message) -> None:
+        nonlocal started
+        if body.error is None or started:
+            started = True
+            await send(message)
+        elif message["type"] == "http.response.start":
+            status, headers, content = refusal(body.error)
+            headers.append(("Content-Length", str(len(content))))
+            await send({"type": message["type"], "status": status, "headers": encoded(headers)})
+            await send({"type": "http.response.body", "body": content})
+
+    return guarded
+
+
+def encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """Return *headers* as ASGI has them."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+def request_of(scope: Scope) -> Request:
+    """Return the request or handshake that *scope* describes; its body is not read."""
+    websocket = scope["type"] == "websocket"
+    client, server = scope.get("client"), scope.get("server")
+    if client is not None:
+        peer = client[0]
+    else:
+        peer = "unix" if server is not None and server[1] is None else None
+    return Request(
+        method="GET" if websocket else scope["method"],
+        target=_target(scope),
+        headers=[
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
+        ],
+        body=b"" if websocket else None,
+        client=peer,
+        scheme="https" if scope.get("scheme") in ("https", "wss") else "http",
+        websocket=websocket,
+    )
+
+
+def _target(scope: Scope) -> str:
+    path: str = scope["path"]
+    query = scope.get("query_string", b"").decode("latin-1")
+    raw = scope.get("raw_path")
+    if raw is None:
+        return quoted_target(path, query)
+    prefix = scope.get("root_path", "")
+    return raw_target(raw.decode("latin-1"), query, _latin(path), _latin(prefix + path))
+
+
+def _latin(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")

@@ -1,0 +1,186 @@
+"""
+What the adapters share, knowing no framework: a refusal as an HTTP response, the raw target where
+a server gives none, the verifier they were given or must open, and one verdict per request.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from rpcguard import jsonrpc
+from rpcguard.errors import AuthError, ConfigError
+from rpcguard.principal import Principal
+from rpcguard.verifier import Verifier
+
+ENVIRONMENT: Final = "RPCGUARD_REGISTRY"
+SCHEMES: Final = frozenset({"jwt", "signature", "api_key", "session"})
+
+# What the core refuses as `invalid_target`: the honest value where the server gave no usable target
+NO_TARGET: Final = ""
+
+Registry = str | os.PathLike[str] | Verifier | None
+
+# Characters with one spelling in a target (RFC 3986 section 2.3), and the separator
+_ONE_SPELLING = re.compile(r"/[A-Za-z0-9._~/-]*")
+
+
+class Refusal(NamedTuple):
+    """
+    The response to a refused request.
+
+    Attributes:
+        status: HTTP status.
+        headers: Header fields, in order; `WWW-Authenticate` may occur more than once.
+        body: JSON, as ASCII bytes.
+    """
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+def refusal(error: AuthError, body: bytes | None = None) -> Refusal:
+    """
+    Return the response that says *error*.
+
+    Args:
+        error: Why the request is refused.
+        body: The request's body if somebody has read it, for its `id`; else None.
+    """
+    content: dict[str, object] = {"code": error.code, "message": error.message}
+    if error.bare:
+        content["project"] = error.project
+    else:
+        data = {"reason": error.reason}
+        if error.project is not None:
+            data["project"] = error.project
+        content["data"] = data
+        content = {"jsonrpc": "2.0", "id": jsonrpc.request_id(body), "error": content}
+    headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+    headers.extend(("WWW-Authenticate", challenge) for challenge in error.challenges)
+    if error.retry_after is not None:
+        headers.append(("Retry-After", str(error.retry_after)))
+    return Refusal(error.status, headers, json.dumps(content).encode("ascii"))
+
+
+def raw_target(raw: str, query: str, *decoded: str) -> str:
+    """
+    Return the raw target, or `NO_TARGET` if the server's two accounts of the path differ.
+
+    A rewritten path would be routed by one name and matched to a project by another.
+
+    Args:
+        raw: The path before percent-decoding, as the server reports it; a query is cut off.
+        query: The query string, without its question mark.
+        decoded: The paths that the framework may route by, as Latin-1 text of their bytes.
+    """
+    path = raw.partition("?")[0]
+    known = path
+    if "%" in path:
+        known = unquote_to_bytes(path.encode("latin-1", "replace")).decode("latin-1")
+    if known not in decoded:
+        return NO_TARGET
+    return f"{path}?{query}" if query else path
+
+
+def quoted_target(path: str, query: str) -> str:
+    """
+    Return the raw target of a decoded *path*, or `NO_TARGET` if a client could have spelt it in two ways.
+
+    For servers that do not report the raw path.
+    """
+    if not _ONE_SPELLING.fullmatch(path):
+        return NO_TARGET
+    return f"{path}?{query}" if query else path
+
+
+def chosen(schemes: Iterable[str] | None) -> frozenset[str] | None:
+    """
+    Return *schemes* as a set, None for all.
+
+    Raises:
+        ValueError: If it is empty or names no scheme. A misspelt narrowing must not pass unseen.
+        TypeError: If it is one string.
+    """
+    if schemes is None:
+        return None
+    if isinstance(schemes, str):
+        raise TypeError("schemes is a list of names, such as ['signature']")
+    names = frozenset(schemes)
+    if not names or names - SCHEMES:
+        raise ValueError(f"schemes must be some of {', '.join(sorted(SCHEMES))}")
+    return names
+
+
+class Source:
+    """
+    A verifier, and whether it is ours to close.
+
+    Args of the constructor:
+        registry: A verifier (its owner closes it), the path of a registry, or None for the path in
+            the environment variable RPCGUARD_REGISTRY.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        """
+        Raises:
+            ConfigError: If there is no registry, or it does not load.
+        """
+        self._lock = threading.Lock()
+        self._path: str | None = None
+        if registry is None or isinstance(registry, str | os.PathLike):
+            self._path = os.fspath(registry or os.environ.get(ENVIRONMENT, ""))
+            if not self._path:
+                raise ConfigError(f"no registry was given, and {ENVIRONMENT} is not set")
+            registry = Verifier.from_yaml(self._path)
+        self._closed = False
+        self.verifier = registry
+
+    def open(self) -> None:
+        """Open the verifier again if `close` closed it: a test client runs one app's lifespan often."""
+        with self._lock:
+            if self._closed and self._path is not None:
+                self.verifier = Verifier.from_yaml(self._path)
+                self._closed = False
+
+    def close(self) -> None:
+        """Close the verifier if it was opened here."""
+        with self._lock:
+            if not self._closed and self._path is not None:
+                self._closed = True
+                self.verifier.close()
+
+
+class Verdicts:
+    """
+    The principals that the guards of one request have let in.
+
+    A single-use credential is spent by the first guard; a second one on the same request (of an
+    application and again of a route) must not see it as a replay.
+    """
+
+    __slots__ = ("_passed",)
+
+    def __init__(self) -> None:
+        self._passed: list[tuple[str | None, Principal]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._passed)
+
+    def find(self, project: str | None, schemes: frozenset[str] | None) -> Principal | None:
+        """Return the principal that an earlier guard of this request let in for the same question."""
+        for asked, principal in self._passed:
+            same = asked == project if project is None else principal.project == project
+            if same and (schemes is None or principal.scheme in schemes):
+                return principal
+        return None
+
+    def add(self, project: str | None, principal: Principal) -> None:
+        """Remember that *principal* was let in by a guard for *project* (None: the matching one)."""
+        self._passed.append((project, principal))

@@ -1,0 +1,92 @@
+"""The real security schemes in an OpenAPI document, where FastAPI wrote a placeholder per guard."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from rpcguard.verifier import Verifier
+
+Narrowing = tuple[frozenset[str] | None, str | None]  # kinds of credential, project; None for all
+Requirement = dict[str, list[str]]
+
+_NOT_A_NAME = re.compile(r"[^A-Za-z0-9._-]")
+_METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace", "query"})
+
+
+def expanded(
+    document: Mapping[str, Any], guards: Mapping[str, Narrowing], verifier: Verifier
+) -> dict[str, Any]:
+    """
+    Return *document* with the placeholders replaced; *document* itself stays as it is.
+
+    Args:
+        document: An OpenAPI document as FastAPI makes it.
+        guards: What each placeholder's guard narrows to, by the placeholder's name.
+        verifier: Whose registry says which security schemes there are.
+    """
+    components = dict(document.get("components", {}))
+    schemes = dict(components.get("securitySchemes", {}))
+    if schemes.keys().isdisjoint(guards):
+        return dict(document)
+    used = {name: guards[name] for name in schemes if name in guards}
+    schemes = {name: scheme for name, scheme in schemes.items() if name not in guards}
+    requirements = {
+        name: _requirements(narrowing, verifier, schemes) for name, narrowing in used.items()
+    }
+    components["securitySchemes"] = schemes
+    if not schemes:
+        del components["securitySchemes"]
+    result = {**document, "components": components}
+    for part in ("paths", "webhooks"):
+        if part in document:
+            result[part] = {
+                path: _with_security(item, requirements) for path, item in document[part].items()
+            }
+    return result
+
+
+def _with_security(
+    item: Mapping[str, Any], requirements: Mapping[str, list[Requirement]]
+) -> dict[str, Any]:
+    result = dict(item)
+    for method, operation in item.items():
+        if method in _METHODS and "security" in operation:
+            security: list[Requirement] = []
+            for entry in operation["security"]:
+                placeholder = next((name for name in entry if name in requirements), None)
+                found = [entry] if placeholder is None else requirements[placeholder]
+                security.extend(each for each in found if each not in security)
+            result[method] = {**operation, "security": security}
+    return result
+
+
+def _requirements(
+    narrowing: Narrowing, verifier: Verifier, schemes: dict[str, Any]
+) -> list[Requirement]:
+    """Return the alternatives of one guard, and add the scheme objects that they name to *schemes*."""
+    result: list[Requirement] = []
+    for project, alternative in _alternatives(narrowing, verifier):
+        requirement: Requirement = {}
+        for name, scheme in alternative.items():
+            unique = name if schemes.get(name, scheme) == scheme else f"{name}-{project}"
+            unique = _NOT_A_NAME.sub("_", unique)
+            schemes[unique] = dict(scheme)
+            requirement[unique] = []
+        if requirement not in result:
+            result.append(requirement)
+    return result
+
+
+def _alternatives(
+    narrowing: Narrowing, verifier: Verifier
+) -> Iterator[tuple[str, Mapping[str, dict[str, Any]]]]:
+    kinds, wanted = narrowing
+    projects: Iterable[Any] = verifier.registry.projects.values()
+    for project in projects:
+        if wanted is None or project.name == wanted:
+            for scheme in project.schemes:
+                if kinds is None or scheme.name in kinds:
+                    for alternative in scheme.security:
+                        yield project.name, alternative

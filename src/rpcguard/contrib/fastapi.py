@@ -1,0 +1,205 @@
+"""
+FastAPI: `RPCGuard(app, registry)` once, and `Depends(require_rpc_auth)` on HTTP and WebSocket routes.
+
+A route with a body model answers 422 to malformed JSON before its dependencies run: FastAPI reads
+the body first.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Final, overload
+
+from fastapi import FastAPI
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from starlette.websockets import WebSocket, WebSocketState
+
+from rpcguard.contrib._asgi import (
+    KEY,
+    DisconnectedError,
+    Exchange,
+    Layer,
+    Scope,
+    encoded,
+    request_of,
+)
+from rpcguard.contrib._http import Registry, Source, chosen, refusal
+from rpcguard.contrib._openapi import Narrowing, expanded
+from rpcguard.errors import AuthError
+from rpcguard.principal import Principal
+from rpcguard.verifier import Verifier
+
+__all__ = ["RPCGuard", "RequireRPCAuth", "require_rpc_auth"]
+
+_POLICY_VIOLATION: Final = 1008  # RFC 6455 section 7.4.1
+
+
+class RequireRPCAuth(SecurityBase):
+    """
+    The dependency: gives the `Principal`, or refuses. Use the module's `require_rpc_auth`.
+
+    As a dependency it takes the connection alone; called with keywords it gives a narrower one.
+    The principal is also at `request.state.principal`.
+    """
+
+    def __init__(self, schemes: frozenset[str] | None, project: str | None) -> None:
+        self._schemes = schemes
+        self._project = project
+        parts = ["rpcguard", *sorted(schemes or ()), *([f"at-{project}"] if project else ())]
+        self.scheme_name = "-".join(parts)
+        self.model = HTTPBearer(description="A placeholder that RPCGuard replaces.")
+        connection = inspect.Parameter(
+            "connection", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=HTTPConnection
+        )
+        self.__signature__ = inspect.Signature([connection])
+        # FastAPI asks the instance's `__call__` whether to await the result; Python calls the class's.
+        vars(self)["__call__"] = self._authenticate
+
+    @overload
+    def __call__(self, connection: HTTPConnection) -> Coroutine[Any, Any, Principal]: ...
+
+    @overload
+    def __call__(
+        self, *, schemes: Iterable[str] | None = ..., project: str | None = ...
+    ) -> RequireRPCAuth: ...
+
+    def __call__(
+        self,
+        connection: HTTPConnection | None = None,
+        *,
+        schemes: Iterable[str] | None = None,
+        project: str | None = None,
+    ) -> Coroutine[Any, Any, Principal] | RequireRPCAuth:
+        """
+        Authenticate *connection*, or return a narrower dependency.
+
+        Equal narrowings are one object, so that each is verified once per request and can be a key
+        of `dependency_overrides`.
+
+        Args:
+            connection: The request or WebSocket; FastAPI passes it.
+            schemes: The only kinds of credential to take.
+            project: The project to use, whatever the request's target says.
+
+        Raises:
+            AuthError: When awaited, if the request is refused.
+            ValueError: If *schemes* is empty or names something else.
+        """
+        if connection is not None:
+            return self._authenticate(connection)
+        if schemes is None and project is None:
+            raise TypeError("pass require_rpc_auth itself to Depends, or narrow it with keywords")
+        narrowing = (self._schemes if schemes is None else chosen(schemes), project or self._project)
+        return _guards.setdefault(narrowing, RequireRPCAuth(*narrowing))
+
+    async def _authenticate(self, connection: HTTPConnection) -> Principal:
+        exchange = _exchange(connection)
+        _teach(connection.scope)
+        principal = exchange.verdicts.find(self._project, self._schemes)
+        if principal is None:
+            body = exchange.body
+            try:
+                principal = await exchange.verifier.averify(
+                    request_of(connection.scope),
+                    body.read if body is not None else None,
+                    project=self._project,
+                    schemes=self._schemes,
+                )
+            except DisconnectedError:
+                raise HTTPException(400, "the client went away") from None
+            if body is not None:
+                body.release()
+            exchange.verdicts.add(self._project, principal)
+        connection.state.principal = principal
+        return principal
+
+    def __repr__(self) -> str:
+        return f"<{self.scheme_name}>"
+
+
+require_rpc_auth: Final = RequireRPCAuth(None, None)
+_guards: dict[Narrowing, RequireRPCAuth] = {(None, None): require_rpc_auth}
+
+
+class RPCGuard:
+    """Sets a FastAPI application up: the verifier, the answer to refusals, OpenAPI, the end of life."""
+
+    def __init__(self, app: FastAPI, registry: Registry = None) -> None:
+        """
+        Args:
+            app: The application; the applications that it mounts are covered too.
+            registry: Path of the registry, or a verifier, which its owner closes; by default the
+                path in the environment variable RPCGUARD_REGISTRY.
+
+        Raises:
+            ConfigError: If there is no registry, or it does not load.
+        """
+        self._source = Source(registry)
+        app.add_middleware(Layer, source=self._source)
+        app.exception_handlers.setdefault(AuthError, _answer)
+        self._wrap_lifespan(app)
+        self._wrap_openapi(app)
+
+    @property
+    def verifier(self) -> Verifier:
+        """The verifier that the application's guards ask."""
+        return self._source.verifier
+
+    def _wrap_lifespan(self, app: FastAPI) -> None:
+        inner, source = app.router.lifespan_context, self._source
+
+        @asynccontextmanager
+        async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+            source.open()
+            try:
+                async with inner(app) as state:
+                    yield state
+            finally:
+                source.close()
+
+        app.router.lifespan_context = lifespan
+
+    def _wrap_openapi(self, app: FastAPI) -> None:
+        inner, source = app.openapi, self._source
+
+        def openapi() -> dict[str, Any]:
+            guards = {guard.scheme_name: narrowing for narrowing, guard in _guards.items()}
+            return expanded(inner(), guards, source.verifier)
+
+        app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _exchange(connection: HTTPConnection) -> Exchange:
+    exchange: Exchange | None = connection.scope.get(KEY)
+    if exchange is None:
+        raise RuntimeError("require_rpc_auth needs RPCGuard(app, ...) on this application or above it")
+    return exchange
+
+
+def _teach(scope: Scope) -> None:
+    """Let the innermost application answer an `AuthError`: a mounted one has never heard of it."""
+    handlers = scope.get("starlette.exception_handlers")
+    if handlers is not None:
+        handlers[0].setdefault(AuthError, _answer)
+
+
+async def _answer(connection: HTTPConnection, error: AuthError) -> Response | None:
+    exchange: Exchange | None = connection.scope.get(KEY)
+    body = exchange.body if exchange is not None else None
+    status, headers, content = refusal(error, body.whole if body is not None else None)
+    response = Response(content, status)
+    response.raw_headers.extend(encoded(headers))
+    if not isinstance(connection, WebSocket):
+        return response
+    opening = connection.application_state is WebSocketState.CONNECTING
+    if opening and "websocket.http.response" in connection.scope.get("extensions", {}):
+        await connection.send_denial_response(response)
+    else:  # before the handshake is accepted, servers turn this into HTTP 403
+        await connection.close(_POLICY_VIOLATION)
+    return None

@@ -1,0 +1,160 @@
+"""
+What an authenticated caller may do: `allow` in the registry, on a project, a key or a wallet.
+
+Kinds are joined by AND, the entries of one kind by OR. A kind that is absent does not restrict; an
+empty list allows nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from rpcguard.errors import AuthError
+from rpcguard.jsonrpc import Call
+from rpcguard.peer import Address, Network, within
+
+# Position of the contract or account address in the params of each method that has one.
+_ADDRESS_FIRST = frozenset(
+    {"eth_getCode", "eth_getStorageAt", "eth_getBalance", "eth_getTransactionCount"}
+)
+_ADDRESS_IN = {"eth_call": "to", "eth_estimateGas": "to", "eth_getLogs": "address"}
+_ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{40}")
+_ORIGIN = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|(?:\*\.)?[a-z0-9._-]+)(?::([1-9][0-9]{0,4}))?")
+_DEFAULT_PORT = {"http": "80", "https": "443"}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """
+    What a policy looks at.
+
+    Attributes:
+        address: The client's address, or None if it cannot be told.
+        origins: Every `Origin` field of the request.
+        user_agents: Every `User-Agent` field of the request.
+        calls: The JSON-RPC calls; None where the body is not judged (a WebSocket handshake).
+    """
+
+    address: Address | None
+    origins: Sequence[str]
+    user_agents: Sequence[str]
+    calls: tuple[Call, ...] | None
+
+
+class Names:
+    """A set of exact names and `*` patterns."""
+
+    __slots__ = ("_exact", "_pattern")
+
+    def __init__(self, names: Iterable[str]) -> None:
+        names = tuple(names)
+        self._exact = frozenset(name for name in names if "*" not in name)
+        patterns = [".*".join(map(re.escape, name.split("*"))) for name in names if "*" in name]
+        self._pattern = re.compile("|".join(patterns), re.DOTALL) if patterns else None
+
+    def __contains__(self, name: str) -> bool:
+        if name in self._exact:
+            return True
+        return self._pattern is not None and self._pattern.fullmatch(name) is not None
+
+
+def parse_origin(text: str) -> tuple[str, str, str]:
+    """
+    Return scheme, host and port of an origin (RFC 6454), the default port filled in.
+
+    Raises:
+        ValueError: If *text* is no http or https origin.
+    """
+    match = _ORIGIN.fullmatch(text.lower()) if text.isascii() else None
+    if match is None:
+        raise ValueError(
+            "not an origin such as https://app.example.com or https://*.example.com:8443"
+        )
+    scheme, host, port = match.groups()
+    return scheme, host, port or _DEFAULT_PORT[scheme]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One compiled `allow`; a kind that is None does not restrict."""
+
+    methods: Names | None = None
+    networks: tuple[Network, ...] | None = None
+    origins: tuple[tuple[str, str, str], ...] | None = None
+    user_agents: tuple[str, ...] | None = None
+    addresses: frozenset[str] | None = None
+    missing_origin: bool = field(default=False, kw_only=True)
+
+    @property
+    def needs_body(self) -> bool:
+        """Whether the calls must be known."""
+        return self.methods is not None or self.addresses is not None
+
+    def check(self, facts: Facts) -> None:
+        """
+        Raises:
+            AuthError: One of the `forbidden_…` reasons.
+        """
+        if self.networks is not None and (
+            facts.address is None or not within(facts.address, self.networks)
+        ):
+            raise AuthError("forbidden_ip")
+        if self.origins is not None and not self._origin_allowed(facts.origins):
+            raise AuthError("forbidden_origin")
+        if self.user_agents is not None and not (
+            len(facts.user_agents) == 1
+            and any(part in facts.user_agents[0] for part in self.user_agents)
+        ):
+            raise AuthError("forbidden_user_agent")
+        if self.needs_body:
+            if facts.calls is None:
+                raise AuthError(
+                    "forbidden_method", detail="the frames of this socket are not checked"
+                )
+            for call in facts.calls:
+                self._check_call(call)
+
+    def _origin_allowed(self, origins: Sequence[str]) -> bool:
+        if not origins:
+            return self.missing_origin
+        try:
+            (text,) = origins
+            scheme, host, port = parse_origin(text)
+        except ValueError:
+            return False
+        return any(
+            scheme == wanted_scheme
+            and port == wanted_port
+            and (
+                host == wanted_host
+                or (
+                    wanted_host.startswith("*.")
+                    and host.endswith(wanted_host[1:])
+                    and host[0] != "."
+                )
+            )
+            for wanted_scheme, wanted_host, wanted_port in self.origins or ()
+        )
+
+    def _check_call(self, call: Call) -> None:
+        if self.methods is not None and call.method not in self.methods:
+            raise AuthError("forbidden_method")
+        if self.addresses is not None:
+            for address in _addresses(call):
+                if address not in self.addresses:
+                    raise AuthError("forbidden_address")
+
+
+def _addresses(call: Call) -> list[str]:
+    """Return the addresses that *call* touches, lower case; "" for one that cannot be told."""
+    first = call.params[0] if isinstance(call.params, list) and call.params else None
+    if call.method in _ADDRESS_FIRST:
+        found = [first]
+    elif call.method in _ADDRESS_IN:
+        member = first.get(_ADDRESS_IN[call.method]) if isinstance(first, dict) else None
+        found = member if isinstance(member, list) and member else [member]
+    else:
+        return []
+    return [a.lower() if isinstance(a, str) and _ADDRESS.fullmatch(a) else "" for a in found]

@@ -1,0 +1,249 @@
+"""The schemes of a project, filled with its parameters."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Mapping
+
+from rpcguard import keys, owed
+from rpcguard.registry import schema
+from rpcguard.registry.key_rings import key_ring, secret_ring
+from rpcguard.registry.policies import compile_policy
+from rpcguard.registry.report import Loc, Report
+from rpcguard.schemes.api_key import ApiKeyRules, ApiKeyScheme, StaticKey
+from rpcguard.schemes.base import Scheme
+from rpcguard.schemes.binding import Binding
+from rpcguard.schemes.claims import ClaimRules
+from rpcguard.schemes.jwt import JwtRules, JwtScheme
+from rpcguard.schemes.signature import (
+    DECODERS,
+    KEY_BYTES,
+    PAYLOAD_WORDS,
+    SignatureRules,
+    SignatureScheme,
+    Version,
+    Wallet,
+)
+
+
+def compile_schemes(
+    name: str, model: schema.Project, registry: schema.Registry, report: Report
+) -> tuple[Scheme, ...]:
+    """Return the schemes that the project enables: those it has keys, secrets or wallets for."""
+    loc: Loc = ("projects", name)
+    kinds = set(model.schemes or ())
+    schemes: list[Scheme] = []
+    if "jwt" in kinds and _has_jwt(model, loc, report):
+        schemes.append(_jwt(name, model, registry, report))
+    if "signature" in kinds:
+        if model.signature is None:
+            report.error(loc, "the signature scheme needs `signature`")
+        elif model.wallets is None:
+            report.error(loc, "wallets is missing: `open` for any key pair, or a list")
+        else:
+            schemes.append(_signature(name, model, model.signature, registry, report))
+    if "api_key" in kinds and model.api_keys is not None:
+        schemes.append(_api_key(name, model, registry, report))
+    for entry, kind in (
+        ("secrets", "jwt"),
+        ("keys", "jwt"),
+        ("wallets", "signature"),
+        ("api_keys", "api_key"),
+    ):
+        if getattr(model, entry) is not None and kind not in kinds:
+            report.error((*loc, entry), f"preset {model.preset!r} has no use for it")
+        if getattr(model, entry) == []:
+            report.warning((*loc, entry), "empty: nobody can use it")
+    return tuple(schemes)
+
+
+def _has_jwt(model: schema.Project, loc: Loc, report: Report) -> bool:
+    wanted, other = ("secrets", "keys") if model.key_by == "secret" else ("keys", "secrets")
+    if getattr(model, other) is not None:
+        report.error((*loc, other), f"preset {model.preset!r} takes `{wanted}`")
+    if getattr(model, wanted) is not None:
+        return True
+    if model.api_keys is not None and "api_key" in (model.schemes or ()):
+        return False
+    if model.when_no_keys is None:
+        report.error(loc, f"`{wanted}` is missing")
+    elif model.when_no_keys == "deny":
+        report.warning(loc, "no `keys`: every request is refused")
+    return True
+
+
+def _jwt(name: str, model: schema.Project, registry: schema.Registry, report: Report) -> JwtScheme:
+    loc: Loc = ("projects", name)
+    binding = Binding(
+        model.url_claim,
+        model.digest_claim,
+        {path: tuple(fields) for path, fields in (model.digest_fields or {}).items()},
+        model.unbound_paths == "allow",
+    )
+    if model.audience is not None and model.audience_suffix is not None:
+        report.error((*loc, "audience_suffix"), "choose audience or audience_suffix")
+    if model.key_by == "header" and not (model.key_header and model.key_claim):
+        report.error(loc, "key_by: header needs key_header and key_claim")
+    subject = model.subject_claim or "sub"
+    claims = ClaimRules(
+        milliseconds=model.time_unit == "ms",
+        required=tuple(("exp",) if model.required is None else model.required),
+        strings=tuple(filter(None, (*binding.claims, model.key_claim, subject))),
+        leeway=_or(model.leeway, 0.0),
+        iat_leeway=_or(model.iat_leeway, 5.0),
+        iat_window=model.iat_window,
+        max_lifetime=model.max_lifetime,
+        lifetime_grace=_or(model.lifetime_grace, 1.0),
+        max_ahead=model.max_ahead,
+        issuer=None if model.issuer is None else frozenset(model.issuer),
+        audience=None if model.audience is None else frozenset(model.audience),
+        audience_suffix=model.audience_suffix and model.audience_suffix.lower(),
+        ignore_audience=model.aud == "ignore",
+    )
+    ring = secret_ring if model.key_by == "secret" else key_ring
+    rules = JwtRules(
+        project=name,
+        algorithms=frozenset(model.algorithms or ()),
+        key_by=model.key_by or "kid",
+        key_header=(model.key_header or "").lower(),
+        key_claim=model.key_claim or "",
+        types_first=bool(model.types_first),
+        typ=frozenset(typ.lower() for typ in model.typ or ("JWT",)),
+        subject_claim=subject,
+        single_use=bool(model.single_use),
+        revocable=model.revocation is not False,
+        skew=registry.max_server_skew,
+        max_credential=registry.bounds.max_credential,
+        project_limit=model.max_nonces or owed.PROJECT_NONCES,
+        subject_limit=model.max_subject_nonces or owed.SUBJECT_NONCES,
+        claims=claims,
+        binding=binding,
+    )
+    return JwtScheme(rules, ring(model, loc, report))
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _signature(
+    name: str,
+    model: schema.Project,
+    spec: schema.SignatureSpec,
+    registry: schema.Registry,
+    report: Report,
+) -> SignatureScheme:
+    loc: Loc = ("projects", name)
+    decode = DECODERS[spec.encoding]
+    rules = SignatureRules(
+        project=name,
+        pubkey=spec.headers.pubkey.lower(),
+        signature=spec.headers.signature.lower(),
+        timestamp=spec.headers.timestamp.lower(),
+        nonce=spec.headers.nonce.lower(),
+        version_header=(spec.headers.version or "").lower(),
+        versions=_versions(spec, (*loc, "signature"), report),
+        default_version=spec.default_version,
+        min_version=model.min_version or 0,
+        decode=decode,
+        timestamp_form=_pattern(spec.timestamp, (*loc, "signature", "timestamp"), report),
+        nonce_form=_pattern(spec.nonce, (*loc, "signature", "nonce"), report),
+        nonce_refused=(
+            _pattern(spec.refuse_nonce, (*loc, "signature", "refuse_nonce"), report)
+            if spec.refuse_nonce
+            else None
+        ),
+        window=spec.window,
+        skew=registry.max_server_skew,
+        wallets=_wallets(model, decode, (*loc, "wallets"), report),
+        revocable=model.revocation is not False,
+        project_limit=model.max_nonces or owed.PROJECT_NONCES,
+        subject_limit=model.max_subject_nonces or owed.SUBJECT_NONCES,
+    )
+    if rules.versions and not any(
+        int(v) >= rules.min_version for v in rules.versions if v.isdigit()
+    ):
+        report.error(
+            (*loc, "min_version"), f"the preset's versions are {', '.join(rules.versions)}"
+        )
+    return SignatureScheme(rules)
+
+
+def _pattern(text: str, loc: Loc, report: Report) -> re.Pattern[str]:
+    try:
+        return re.compile(text, re.ASCII)
+    except re.error as error:
+        report.error(loc, f"not a regular expression: {error.msg}")
+        return re.compile("(?!)")
+
+
+def _versions(spec: schema.SignatureSpec, loc: Loc, report: Report) -> Mapping[str, Version]:
+    versions = {}
+    for text, entry in spec.versions.items():
+        place = (*loc, "versions", text)
+        if not re.fullmatch(r"0|[1-9][0-9]{0,2}", text):
+            report.error(place, "a version is a number of at most three digits")
+        try:
+            words = [
+                part[1:] for part in string.Formatter().parse(entry.payload) if part[1] is not None
+            ]
+        except ValueError:
+            words = [("?", "", None)]
+        if any(word not in PAYLOAD_WORDS or form or conversion for word, form, conversion in words):
+            report.error((*place, "payload"), f"the words are {', '.join(sorted(PAYLOAD_WORDS))}")
+        echo = tuple((header.lower(), word) for header, word in (entry.echo or {}).items())
+        versions[text] = Version(entry.payload, echo)
+    if spec.default_version not in versions:
+        report.error((*loc, "default_version"), "not one of versions")
+    return versions
+
+
+def _wallets(
+    model: schema.Project, decode: object, loc: Loc, report: Report
+) -> Mapping[str, Wallet] | None:
+    if model.wallets is None or isinstance(model.wallets, str):
+        return None
+    wallets: dict[str, Wallet] = {}
+    for index, entry in enumerate(model.wallets):
+        place = (*loc, index)
+        try:
+            keys.check_ed25519(decode(entry.pubkey, KEY_BYTES))  # type: ignore[operator]
+        except ValueError as error:
+            report.error((*place, "pubkey"), str(error))
+        if entry.pubkey in wallets:
+            report.error((*place, "pubkey"), "listed before")
+        policy = compile_policy(entry.allow, (*place, "allow"), report)
+        wallets[entry.pubkey] = Wallet(entry.name, entry.min_version or 0, policy)
+    return wallets
+
+
+def _api_key(
+    name: str, model: schema.Project, registry: schema.Registry, report: Report
+) -> ApiKeyScheme:
+    loc: Loc = ("projects", name, "api_keys")
+    static: dict[bytes, StaticKey] = {}
+    ids: set[str] = set()
+    for index, entry in enumerate(model.api_keys or ()):
+        digest = bytes.fromhex(entry.digest.removeprefix("sha256:"))
+        if digest in static or entry.id in ids:
+            report.error((*loc, index), "an id or digest that occurs before in this list")
+        ids.add(entry.id)
+        policy = compile_policy(entry.allow, (*loc, index, "allow"), report)
+        static[digest] = StaticKey(entry.id, entry.name, entry.not_before, entry.not_after, policy)
+    spec = model.api_key
+    read = set(spec.read or ()) if spec else set()
+    if not read:
+        report.error(loc, "`api_key: {read: […]}` must say where keys are read")
+    return ApiKeyScheme(
+        ApiKeyRules(
+            project=name,
+            static=static,
+            in_path="path" in read,
+            header=(spec.header or "X-Api-Key").lower() if spec and "header" in read else "",
+            prefix=(spec.prefix or "") if spec and "bearer" in read else "",
+            query=(spec.query or "api_key") if spec and "query" in read else "",
+            max_credential=registry.bounds.max_credential,
+            revocable=model.revocation is not False,
+        )
+    )

@@ -1,0 +1,127 @@
+"""
+YAML as rpcguard keeps it: mappings, sequences and texts, each with its place.
+
+A scalar stays the text that the operator wrote (`0123`, `off` and `12:30:45` are what they look
+like); what it means is decided by the schema. Trees are never changed once built: presets share
+them, and an alias is the same node twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias, final
+
+# File, line and column, both counted from 1.
+Place: TypeAlias = tuple[str, int, int]
+# Steps from the root: mapping keys and list positions.
+Path: TypeAlias = tuple[str | int, ...]
+
+
+class Node:
+    """
+    One value of a file.
+
+    Attributes:
+        place: Where it stands.
+        shared: Whether an anchor names it, so that aliases may lead here.
+    """
+
+    __slots__ = ("place", "shared")
+
+    kind = "a value"
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.shared = False
+
+    def child(self, step: str | int) -> Node | None:
+        """Return the value at *step* below this one, or None."""
+        del step
+
+
+@final
+class Text(Node):
+    """A scalar; `text` is None for a null, written `~`, `null` or as nothing at all."""
+
+    __slots__ = ("text",)
+
+    kind = "text"
+
+    def __init__(self, place: Place, text: str | None) -> None:
+        self.place = place
+        self.shared = False
+        self.text = text
+
+
+@final
+class Broken(Node):
+    """A value that cannot be used, and of which the operator was told."""
+
+    __slots__ = ()
+
+
+@final
+class Items(Node):
+    """
+    A sequence.
+
+    Attributes:
+        items: Its values.
+        numbers: The position of each in the file, which is not its index here once faulty ones are
+            left out.
+    """
+
+    __slots__ = ("items", "numbers")
+
+    kind = "a list"
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.items: list[Node] = []
+        self.numbers: Sequence[int] | None = None
+
+    def child(self, step: str | int) -> Node | None:
+        """Return the value at *step*, or None."""
+        return self.items[step] if isinstance(step, int) and step < len(self.items) else None
+
+
+@final
+class Mapping(Node):
+    """
+    A mapping.
+
+    Attributes:
+        entries: Its values by key.
+        keys: The place of each key.
+        faulty: Whether something was left out that may have been a key the schema asks for.
+    """
+
+    __slots__ = ("entries", "faulty", "keys")
+
+    kind = "a mapping"
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.entries: dict[str, Node] = {}
+        self.keys: dict[str, Place] = {}
+        self.faulty = False
+
+    def child(self, step: str | int) -> Node | None:
+        """Return the value at *step*, or None."""
+        return self.entries.get(step) if isinstance(step, str) else None
+
+
+_SHOWN = 64  # characters of a key in a message
+
+
+def show(path: Iterable[str | int]) -> str:
+    """Return *path* as messages show it, such as ``projects.bsc.secrets[0].secret``; safe to log."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            step = step if len(step) <= _SHOWN else step[: _SHOWN - 1] + "…"
+            name = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in step)
+            text += f".{name}" if text else name
+    return text

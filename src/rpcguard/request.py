@@ -1,0 +1,58 @@
+"""The request as rpcguard sees it: raw, frozen, and knowing no framework."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """
+    One HTTP request or WebSocket handshake.
+
+    Attributes:
+        method: The method as received; HTTP methods are case-sensitive (RFC 9110 section 9.1).
+        target: The raw request target: path and `?query` before any percent-decoding.
+        headers: (name, value) pairs as received, repeated fields too; names in any letter case.
+        body: The bytes that came off the wire; None while nobody has read them.
+        client: Address of the socket's peer, or None; "unix" for a Unix socket.
+        scheme: "https" or "http" of the connection that reached this process.
+        websocket: True for a WebSocket handshake.
+        joined: True where the server joins repeated headers with a comma (WSGI, RFC 3875).
+    """
+
+    method: str
+    target: str
+    headers: Iterable[tuple[str, str]]
+    body: bytes | None = b""
+    client: str | None = None
+    scheme: str = "https"
+    websocket: bool = False
+    joined: bool = False
+
+    def __repr__(self) -> str:  # target and headers hold credentials
+        return f"Request(method={self.method!r}, websocket={self.websocket})"
+
+    def with_body(self, body: bytes | None) -> Request:
+        """Return this request with its body read; None says that nobody can."""
+        return replace(self, body=body)
+
+    def fields(self, wanted: frozenset[str]) -> dict[str, list[str]]:
+        """
+        Return the values of the *wanted* header names (lower case), every occurrence of each.
+
+        `X_Nonce` counts as `X-Nonce`: a server or proxy behind CGI rules cannot tell them apart, so
+        sending both is sending the field twice.
+        """
+        found: dict[str, list[str]] = {}
+        for name, value in self.headers:
+            key = name.lower()
+            if "_" in key:
+                key = key.replace("_", "-")
+            if key in wanted:
+                if key in found:
+                    found[key].append(value)
+                else:
+                    found[key] = [value]
+        return found

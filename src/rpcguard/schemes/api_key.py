@@ -1,0 +1,138 @@
+"""
+API keys: opaque secrets in the path, in a header, behind a bearer prefix, or in the query.
+
+The registry holds digests only. Keys have high entropy, so SHA-256 needs no salt, and looking the
+digest up tells an attacker nothing about the key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rpcguard import owed
+from rpcguard.errors import AuthError
+from rpcguard.policy import Policy
+from rpcguard.principal import Principal
+from rpcguard.schemes.base import Incoming, NeedBody, Proof
+
+_KEY = re.compile(r"[A-Za-z0-9._~+/=-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class StaticKey:
+    """One key of the registry; see `rpcguard.keys.Key` for the members."""
+
+    kid: str
+    name: str | None = None
+    not_before: float | None = None
+    not_after: float | None = None
+    allow: Policy | None = None
+
+    def active(self, now: float) -> bool:
+        """Return whether the key counts at *now*, Unix seconds."""
+        return (self.not_before is None or self.not_before <= now) and (
+            self.not_after is None or now < self.not_after
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyRules:
+    """
+    How one project reads API keys.
+
+    Attributes:
+        project: Name of the project.
+        static: Keys by the SHA-256 of their text.
+        in_path: The one segment behind the matched prefix is a key.
+        header: Lower-case header field, or "".
+        prefix: What a bearer token starts with to be a key, or "" where none is.
+        query: Name of the query parameter, or "".
+        max_credential: Longest key in characters.
+        revocable: Ask the backend whether the key is revoked.
+    """
+
+    project: str
+    static: Mapping[bytes, StaticKey]
+    in_path: bool = False
+    header: str = ""
+    prefix: str = ""
+    query: str = ""
+    max_credential: int = 8192
+    revocable: bool = True
+
+
+class ApiKeyScheme:
+    """The `api_key` scheme of one project; see `Scheme`."""
+
+    name = "api_key"
+
+    def __init__(self, rules: ApiKeyRules) -> None:
+        self._rules = rules
+        self.challenge = "Bearer" if rules.prefix else "ApiKey"
+        self.fields = frozenset(filter(None, [rules.header, rules.prefix and "authorization"]))
+        self.security: tuple[Mapping[str, dict[str, Any]], ...] = tuple(
+            {name: scheme}
+            for name, scheme in (
+                ("rpcApiKeyHeader", {"type": "apiKey", "in": "header", "name": rules.header}),
+                ("rpcApiKeyBearer", {"type": "http", "scheme": "bearer"}),
+                ("rpcApiKeyQuery", {"type": "apiKey", "in": "query", "name": rules.query}),
+            )
+            if {"rpcApiKeyHeader": rules.header, "rpcApiKeyBearer": rules.prefix}.get(
+                name, rules.query
+            )
+        )
+
+    def present(self, incoming: Incoming) -> bool:
+        """A key in any of the places where this project reads one."""
+        return bool(self._found(incoming))
+
+    def wants_body(self, incoming: Incoming) -> bool:  # noqa: ARG002 - `Scheme` asks with it
+        """An API key covers nothing of the request."""
+        return False
+
+    def _found(self, incoming: Incoming) -> list[str]:
+        rules = self._rules
+        found = []
+        if rules.in_path and incoming.rest and "/" not in incoming.rest:
+            found.append(incoming.rest)
+        if rules.header:
+            found += incoming.fields.get(rules.header, [])
+        if rules.prefix and incoming.bearer and incoming.bearer.startswith(rules.prefix):
+            found.append(incoming.bearer)
+        if rules.query:
+            query = incoming.raw_target.partition("?")[2]
+            pairs = (pair.partition("=") for pair in query.split("&"))
+            found += [value for name, _, value in pairs if name == rules.query]
+        return found
+
+    def prove(self, incoming: Incoming, now: float) -> Proof | NeedBody:
+        """Look the key up by digest; see `Scheme.prove`."""
+        rules = self._rules
+        found = self._found(incoming)
+        if len(found) != 1:
+            raise AuthError("malformed_credentials", detail="more than one API key")
+        text = found[0]
+        if len(text) > rules.max_credential or not _KEY.fullmatch(text):
+            raise AuthError("malformed_credentials", detail="the API key's form")
+        key = rules.static.get(hashlib.sha256(text.encode("ascii")).digest())
+        if key is None or not key.active(now):
+            raise AuthError("invalid_credentials", cause="unknown_kid")
+        principal = Principal(
+            key.kid,
+            rules.project,
+            self.name,
+            name=key.name,
+            key_id=key.kid,
+            expires_at=key.not_after,
+        )
+        names = (
+            (owed.subject_name(rules.project, key.kid), owed.key_name(rules.project, key.kid))
+            if rules.revocable
+            else ()
+        )
+        policies = (key.allow,) if key.allow is not None else ()
+        return Proof(principal, owed.Owed(rules.project, key.kid, 0.0, names), policies)

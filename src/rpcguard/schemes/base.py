@@ -1,0 +1,141 @@
+"""What every scheme gets, gives and can be asked."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rpcguard.errors import AuthError
+from rpcguard.owed import Owed
+from rpcguard.policy import Policy
+from rpcguard.principal import Principal
+from rpcguard.request import Request
+
+_BEARER = re.compile(
+    r"[Bb][Ee][Aa][Rr][Ee][Rr](?: +([A-Za-z0-9._~+/-]+=*)|(?![!#$%&'*+.^_`|~0-9A-Za-z-]).*)",
+    re.DOTALL,
+)
+
+
+class NeedBody(enum.Enum):
+    """The answer "read the body and ask again"."""
+
+    NEED_BODY = enum.auto()
+
+
+NEED_BODY = NeedBody.NEED_BODY
+
+
+class Incoming:
+    """
+    One request with what matching found out about it. Read-only by convention; built per request.
+
+    Attributes:
+        request: The request itself.
+        path: The decoded path, by which the project was matched.
+        raw_path: The raw path as the client sent it, without its query, public prefix included.
+        raw_target: The same with its query.
+        rest: What follows the project's matched prefix in the raw path, without leading slash.
+        fields: The header fields that some scheme or policy reads: lower-case name to values.
+        bearer: The bearer token; None if there is none, "" if the field is malformed or doubled.
+    """
+
+    __slots__ = ("bearer", "fields", "path", "raw_path", "raw_target", "request", "rest")
+
+    def __init__(
+        self,
+        request: Request,
+        path: str,
+        raw_path: str,
+        raw_target: str,
+        rest: str,
+        fields: Mapping[str, list[str]],
+    ) -> None:
+        self.request = request
+        self.path = path
+        self.raw_path = raw_path
+        self.raw_target = raw_target
+        self.rest = rest
+        self.fields = fields
+        values = fields.get("authorization")
+        self.bearer = None if values is None else read_bearer(values)
+
+    def single(self, name: str) -> str:
+        """
+        Return the one value of the field *name* (lower case).
+
+        Raises:
+            AuthError: `malformed_credentials`, if the field is missing or repeated.
+        """
+        values = self.fields.get(name)
+        if values is None or len(values) != 1:
+            state = "missing" if values is None else "repeated"
+            raise AuthError("malformed_credentials", detail=f"{name} is {state}")
+        return values[0]
+
+
+def read_bearer(values: list[str]) -> str | None:
+    """
+    Return the token of `Authorization: Bearer token` (RFC 6750 section 2.1).
+
+    None if no value is of the Bearer scheme; "" if one is and the field is repeated or malformed.
+    """
+    found = None
+    for value in values:
+        match = _BEARER.fullmatch(value)
+        if match is not None:
+            found = match[1] or ""
+    return "" if found is not None and len(values) > 1 else found
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """
+    What a scheme proved.
+
+    Attributes:
+        principal: Who calls.
+        owed: What the backend must still say.
+        policies: Policies of the key or wallet that was used.
+    """
+
+    principal: Principal
+    owed: Owed
+    policies: tuple[Policy, ...] = ()
+
+
+class Scheme(Protocol):
+    """
+    One kind of credential of one project.
+
+    Attributes:
+        name: "jwt", "signature", "api_key" or "session".
+        fields: Header fields that it reads, lower case.
+        challenge: Authentication scheme for `WWW-Authenticate`.
+        security: OpenAPI security requirements: alternatives of name to security scheme object.
+    """
+
+    name: str
+    fields: frozenset[str]
+    challenge: str
+    security: tuple[Mapping[str, dict[str, Any]], ...]
+
+    def present(self, incoming: Incoming) -> bool:
+        """Return whether the request carries this kind of credential, good or bad."""
+        ...
+
+    def wants_body(self, incoming: Incoming) -> bool:
+        """Return whether the proof covers the body."""
+        ...
+
+    def prove(self, incoming: Incoming, now: float) -> Proof | NeedBody:
+        """
+        Verify the credential. Whatever it raises is final; no other scheme is tried.
+
+        Raises:
+            AuthError: If the credential is not good.
+        """
+        ...

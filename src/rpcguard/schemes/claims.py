@@ -1,0 +1,163 @@
+"""
+The claims of a JWT (RFC 7519 section 4.1): types, times, issuer and audience.
+
+Every rule is a value fixed at load. All times are Unix seconds here, whatever unit the token uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rpcguard.errors import AuthError
+
+# Above this, seconds would be the year 5138, and milliseconds below it 1973: the unit is wrong.
+UNIT_BORDER = 1e11
+_TIMES = ("exp", "nbf", "iat")
+_STRINGS = ("iss", "sub", "jti", "sid")
+_HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """`exp`, `nbf` and `iat` in Unix seconds, None where the token has none."""
+
+    exp: float | None
+    nbf: float | None
+    iat: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRules:
+    """
+    What the claims must be. Durations in seconds.
+
+    Attributes:
+        milliseconds: NumericDates count milliseconds.
+        required: Claims that must be present.
+        strings: Claims beyond the registered ones that must be strings where present.
+        leeway: Tolerance for `exp` and `nbf`.
+        iat_leeway: How far ahead `iat` may be.
+        iat_window: How old `iat` may be, or None.
+        max_lifetime: Bound on `exp - iat`, or None.
+        lifetime_grace: Added to `max_lifetime` and `max_ahead`: clients read their clock twice.
+        max_ahead: Bound on `exp - now`, or None.
+        issuer: Accepted `iss` values, or None for any.
+        audience: Accepted `aud` values, or None.
+        audience_suffix: Lower-case suffix that one `aud` value must have, or None.
+        ignore_audience: Do not look at `aud`.
+    """
+
+    milliseconds: bool = False
+    required: tuple[str, ...] = ("exp",)
+    strings: tuple[str, ...] = ()
+    leeway: float = 0.0
+    iat_leeway: float = 5.0
+    iat_window: float | None = None
+    max_lifetime: float | None = None
+    lifetime_grace: float = 1.0
+    max_ahead: float | None = None
+    issuer: frozenset[str] | None = None
+    audience: frozenset[str] | None = None
+    audience_suffix: str | None = None
+    ignore_audience: bool = False
+
+    def read(self, claims: Mapping[str, Any]) -> Times:
+        """
+        Return the times of *claims* after checking presence, types and units.
+
+        Raises:
+            AuthError: `invalid_claims`.
+        """
+        for name in self.required:
+            if name not in claims:
+                raise AuthError("invalid_claims", detail=f"{name} is missing")
+        for name in (*_STRINGS, *self.strings):
+            if not isinstance(claims.get(name, ""), str):
+                raise AuthError("invalid_claims", detail=f"{name} is not a string")
+        audience = claims.get("aud", "")
+        if not isinstance(audience, str) and not (
+            isinstance(audience, list) and all(isinstance(value, str) for value in audience)
+        ):
+            raise AuthError(
+                "invalid_claims", detail="aud is neither a string nor a list of strings"
+            )
+        return Times(*(self._time(name, claims) for name in _TIMES))
+
+    def _time(self, name: str, claims: Mapping[str, Any]) -> float | None:
+        if name not in claims:
+            return None
+        value = claims[name]
+        if type(value) not in (int, float) or value < 0:  # bool is an int in Python
+            raise AuthError("invalid_claims", detail=f"{name} is not a NumericDate")
+        if self.milliseconds:
+            if value < UNIT_BORDER or value > UNIT_BORDER * 1000:
+                raise AuthError("invalid_claims", detail=f"{name} is not in milliseconds")
+            return float(value) / 1000
+        if value > UNIT_BORDER:
+            raise AuthError("invalid_claims", detail=f"{name} is not in seconds")
+        return float(value)
+
+    def check_times(self, times: Times, now: float) -> None:
+        """
+        Check *times* against the clock; done again for every request.
+
+        Raises:
+            AuthError: `expired`, `not_yet_valid` or `invalid_claims`.
+        """
+        exp, nbf, iat = times.exp, times.nbf, times.iat
+        if exp is not None and now >= exp + self.leeway:
+            raise AuthError("expired", detail=f"exp passed {now - exp:.3f} s ago")
+        if nbf is not None and now < nbf - self.leeway:
+            raise AuthError("not_yet_valid", detail=f"nbf is {nbf - now:.3f} s ahead")
+        if iat is not None:
+            if iat > now + self.iat_leeway:
+                raise AuthError("not_yet_valid", detail=f"iat is {iat - now:.3f} s ahead")
+            if self.iat_window is not None and iat < now - self.iat_window:
+                raise AuthError("expired", detail=f"iat is {now - iat:.3f} s old")
+        if self.max_ahead is not None and (
+            exp is None or exp - now > self.max_ahead + self.lifetime_grace
+        ):
+            raise AuthError("invalid_claims", detail="exp is too far ahead")
+
+    def check_identity(self, claims: Mapping[str, Any], times: Times) -> None:
+        """
+        Check what does not change with the clock: lifetime, issuer, audience.
+
+        Raises:
+            AuthError: `invalid_claims` or `invalid_audience`.
+        """
+        if self.max_lifetime is not None:
+            if times.exp is None or times.iat is None:
+                raise AuthError(
+                    "invalid_claims", detail="iat and exp are needed to bound the lifetime"
+                )
+            # rounding keeps differences of milliseconds exact
+            lifetime = round(times.exp - times.iat, 6)
+            if not 0 < lifetime <= round(self.max_lifetime + self.lifetime_grace, 6):
+                raise AuthError("invalid_claims", detail=f"lifetime of {lifetime:.3f} s")
+        if self.issuer is not None and claims.get("iss") not in self.issuer:
+            raise AuthError("invalid_claims", detail="iss is missing or not accepted")
+        if not self.ignore_audience and not self._audience_fits(claims.get("aud")):
+            raise AuthError("invalid_audience")
+
+    def _audience_fits(self, audience: str | list[str] | None) -> bool:
+        if audience is None:
+            return self.audience is None
+        values = [audience] if isinstance(audience, str) else audience
+        if self.audience is not None:
+            return any(value in self.audience for value in values)
+        suffix = self.audience_suffix
+        return suffix is not None and any(_ends_with(value, suffix) for value in values)
+
+
+def _ends_with(value: str, suffix: str) -> bool:
+    # Only printable ASCII can be a host name; case folding would map other letters to these.
+    if not (value.isascii() and value.isprintable()):
+        return False
+    lowered = value.lower()
+    if not lowered.endswith(suffix):
+        return False
+    before = lowered[: -len(suffix)][-1:]
+    return suffix.startswith(".") or before not in _HOST_CHARACTERS

@@ -1,0 +1,244 @@
+"""
+JWTs in the Bearer scheme (RFC 7519, 6750, 8725): `meganode`, `allthatnode`, `oppiwallet`, `bearer`,
+`engine-api`.
+
+What does not change between two requests with one token (signature, types, audience, the names that
+can be revoked) is worked out once and kept in a bounded cache, keyed by the token's SHA-256. What
+can change (time, key dates, bindings to the request) is checked every time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rpcguard import owed, strict_json
+from rpcguard.errors import AuthError
+from rpcguard.keys import Key, KeyRing
+from rpcguard.policy import Policy
+from rpcguard.principal import Principal
+from rpcguard.schemes.base import NEED_BODY, Incoming, NeedBody, Proof
+from rpcguard.schemes.binding import Binding
+from rpcguard.schemes.claims import ClaimRules, Times
+from rpcguard.schemes.jws import Jws, parse
+
+MAX_SECRETS = 8  # HMACs tried for one token without `kid`
+CACHED_TOKENS = 8192
+CACHED_TOKEN_BYTES = (
+    2048  # longer tokens are verified each time, so the cache stays within 16 MiB of text
+)
+
+
+@dataclass(frozen=True, slots=True)
+class JwtRules:
+    """
+    How one project reads JWTs; every field is fixed at load.
+
+    Attributes:
+        project: Name of the project.
+        algorithms: Values of `alg` that the project takes at all.
+        key_by: "kid" (required), "secret" (every active one, `kid` selects) or "header".
+        key_header: For "header": lower-case field that names the key.
+        key_claim: For "header": claim that must equal that field.
+        types_first: Check claim types before the signature, as All That Node's messages do.
+        typ: Accepted `typ` values, lower case; an absent `typ` is accepted.
+        subject_claim: Claim that names the subject.
+        single_use: Accept each token once.
+        revocable: Ask the backend whether token, subject or key is revoked.
+        skew: Seconds that a spent token is remembered beyond its end.
+        max_credential: Longest token in bytes.
+        project_limit: Live nonces that the project may hold.
+        subject_limit: Live nonces that one subject may hold.
+    """
+
+    project: str
+    algorithms: frozenset[str]
+    key_by: str = "kid"
+    key_header: str = ""
+    key_claim: str = ""
+    types_first: bool = False
+    typ: frozenset[str] = frozenset({"jwt"})
+    subject_claim: str = "sub"
+    single_use: bool = False
+    revocable: bool = True
+    skew: float = 30.0
+    max_credential: int = 8192
+    project_limit: int = owed.PROJECT_NONCES
+    subject_limit: int = owed.SUBJECT_NONCES
+    claims: ClaimRules = field(default_factory=ClaimRules)
+    binding: Binding = field(default_factory=Binding)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A token whose signature and unchanging claims are good."""
+
+    key: Key
+    claims: Mapping[str, Any]
+    times: Times
+    proof: Proof
+
+
+class JwtScheme:
+    """The `jwt` scheme of one project; see `Scheme`."""
+
+    name = "jwt"
+    challenge = "Bearer"
+
+    def __init__(self, rules: JwtRules, keys: KeyRing) -> None:
+        self._rules = rules
+        self._keys = keys
+        self._cache: dict[bytes, _Verified] = {}
+        self._cache_lock = threading.Lock()
+        names = {"authorization"}
+        schemes: dict[str, dict[str, Any]] = {
+            "rpcBearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+        }
+        if rules.key_by == "header":
+            names.add(rules.key_header)
+            schemes["rpcKey"] = {"type": "apiKey", "in": "header", "name": rules.key_header}
+        self.fields = frozenset(names)
+        self.security = (schemes,)
+        self._bound = bool(rules.binding.claims) or rules.key_by == "header"
+
+    def present(self, incoming: Incoming) -> bool:
+        """A bearer token, or the header that names its key."""
+        return incoming.bearer is not None or self._rules.key_header in incoming.fields
+
+    def wants_body(self, incoming: Incoming) -> bool:
+        """Only a digest over the body's fields needs it."""
+        return self._rules.binding.wants_body(incoming)
+
+    def prove(self, incoming: Incoming, now: float) -> Proof | NeedBody:
+        """Verify the bearer token; see `Scheme.prove`."""
+        token = incoming.bearer
+        if not token:
+            raise AuthError("malformed_credentials", detail="no well-formed bearer token")
+        cacheable = len(token) <= CACHED_TOKEN_BYTES
+        name = hashlib.sha256(token.encode("ascii")).digest() if cacheable else b""
+        verified = self._cache.get(name) if cacheable else None
+        if verified is None:
+            verified = self._verify(token, incoming, now)
+            if cacheable:
+                self._remember(name, verified)
+        else:
+            if not verified.key.active(now):
+                raise AuthError("invalid_credentials", cause="unknown_kid", detail="key not active")
+            self._rules.claims.check_times(verified.times, now)
+        if self._bound and self._check_bindings(verified, incoming) is NEED_BODY:
+            return NEED_BODY
+        return verified.proof
+
+    def _remember(self, name: bytes, verified: _Verified) -> None:
+        # Only verified tokens come here, so that filling the cache costs a key's owner as many
+        # signatures; the oldest entry makes room.
+        with self._cache_lock:
+            if len(self._cache) >= CACHED_TOKENS:
+                del self._cache[next(iter(self._cache))]
+            self._cache[name] = verified
+
+    def _check_bindings(self, verified: _Verified, incoming: Incoming) -> NeedBody | None:
+        rules = self._rules
+        if rules.key_by == "header":
+            named = incoming.single(rules.key_header)
+            if named != verified.key.kid:
+                raise AuthError(
+                    "invalid_credentials", detail=f"{rules.key_header} names another key"
+                )
+            if verified.claims.get(rules.key_claim) != named:
+                raise AuthError(
+                    "invalid_binding", detail=f"{rules.key_claim} is not {rules.key_header}"
+                )
+        return rules.binding.check(verified.claims, incoming)
+
+    def _verify(self, token: str, incoming: Incoming, now: float) -> _Verified:
+        rules = self._rules
+        jws = parse(token, rules.max_credential)
+        claims = _payload(jws)
+        typ = jws.header.get("typ", "jwt").lower().removeprefix("application/")
+        if typ not in rules.typ:
+            raise AuthError("malformed_credentials", detail="typ is that of another kind of token")
+        if rules.types_first:
+            rules.claims.read(claims)
+        key = self._verify_signature(jws, incoming, now)
+        times = rules.claims.read(claims)
+        rules.claims.check_times(times, now)
+        rules.claims.check_identity(claims, times)
+        return _Verified(key, claims, times, self._proof(jws, claims, times, key))
+
+    def _verify_signature(self, jws: Jws, incoming: Incoming, now: float) -> Key:
+        """Return the key whose signature *jws* carries."""
+        algorithm = jws.header.get("alg")
+        if not isinstance(algorithm, str) or algorithm not in self._rules.algorithms:
+            raise AuthError("unsupported_algorithm")
+        candidates = self._candidates(jws, incoming, now)
+        if not candidates:
+            # An unknown key costs what a wrong one costs: a stranger learns no ids by the clock.
+            decoy = self._keys.decoy(algorithm)
+            if decoy is not None:
+                decoy.verify(jws.signing_input, jws.signature)
+            raise AuthError("invalid_credentials", cause="unknown_kid")
+        if all(key.alg != algorithm for key in candidates):
+            raise AuthError("unsupported_algorithm", detail="alg is not that of the key")
+        for key in candidates:
+            if key.alg == algorithm and key.verify(jws.signing_input, jws.signature):
+                return key
+        raise AuthError("invalid_credentials", cause="bad_signature")
+
+    def _candidates(self, jws: Jws, incoming: Incoming, now: float) -> list[Key]:
+        rules = self._rules
+        if rules.key_by == "header":
+            kid = incoming.single(rules.key_header)
+        elif "kid" in jws.header:
+            kid = jws.header["kid"]
+        elif rules.key_by == "secret":
+            return self._keys.active(now)[:MAX_SECRETS]
+        else:
+            kid = ""
+        if not kid:
+            raise AuthError("invalid_credentials", cause="no_kid", detail="no key id")
+        key = self._keys.get(kid, now)
+        return [] if key is None else [key]
+
+    def _proof(self, jws: Jws, claims: Mapping[str, Any], times: Times, key: Key) -> Proof:
+        rules = self._rules
+        subject = claims.get(rules.subject_claim) or key.kid
+        principal = Principal(
+            subject,
+            rules.project,
+            self.name,
+            name=key.name,
+            key_id=key.kid,
+            expires_at=times.exp,
+            claims=claims,
+        )
+        if claims.get("jti"):
+            name = owed.digest("jti", rules.project, key.kid, claims["jti"])
+        else:
+            name = owed.digest("jws", rules.project, hashlib.sha256(jws.signing_input).digest())
+        revocable: tuple[bytes, ...] = ()
+        if rules.revocable:
+            of_subject = owed.subject_name(rules.project, subject)
+            revocable = (name, of_subject, owed.key_name(rules.project, key.kid))
+            if claims.get("sid"):
+                revocable += (owed.session_name(rules.project, claims["sid"]),)
+        nonce = None
+        if rules.single_use and times.exp is not None:
+            ends = times.exp + rules.claims.leeway + rules.skew
+            nonce = owed.Nonce(name, ends, rules.project_limit, rules.subject_limit)
+        questions = owed.Owed(rules.project, subject, times.iat or 0.0, revocable, nonce)
+        policies: tuple[Policy, ...] = (key.allow,) if key.allow is not None else ()
+        return Proof(principal, questions, policies)
+
+
+def _payload(jws: Jws) -> dict[str, Any]:
+    try:
+        claims = strict_json.loads(jws.payload)
+    except ValueError as error:
+        raise AuthError("malformed_credentials", detail=f"payload: {error}") from None
+    if not isinstance(claims, dict):
+        raise AuthError("malformed_credentials", detail="payload is not a JSON object")
+    return claims

@@ -1,0 +1,249 @@
+"""
+A signature by the caller's wallet over each request (Nodius): Ed25519 over a payload that a preset
+spells out. The signature is checked before anything is remembered, so that nobody can spend
+another's nonces or fill the store without a key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rpcguard import base58, owed
+from rpcguard.errors import AuthError
+from rpcguard.keys import verify_ed25519
+from rpcguard.policy import Policy
+from rpcguard.principal import Principal
+from rpcguard.schemes.base import NEED_BODY, Incoming, NeedBody, Proof
+
+KEY_BYTES = 32
+SIGNATURE_BYTES = 64
+PAYLOAD_WORDS = frozenset({"method", "path", "target", "timestamp", "nonce", "sha256_hex_of_body"})
+_VERSION = re.compile(r"0|[1-9][0-9]{0,2}")
+_MAX_TIMESTAMP = 16  # characters; int() of a longer run of digits costs more than it can be worth
+
+
+def _base64_exact(text: str, size: int) -> bytes:
+    if len(text) > size * 2:
+        raise ValueError("too long")
+    data = base64.b64decode(text.encode("ascii"), validate=True)
+    if len(data) != size or base64.b64encode(data).decode("ascii") != text:
+        raise ValueError("not canonical base64 of the right length")
+    return data
+
+
+def _hex_exact(text: str, size: int) -> bytes:
+    if len(text) != size * 2:
+        raise ValueError("not hex of the right length")
+    return binascii.unhexlify(text)
+
+
+DECODERS: Mapping[str, Callable[[str, int], bytes]] = {
+    "base58": base58.decode,
+    "base64": _base64_exact,
+    "hex": _hex_exact,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """One listed wallet: its name, the lowest version it may use, its own policy."""
+
+    name: str | None = None
+    min_version: int = 0
+    allow: Policy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """
+    One version of the signed payload.
+
+    Attributes:
+        payload: Template over `PAYLOAD_WORDS`.
+        echo: Lower-case header fields that must equal "method", "path" or "target" of the request.
+    """
+
+    payload: str
+    echo: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureRules:
+    """
+    How one project reads signed requests. Durations in seconds; header names lower case.
+
+    Attributes:
+        project: Name of the project.
+        pubkey: Header of the public key; likewise `signature`, `timestamp`, `nonce`.
+        version_header: Header of the version, or "" where there is one version only.
+        versions: The payload of each version.
+        default_version: Version of a request without the version header.
+        min_version: Lowest version accepted.
+        decode: Reads key and signature from text.
+        timestamp_form: What the whole timestamp must match.
+        nonce_form: What the whole nonce must match.
+        nonce_refused: What no nonce may match at its start, or None.
+        window: How far the timestamp may be from now, either way.
+        skew: Seconds that a nonce is remembered beyond the proof's end.
+        wallets: The listed wallets by key text; None lets every key pair in.
+        revocable: Ask the backend whether the wallet is revoked.
+        project_limit: Live nonces that the project may hold.
+        subject_limit: Live nonces that one wallet may hold.
+    """
+
+    project: str
+    pubkey: str
+    signature: str
+    timestamp: str
+    nonce: str
+    version_header: str
+    versions: Mapping[str, Version]
+    default_version: str
+    min_version: int
+    decode: Callable[[str, int], bytes]
+    timestamp_form: re.Pattern[str]
+    nonce_form: re.Pattern[str]
+    nonce_refused: re.Pattern[str] | None
+    window: float
+    skew: float
+    wallets: Mapping[str, Wallet] | None
+    revocable: bool = True
+    project_limit: int = owed.PROJECT_NONCES
+    subject_limit: int = owed.SUBJECT_NONCES
+
+
+class SignatureScheme:
+    """The `signature` scheme of one project; see `Scheme`."""
+
+    name = "signature"
+    challenge = "Signature"
+
+    def __init__(self, rules: SignatureRules) -> None:
+        self._rules = rules
+        self._own = (rules.pubkey, rules.signature, rules.timestamp, rules.nonce)
+        echoed = {name for version in rules.versions.values() for name, _ in version.echo}
+        self.fields = frozenset({*self._own, *echoed, *filter(None, [rules.version_header])})
+        self.security: tuple[Mapping[str, dict[str, Any]], ...] = (
+            {
+                "rpc" + "".join(part.title() for part in name.split("-")): {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": name,
+                }
+                for name in self._own
+            },
+        )
+
+    def present(self, incoming: Incoming) -> bool:
+        """Any one of the four headers."""
+        return any(name in incoming.fields for name in self._own)
+
+    def wants_body(self, incoming: Incoming) -> bool:  # noqa: ARG002 - `Scheme` asks with it
+        """The payload covers the body's hash."""
+        return True
+
+    def prove(self, incoming: Incoming, now: float) -> Proof | NeedBody:
+        """Verify the signed request; see `Scheme.prove`."""
+        rules = self._rules
+        text = incoming.single(rules.pubkey)
+        try:
+            public = rules.decode(text, KEY_BYTES)
+            signature = rules.decode(incoming.single(rules.signature), SIGNATURE_BYTES)
+        except ValueError as error:
+            raise AuthError("malformed_credentials", detail=f"key or signature: {error}") from None
+        timestamp = incoming.single(rules.timestamp)
+        if len(timestamp) > _MAX_TIMESTAMP or not rules.timestamp_form.fullmatch(timestamp):
+            raise AuthError("malformed_credentials", detail="the timestamp's form")
+        nonce = self._nonce(incoming)
+        number, version = self._version(incoming)
+        self._check_echo(version, incoming)
+        issued_at = float(timestamp)
+        if now - issued_at > rules.window:
+            raise AuthError("expired", detail=f"timestamp {now - issued_at:.3f} s behind")
+        if issued_at - now > rules.window:
+            raise AuthError("not_yet_valid", detail=f"timestamp {issued_at - now:.3f} s ahead")
+        body = incoming.request.body
+        if body is None:
+            return NEED_BODY
+        payload = version.payload.format(
+            method=incoming.request.method,
+            path=incoming.raw_path,
+            target=incoming.raw_target,
+            timestamp=timestamp,
+            nonce=nonce,
+            sha256_hex_of_body=hashlib.sha256(body).hexdigest(),
+        )
+        if not verify_ed25519(public, payload.encode("utf-8", "surrogatepass"), signature):
+            raise AuthError("invalid_credentials", cause="bad_signature")
+        return self._proof(text, number, nonce, issued_at)
+
+    def _nonce(self, incoming: Incoming) -> str:
+        rules = self._rules
+        nonce = incoming.single(rules.nonce)
+        if not rules.nonce_form.fullmatch(nonce):
+            raise AuthError("malformed_credentials", detail="the nonce's form")
+        if rules.nonce_refused is not None and rules.nonce_refused.match(nonce):
+            raise AuthError("malformed_credentials", detail="a nonce that could move the fields")
+        if incoming.request.joined and "," in nonce:
+            raise AuthError("malformed_credentials", detail="a comma may join two nonces")
+        return nonce
+
+    def _version(self, incoming: Incoming) -> tuple[int, Version]:
+        rules = self._rules
+        text = rules.default_version
+        if rules.version_header in incoming.fields:
+            text = incoming.single(rules.version_header)
+            if not _VERSION.fullmatch(text):
+                raise AuthError("malformed_credentials", detail="the version's form")
+        version = rules.versions.get(text)
+        if version is None or int(text) < rules.min_version:
+            raise AuthError("unsupported_algorithm", detail="version not accepted here")
+        return int(text), version
+
+    def _check_echo(self, version: Version, incoming: Incoming) -> None:
+        real = {
+            "method": incoming.request.method,
+            "path": incoming.raw_path,
+            "target": incoming.raw_target,
+        }
+        for name, word in version.echo:
+            if incoming.single(name) != real[word]:
+                raise AuthError("invalid_binding", detail=f"{name} is not the request's {word}")
+
+    def _proof(self, text: str, number: int, nonce: str, issued_at: float) -> Proof:
+        rules = self._rules
+        wallet = Wallet()
+        if rules.wallets is not None:
+            listed = rules.wallets.get(text)
+            if listed is None:
+                raise AuthError("not_listed")
+            if number < listed.min_version:
+                raise AuthError(
+                    "unsupported_algorithm", detail="this wallet must use a later version"
+                )
+            wallet = listed
+        spent = owed.Nonce(
+            owed.digest("nonce", rules.project, text, nonce),
+            issued_at + rules.window + rules.skew,
+            rules.project_limit,
+            rules.subject_limit,
+        )
+        revocable = (owed.subject_name(rules.project, text),) if rules.revocable else ()
+        return Proof(
+            Principal(
+                text,
+                rules.project,
+                self.name,
+                name=wallet.name,
+                key_id=text,
+                expires_at=issued_at + rules.window,
+            ),
+            owed.Owed(rules.project, text, issued_at, revocable, spent),
+            (wallet.allow,) if wallet.allow is not None else (),
+        )

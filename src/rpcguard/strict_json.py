@@ -1,0 +1,106 @@
+"""
+JSON as RFC 8259 and I-JSON (RFC 7493) have it, bounded: what two parsers could read in two ways is
+refused, since the guard and the node behind it must never understand one body differently.
+
+Refused: duplicate member names, NaN and Infinity, numbers that overflow a double, a byte order
+mark, any encoding but UTF-8, lone surrogates, trailing data, and nesting deeper than `MAX_DEPTH`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, NoReturn
+
+MAX_DEPTH = (
+    64  # JSON-RPC parameters and claims nest a handful of levels; Python's parser dies near 1000
+)
+
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def loads(data: bytes | str, *, exact: bool = False) -> Any:
+    """
+    Return the value that *data* spells.
+
+    Args:
+        data: The text, as UTF-8 bytes or as a string.
+        exact: Give numbers with a fraction or an exponent as `decimal.Decimal`, digit for digit.
+
+    Raises:
+        ValueError: If *data* is not strict JSON. The message never quotes the input.
+    """
+    try:
+        text = data.decode("utf-8") if isinstance(data, bytes) else data
+        _bound_depth(text)
+        value = (_EXACT if exact else _PLAIN).decode(text)
+        if "\\u" in text and _ESCAPED_SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False, default=str).encode(
+                "utf-8"
+            )  # fails on a lone one
+    except (ValueError, RecursionError) as error:
+        raise ValueError(_describe(error)) from None
+    return value
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"not JSON at character {error.pos}"  # its own text may quote the input
+    if isinstance(error, UnicodeError):
+        return "not UTF-8 text"
+    return str(error) if isinstance(error, _StrictError) else "not JSON: a number is out of range"
+
+
+class _StrictError(ValueError):
+    """Valid for `json`, refused here; its message is ours and quotes nothing."""
+
+
+def _bound_depth(text: str) -> None:
+    # Counting brackets is enough for almost every body; only a suspicious one is walked.
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        bracket = match[0]
+        if bracket in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise _StrictError(f"nested deeper than {MAX_DEPTH} levels")
+        elif bracket in "]}":
+            depth -= 1
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _StrictError("a member name occurs twice")
+    return members
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise _StrictError("a number is out of range")
+    return number
+
+
+def _exact(text: str) -> Decimal:
+    _finite(text)
+    return Decimal(text)
+
+
+def _constant(_: str) -> NoReturn:
+    raise _StrictError("NaN and Infinity are not JSON")
+
+
+def _decoder(parse_float: Callable[[str], Any]) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        object_pairs_hook=_unique, parse_float=parse_float, parse_constant=_constant
+    )
+
+
+_PLAIN = _decoder(_finite)
+_EXACT = _decoder(_exact)

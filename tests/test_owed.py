@@ -1,0 +1,156 @@
+"""What is owed, and the principal that stays hidden until the backend has answered."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rpcguard.errors import AuthError
+from rpcguard.owed import NAME_BYTES, Answer, Nonce, Owed, Pending, digest
+from rpcguard.principal import Principal
+
+PRINCIPAL = Principal("alice", "main", "jwt", claims={"roles": ["read"]})
+SOMETHING = Owed("main", "alice", revocable=(b"name",))
+NOTHING = Owed("main", "alice")
+
+
+def _dressed(error: AuthError) -> AuthError:
+    error.project = "main"
+    return error
+
+
+def _pending(owed: Owed) -> Pending:
+    return Pending(PRINCIPAL, owed, _dressed)
+
+
+def test_a_request_owes_something_when_it_has_a_nonce_or_can_be_revoked() -> None:
+    assert not NOTHING
+    assert SOMETHING
+    assert Owed(nonce=Nonce(b"name", 1.0))
+
+
+def test_an_ok_gives_the_principal() -> None:
+    assert _pending(SOMETHING).conclude(Answer.OK) is PRINCIPAL
+    assert _pending(NOTHING).conclude(Answer.OK) is PRINCIPAL
+
+
+def test_no_answer_is_enough_only_when_nothing_is_owed() -> None:
+    assert _pending(NOTHING).conclude(None) is PRINCIPAL
+    with pytest.raises(AuthError) as caught:
+        _pending(SOMETHING).conclude(None)
+    assert caught.value.reason == "backend_unavailable"
+
+
+REFUSALS = {
+    Answer.REVOKED: "revoked",
+    Answer.REPLAYED: "replayed",
+    Answer.FORGOTTEN: "expired",
+    Answer.SUBJECT_FULL: "rate_limited",
+    Answer.PROJECT_FULL: "backend_unavailable",
+}
+
+
+@pytest.mark.parametrize("owed", [NOTHING, SOMETHING], ids=["nothing owed", "something owed"])
+@pytest.mark.parametrize("answer", [answer for answer in Answer if answer is not Answer.OK])
+def test_every_other_answer_refuses_in_the_projects_form(answer: Answer, owed: Owed) -> None:
+    with pytest.raises(AuthError) as caught:
+        _pending(owed).conclude(answer)
+
+    assert caught.value.reason == REFUSALS[answer]
+    assert caught.value.project == "main"
+
+
+def test_a_silent_backend_is_a_503_in_the_projects_form() -> None:
+    error = _pending(SOMETHING).unavailable("timed out")
+
+    assert (error.reason, error.status, error.project) == ("backend_unavailable", 503, "main")
+    assert "timed out" not in str(error)
+
+
+def test_a_pending_has_no_public_way_to_its_principal_but_conclude() -> None:
+    public = {name for name in dir(Pending) if not name.startswith("_")}
+
+    assert public == {"conclude", "owed", "unavailable"}
+
+
+LISTS: list[tuple[str | bytes, ...]] = [
+    (),
+    ("",),
+    ("", ""),
+    ("a", "bc"),
+    ("ab", "c"),
+    ("abc",),
+    ("abc", ""),
+    ("", "abc"),
+    ("a", "b", "c"),
+    (b"\0\0\0\1a",),
+    ("a" * 300,),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(LISTS, 2)))
+def test_no_two_lists_of_parts_have_one_name(
+    one: tuple[str | bytes, ...], other: tuple[str | bytes, ...]
+) -> None:
+    assert digest(*one) != digest(*other)
+
+
+@given(st.lists(st.text(st.characters()) | st.binary()))
+def test_any_parts_have_a_name_of_fixed_size_even_with_lone_surrogates(
+    parts: list[str | bytes],
+) -> None:
+    assert len(digest(*parts)) == NAME_BYTES
+    assert digest(*parts) == digest(*parts)
+
+
+@given(
+    st.lists(st.binary(max_size=4), max_size=4),
+    st.lists(st.binary(max_size=4), max_size=4),
+)
+def test_equal_names_have_equal_parts(one: list[bytes], other: list[bytes]) -> None:
+    assert (digest(*one) == digest(*other)) is (one == other)
+
+
+CHANGES: list[Callable[[Principal], object]] = [
+    lambda who: setattr(who, "subject", "mallory"),
+    lambda who: setattr(who, "claims", {}),
+    lambda who: setattr(who, "admin", True),
+    lambda who: delattr(who, "subject"),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_principal_cannot_be_changed(change: Callable[[Principal], object]) -> None:
+    who = Principal("alice", "main", "jwt")
+
+    with pytest.raises(AttributeError):
+        change(who)
+
+
+def test_editing_the_claims_edits_a_copy() -> None:
+    claims = PRINCIPAL.claims
+    claims["roles"].append("write")
+    claims["admin"] = True
+
+    assert PRINCIPAL.claims == {"roles": ["read"]}
+
+
+def test_the_repr_of_a_principal_holds_no_claims() -> None:
+    who = Principal("alice", "main", "jwt", claims={"email": "alice@example.com"})
+
+    assert "example.com" not in repr(who)
+    assert "alice" in repr(who)
+
+
+def test_principals_are_equal_by_value_claims_included() -> None:
+    same = Principal("alice", "main", "jwt", claims={"roles": ["read"]})
+    other = Principal("alice", "main", "jwt", claims={"roles": ["write"]})
+
+    assert same == PRINCIPAL
+    assert hash(same) == hash(PRINCIPAL)
+    assert other != PRINCIPAL
+    assert PRINCIPAL != "alice"

@@ -1,0 +1,66 @@
+"""The request: raw, frozen, and silent about the credentials in it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from rpcguard.request import Request
+
+WANTED = frozenset({"authorization", "x-nonce"})
+
+
+def _fields(*headers: tuple[str, str]) -> dict[str, list[str]]:
+    return Request("POST", "/", list(headers)).fields(WANTED)
+
+
+def test_the_defaults_are_those_of_an_https_request_with_an_empty_body() -> None:
+    request = Request("POST", "/", [])
+
+    assert (request.body, request.client, request.scheme) == (b"", None, "https")
+    assert (request.websocket, request.joined) == (False, False)
+
+
+def test_a_request_cannot_be_changed() -> None:
+    request = Request("POST", "/", [])
+
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        request.target = "/other"  # type: ignore[misc]
+
+
+def test_reading_the_body_gives_a_new_request() -> None:
+    unread = Request("POST", "/a?b", [("X-Nonce", "1")], body=None, client="127.0.0.1", joined=True)
+
+    read = unread.with_body(b"{}")
+
+    assert (unread.body, read.body) == (None, b"{}")
+    assert dataclasses.replace(read, body=None) == unread
+
+
+@pytest.mark.parametrize("name", ["X-Nonce", "x-nonce", "X-NONCE", "X_Nonce", "x_nonce"])
+def test_a_field_is_found_under_every_spelling_that_a_gateway_makes_equal(name: str) -> None:
+    assert _fields((name, "1")) == {"x-nonce": ["1"]}
+
+
+@pytest.mark.parametrize("twin", ["X-Nonce", "x-nonce", "X_Nonce"])
+def test_every_occurrence_of_a_field_is_kept_in_order(twin: str) -> None:
+    assert _fields(("X-Nonce", "1"), ("Other", "2"), (twin, "3")) == {"x-nonce": ["1", "3"]}
+
+
+@pytest.mark.parametrize("name", ["X-Nonces", "X--Nonce", "Nonce", " X-Nonce", "X-Nonce "])
+def test_a_field_that_was_not_asked_for_is_not_given(name: str) -> None:
+    assert _fields((name, "1")) == {}
+
+
+def test_values_are_given_as_received() -> None:
+    assert _fields(("X-Nonce", " a,b\t")) == {"x-nonce": [" a,b\t"]}
+
+
+def test_the_repr_holds_neither_target_nor_headers_nor_body() -> None:
+    request = Request(
+        "POST", "/v1/secret-key?token=secret", [("Authorization", "Bearer secret")], b"secret"
+    )
+
+    assert "secret" not in repr(request)
+    assert "secret" not in str(request)
