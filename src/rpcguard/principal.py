@@ -73,5 +73,6 @@ class Principal:
     def __repr__(self) -> str:
         return (
             f"Principal(subject={self.subject!r}, project={self.project!r}, "
-            f"scheme={self.scheme!r}, name={self.name!r}, key_id={self.key_id!r}, expires_at={self.expires_at!r})"
+            f"scheme={self.scheme!r}, name={self.name!r}, key_id={self.key_id!r}, "
+            f"expires_at={self.expires_at!r})"
         )

@@ -9,19 +9,18 @@ from __future__ import annotations
 import sys
 
 _EXTRA = frozenset({"typer", "rich"})
+_INSTALL = 'pip install "rpcguard[cli]"'
 
 
 def main() -> int:
-    """Run the command line on `sys.argv` and return the exit code. Never raises, never prints a traceback."""
+    """Run the command line on `sys.argv` and return the exit code; never prints a traceback."""
     try:
         from rpcguard.cli.app import run  # noqa: PLC0415 - Typer may be missing
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
-        print(
-            'rpcguard: the command line needs an extra: pip install "rpcguard[cli]"',
-            file=sys.stderr,
-        )
+        sys.stderr.write(f"rpcguard: the command line needs an extra: {_INSTALL}
+")
         return 2
     except KeyboardInterrupt:
         return 130

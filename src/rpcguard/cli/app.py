@@ -11,6 +11,7 @@ import typer
 
 from rpcguard.cli.check import check as check_registry
 from rpcguard.cli.demo.command import demo as run_demo
+from rpcguard.cli.demo.command import serve
 from rpcguard.cli.demo.servers import FRAMEWORKS
 from rpcguard.cli.init import init as make_registry
 from rpcguard.cli.output import complain, say_json
@@ -59,19 +60,23 @@ def schema(as_json: AsJson = False) -> None:
 
 @app.command()
 def demo(
-    serve: Annotated[bool, typer.Option("--serve", help="Leave one server running.")] = False,
+    serving: Annotated[bool, typer.Option("--serve", help="Leave one server running.")] = False,
     framework: Annotated[
-        str, typer.Option(help=f"With --serve: {', '.join(FRAMEWORKS)}.")
-    ] = FRAMEWORKS[0],
+        str | None, typer.Option(help=f"With --serve: {', '.join(FRAMEWORKS)}.")
+    ] = None,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="With --serve; 0 takes a free one.")
-    ] = 0,
+        int | None, typer.Option(min=0, max=65535, help="With --serve; 0 takes a free one.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Start the example servers and show what they accept and refuse, and why."""
-    if framework not in FRAMEWORKS:
+    if framework not in (None, *FRAMEWORKS):
         raise typer.BadParameter(f"one of {', '.join(FRAMEWORKS)}", param_hint="--framework")
-    raise typer.Exit(run_demo(serve=serve, framework=framework, port=port, as_json=as_json))
+    if serving:
+        raise typer.Exit(serve(framework or FRAMEWORKS[0], port or 0, as_json=as_json))
+    if framework is not None or port is not None:
+        raise typer.BadParameter("this needs --serve", param_hint="--framework and --port")
+    raise typer.Exit(run_demo(as_json=as_json))
 
 
 def run() -> int:

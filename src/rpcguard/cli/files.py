@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 PRIVATE = 0o600
@@ -12,18 +12,9 @@ PUBLIC = 0o644
 PRIVATE_DIRECTORY = 0o700
 
 
-def in_the_way(directory: Path, files: Mapping[str, str]) -> list[str]:
-    """Return which of *files* exist with another content, in their order."""
-    return [name for name, text in files.items() if _occupied(directory / name, text)]
-
-
-def _occupied(path: Path, text: str) -> bool:
-    if not os.path.lexists(path):
-        return False
-    try:
-        return path.is_symlink() or path.read_bytes() != text.encode()
-    except OSError:
-        return True
+def in_the_way(directory: Path, names: Iterable[str]) -> list[str]:
+    """Return which of *names* exist below *directory*, in their order; a dangling link counts."""
+    return [name for name in names if os.path.lexists(directory / name)]
 
 
 def write(directory: Path, files: Mapping[str, str], public: frozenset[str]) -> None:

@@ -1,3 +1,4 @@
+# ruff: noqa: T201 - printing is what this module is for
 """
 What the commands print: Rich on a terminal, plain aligned text on a pipe, JSON when asked.
 
@@ -47,7 +48,7 @@ def is_terminal() -> bool:
 def say(*lines: str) -> None:
     """Print *lines* to standard output."""
     for line in lines:
-        print(visible(line))
+        print(visible(line), flush=True)
 
 
 def complain(*lines: str) -> None:
@@ -58,7 +59,7 @@ def complain(*lines: str) -> None:
 
 def say_json(document: Any) -> None:
     """Print *document* as JSON."""
-    print(json.dumps(document, indent=2))
+    print(json.dumps(document, indent=2), flush=True)
 
 
 def say_table(columns: Sequence[Column], groups: Iterable[Sequence[Sequence[str]]]) -> None:

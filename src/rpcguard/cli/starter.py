@@ -38,7 +38,7 @@ def registry_text() -> str:
 
 
 def make() -> dict[str, str]:
-    """Return the text of every file, by its path below the directory. Keys are fresh at each call."""
+    """Return the text of every file, by its path below the directory; keys are fresh each time."""
     files = {REGISTRY: registry_text()}
     projects = {
         "bsc": _bsc(files),

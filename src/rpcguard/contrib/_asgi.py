@@ -232,8 +232,10 @@ def _target(scope: Scope) -> str:
     raw = scope.get("raw_path")
     if raw is None:
         return quoted_target(path, query)
-    prefix = scope.get("root_path", "")
-    return raw_target(raw.decode("latin-1"), query, _latin(path), _latin(prefix + path))
+    target = raw.partition(b"?")[0].decode("latin-1")  # some servers leave the query in it
+    if query:
+        target += "?" + query
+    return raw_target(target, _latin(path), _latin(scope.get("root_path", "") + path))
 
 
 def _latin(text: str) -> str:

@@ -69,24 +69,20 @@ def refusal(error: AuthError, body: bytes | None = None) -> Refusal:
     return Refusal(error.status, headers, json.dumps(content).encode("ascii"))
 
 
-def raw_target(raw: str, query: str, *decoded: str) -> str:
+def raw_target(raw: str, *decoded: str) -> str:
     """
-    Return the raw target, or `NO_TARGET` if the server's two accounts of the path differ.
+    Return *raw*, or `NO_TARGET` if the server's two accounts of the path differ.
 
     A rewritten path would be routed by one name and matched to a project by another.
 
     Args:
-        raw: The path before percent-decoding, as the server reports it; a query is cut off.
-        query: The query string, without its question mark.
+        raw: The target before percent-decoding, as the server reports it.
         decoded: The paths that the framework may route by, as Latin-1 text of their bytes.
     """
     path = raw.partition("?")[0]
-    known = path
     if "%" in path:
-        known = unquote_to_bytes(path.encode("latin-1", "replace")).decode("latin-1")
-    if known not in decoded:
-        return NO_TARGET
-    return f"{path}?{query}" if query else path
+        path = unquote_to_bytes(path.encode("latin-1", "replace")).decode("latin-1")
+    return raw if path in decoded else NO_TARGET
 
 
 def quoted_target(path: str, query: str) -> str:

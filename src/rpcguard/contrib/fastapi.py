@@ -142,7 +142,7 @@ class RPCGuard:
         """
         self._source = Source(registry)
         app.add_middleware(Layer, source=self._source)
-        app.exception_handlers.setdefault(AuthError, _answer)
+        app.exception_handlers.setdefault(AuthError, _answer)  # type: ignore[arg-type]
         self._wrap_lifespan(app)
         self._wrap_openapi(app)
 

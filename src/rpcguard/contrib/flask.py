@@ -139,7 +139,7 @@ def _protected(
         try:
             _authenticate(schemes, project)
         except AuthError as error:
-            if args and "HTTP_UPGRADE" in request.environ and hasattr(args[0], "close"):
+            if args and request.url_rule is not None and request.url_rule.websocket:
                 args[0].close(_POLICY_VIOLATION)  # flask-sock has shaken hands before it came here
             return _answer(error)
         return current_app.ensure_sync(view)(*args, **kwargs)
@@ -163,12 +163,8 @@ def _authenticate(schemes: frozenset[str] | None, project: str | None) -> None:
 
 
 def _answer(error: AuthError) -> Response:
-    return Response(*_reordered(refusal(error, request.environ.get(_BODY))))
-
-
-def _reordered(parts: tuple[int, list[tuple[str, str]], bytes]) -> tuple[bytes, int, list[tuple[str, str]]]:
-    status, headers, body = parts
-    return body, status, headers
+    status, headers, content = refusal(error, request.environ.get(_BODY))
+    return Response(content, status, headers)
 
 
 def _request_of(environ: dict[str, Any]) -> Request:
@@ -183,7 +179,8 @@ def _request_of(environ: dict[str, Any]) -> Request:
         body=None,
         client="unix" if peer in _UNIX_PEERS else peer,
         scheme=environ["wsgi.url_scheme"],
-        websocket=environ.get("HTTP_UPGRADE", "").lower() == "websocket",
+        # By the route, not by the headers: those of a handshake on another route must not count
+        websocket=request.url_rule is not None and request.url_rule.websocket,
         joined=True,
     )
 
@@ -194,7 +191,7 @@ def _target(environ: dict[str, Any]) -> str:
     raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")
     if raw is None:
         return quoted_target(mounted, query)
-    return raw_target(raw, query, mounted, path)
+    return raw_target(raw, mounted, path)
 
 
 def _read_body(limit: int) -> bytes:
@@ -208,10 +205,11 @@ def _read_body(limit: int) -> bytes:
 
 
 def _taken_body(environ: dict[str, Any], limit: int) -> bytes:
-    cached: bytes | None = getattr(request, "_cached_data", None)
+    state = vars(request._get_current_object())  # type: ignore[attr-defined]
+    cached: bytes | None = state.get("_cached_data")
     if cached is not None:
         return cached
-    if "stream" in vars(request):
+    if "stream" in state:
         raise RuntimeError("the body was consumed before rpcguard could read it")
     length = get_content_length(environ)
     if length is not None and length > limit:

@@ -136,7 +136,7 @@ class Composer:
         raise StopComposing
 
     def _place(self, event: Event) -> Place:
-        mark = event.start_mark
+        mark: Any = event.start_mark  # never None on a parser's events
         return self.file, mark.line + 1, mark.column + 1
 
     def _awaiting_key(self) -> Mapping | None:
@@ -147,7 +147,7 @@ class Composer:
         return None
 
     def _scalar(self, event: ScalarEvent) -> None:
-        mark = event.start_mark
+        mark: Any = event.start_mark
         place = (self.file, mark.line + 1, mark.column + 1)
         text, tag, style = event.value, event.tag, event.style
         node: Node
@@ -158,7 +158,7 @@ class Composer:
             self.note("half of an escaped character", place)
             node = Broken(place)
         elif (mapping := self._awaiting_key()) is not None:
-            self._frames[-1].key = self._key(mapping, text, bool(style), place)
+            self._frames[-1].key = self._key(mapping, text, style, place)
             return
         elif not style and text in _NULLS and tag in _NULL_TAGS:
             node = Text(place, None)
@@ -168,10 +168,10 @@ class Composer:
             self._name(event.anchor, node, 1, 0)
         self._add(node)
 
-    def _key(self, node: Mapping, text: str, quoted: bool, place: Place) -> str:
+    def _key(self, node: Mapping, text: str, style: str | None, place: Place) -> str:
         if not text:
             self.note("an empty key", place)
-        elif text == "<<" and not quoted:
+        elif text == "<<" and not style:
             self.note("merge keys (<<) are not supported", place)
         elif text in node.keys:
             self.note(f"duplicate key, first on line {node.keys[text][1]}", place, text)
@@ -213,7 +213,7 @@ class Composer:
             self.note("a key must be text, not an alias", place)
             self._add(Broken(place))
             return
-        named = self._anchors.get(event.anchor)
+        named = self._anchors.get(event.anchor or "")
         if named is None:
             self.note(_BAD_ALIAS, place)
             self._add(Broken(place))

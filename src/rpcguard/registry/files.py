@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 GROUP_OR_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 GROUP_OR_OTHERS_READ = stat.S_IRGRP | stat.S_IROTH
@@ -55,7 +55,7 @@ class Files(tuple[str, ...]):
 
     stamps: Mapping[str, Stamp | None]
 
-    def __new__(cls, stamps: Mapping[str, Stamp | None]) -> Files:
+    def __new__(cls, stamps: Mapping[str, Stamp | None]) -> Self:
         """Return the paths of *stamps*, in their order."""
         self = super().__new__(cls, stamps)
         self.stamps = dict(stamps)

@@ -37,6 +37,7 @@ class Node:
     def child(self, step: str | int) -> Node | None:
         """Return the value at *step* below this one, or None."""
         del step
+        return None
 
 
 @final
@@ -115,13 +116,17 @@ _SHOWN = 64  # characters of a key in a message
 
 
 def show(path: Iterable[str | int]) -> str:
-    """Return *path* as messages show it, such as ``projects.bsc.secrets[0].secret``; safe to log."""
+    """Return *path* as messages show it: ``projects.bsc.secrets[0].secret``. Safe to log."""
     text = ""
     for step in path:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            step = step if len(step) <= _SHOWN else step[: _SHOWN - 1] + "…"
-            name = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in step)
-            text += f".{name}" if text else name
+            text += f".{_printable(step)}" if text else _printable(step)
     return text
+
+
+def _printable(key: str) -> str:
+    if len(key) > _SHOWN:
+        key = key[: _SHOWN - 1] + "…"
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in key)

@@ -101,7 +101,7 @@ class JwtScheme:
             names.add(rules.key_header)
             schemes["rpcKey"] = {"type": "apiKey", "in": "header", "name": rules.key_header}
         self.fields = frozenset(names)
-        self.security = (schemes,)
+        self.security: tuple[Mapping[str, dict[str, Any]], ...] = (schemes,)
         self._bound = bool(rules.binding.claims) or rules.key_by == "header"
 
     def present(self, incoming: Incoming) -> bool:

@@ -54,7 +54,7 @@ class Case:
         sent: What it is, for people.
         make: Unix seconds to the request; called when it is sent.
         expect: What must come back.
-        spent: The very same request is accepted once before: here, or by another framework's server.
+        spent: The very same request is accepted once before: here, or by another server.
     """
 
     protocol: str
@@ -92,7 +92,7 @@ def fresh(target: str, mint: Callable[[float], str], *, websocket: bool = False)
 def minted(
     target: str, key: SigningKey, claims: dict[str, str] | None = None, **ahead: int
 ) -> Make:
-    """Make a request with a token of *claims*, and of times *ahead* seconds from when it is sent."""
+    """Make a request with a token of *claims*, and of times *ahead* seconds of the sending."""
 
     def make(now: float) -> Shot:
         times = {name: int(now) + seconds for name, seconds in ahead.items()}

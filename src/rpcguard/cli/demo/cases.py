@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import partial
 
 from rpcguard.cli.demo.case import (
-    WHOAMI,
     Accepted,
     Case,
     Make,
@@ -34,7 +33,7 @@ from rpcguard.client.wallet import Wallet
 
 HOUR = 3600
 DAY = 24 * HOUR
-OVERSIZED = b" " * (5 * 1024 * 1024 + 1)  # one byte more than the registry's max_body
+OVERSIZED = 5 * 1024 * 1024 + 1  # bytes: one more than the registry's max_body
 
 _STRANGER = SigningKey.from_secret(secrets.token_urlsafe(48))
 
@@ -56,7 +55,9 @@ def _meganode(kit: Kit) -> list[Case]:
         row("HS256 token of one hour", fresh("/v1/", mint), caller),
         row("the same on a WebSocket", fresh("/ws/v1/", mint, websocket=True), caller),
         row("token of the previous secret", fresh("/v1/", older), previous),
-        row("API key in the URL", bare(f"/v1/{kit.bsc_api_key}"), Accepted("bsc", "api_key", "ops")),
+        row(
+            "API key in the URL", bare(f"/v1/{kit.bsc_api_key}"), Accepted("bsc", "api_key", "ops")
+        ),
     ]
 
 
@@ -77,7 +78,11 @@ def _meganode_refused(kit: Kit) -> list[Case]:
     return [
         row("no credential", bare("/v1/"), Refused("missing_credentials")),
         row("none on a WebSocket", bare("/ws/v1/", websocket=True), Refused("missing_credentials")),
-        row("a word for a token", fresh("/v1/", lambda _: "sesame"), Refused("malformed_credentials")),
+        row(
+            "a word for a token",
+            fresh("/v1/", lambda _: "sesame"),
+            Refused("malformed_credentials"),
+        ),
         row("signed with another secret", fresh("/v1/", forged), Refused("invalid_credentials")),
         row("expired a minute ago", late, Refused("expired")),
         row("issued a minute ahead", early, Refused("not_yet_valid")),
@@ -132,7 +137,9 @@ def _allthatnode_refused(kit: Kit) -> list[Case]:
     return [
         row("no token", bare("/evm"), RefusedBare("missing JWT token")),
         row("two parts of a token", fresh("/evm", lambda _: "a.b"), refused("malformatted token")),
-        row("HS256, public key as secret", fresh("/evm", confused), refused("unsupported algorithm")),
+        row(
+            "HS256, public key as secret", fresh("/evm", confused), refused("unsupported algorithm")
+        ),
         row("no kid", nameless, refused("empty key id")),
         row("kid of an unregistered key", unregistered, refused("empty configuration")),
         row("another key under this kid", impostor, refused("signature verification failed")),
@@ -145,10 +152,12 @@ def _allthatnode_refused(kit: Kit) -> list[Case]:
 def _nodius(kit: Kit) -> list[Case]:
     row, caller = partial(Case, "nodius"), Accepted("solana", "signature", kit.wallet.pubkey)
     v1, v2 = WalletSigner(kit.wallet, 1), WalletSigner(kit.wallet, 2)
+    newcomer = Wallet.generate()
+    newly = Accepted("solana", "signature", newcomer.pubkey)
     return [
         row("wallet signature, v1", signed("/solana", v1), caller),
         row("wallet signature, v2", signed("/solana?cluster=main", v2), caller),
-        row("a new wallet (wallets: open)", signed("/solana", _newcomer(kit)), _newcomer_accepted(kit)),
+        row("a wallet never seen before", signed("/solana", WalletSigner(newcomer, 1)), newly),
     ]
 
 
@@ -172,7 +181,7 @@ def _nodius_refused(kit: Kit) -> list[Case]:
     def compressed(now: float) -> Shot:
         return replace(good(now), headers=(*good(now).headers, ("Content-Encoding", "gzip")))
 
-    replayed = Refused("replayed")
+    large, replayed = signed("/solana", v1, b" " * OVERSIZED), Refused("replayed")
     return [
         row("the same request again", good, replayed, "here"),
         row("the same, at another server", good, replayed, "elsewhere"),
@@ -182,7 +191,7 @@ def _nodius_refused(kit: Kit) -> list[Case]:
         row("v2 signature for another path", moved, Refused("invalid_binding")),
         row("one of four headers missing", partly, Refused("malformed_credentials")),
         row("X-Auth-Version: 3", version_3, Refused("unsupported_algorithm")),
-        row("body over 5 MiB", signed("/solana", v1, OVERSIZED), Refused("body_too_large")),
+        row("body over 5 MiB", large, Refused("body_too_large")),
         row("Content-Encoding: gzip", compressed, Refused("unsupported_encoding")),
     ]
 
@@ -278,5 +287,9 @@ def _target(kit: Kit) -> list[Case]:
     row, mint = partial(Case, "-"), partial(tokens.meganode, kit.bsc)
     return [
         row("good token, no project there", fresh("/nowhere", mint), Refused("no_project")),
-        row("good token, path with %2e%2e", fresh("/v1/%2e%2e/bots", mint), Refused("invalid_target")),
+        row(
+            "good token, path with %2e%2e",
+            fresh("/v1/%2e%2e/bots", mint),
+            Refused("invalid_target"),
+        ),
     ]

@@ -1,4 +1,4 @@
-"""Ctrl-C, and the signals that end a program, as `KeyboardInterrupt` at a moment that can bear it."""
+"""Ctrl-C and the ending signals, as `KeyboardInterrupt` at a moment that can bear it."""
 
 from __future__ import annotations
 

@@ -14,15 +14,26 @@ from rpcguard.client.wallet import Wallet
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """Every credential of the starter registry, by the project it is for."""
+    """
+    Every credential of the starter registry, and some that are nearly right.
+
+    Attributes:
+        bsc_hs512: The secret of `bsc`, for an algorithm that is not the project's.
+        evm_nameless: The key `evm_ci` without its key id.
+        evm_impostor: Another key under the key id of `evm_ci`.
+        evm_ci_public: What the registry holds of `evm_ci`, PEM.
+    """
 
     bsc: SigningKey
+    bsc_hs512: SigningKey
     bsc_previous: SigningKey
     bsc_api_key: str = field(repr=False)
     bsc_rs256: SigningKey
     evm_ci: SigningKey
     evm_laptop: SigningKey
     evm_spare: SigningKey
+    evm_nameless: SigningKey
+    evm_impostor: SigningKey
     evm_ci_public: bytes = field(repr=False)
     wallet: Wallet
     listed_wallet: Wallet
@@ -40,18 +51,24 @@ def load(directory: Path) -> Kit:
     projects = document["projects"]
     bsc, evm, payouts, bots = (projects[name] for name in ("bsc", "evm", "payouts", "bots"))
 
-    def private(entry: dict[str, str]) -> SigningKey:
-        return SigningKey.from_pem((directory / entry["private_key"]).read_bytes(), entry["kid"])
+    def private(entry: dict[str, str], kid: str | None) -> SigningKey:
+        return SigningKey.from_pem((directory / entry["private_key"]).read_bytes(), kid)
 
-    ci = evm["keys"]["ci"]
+    def own(entry: dict[str, str]) -> SigningKey:
+        return private(entry, entry["kid"])
+
+    ci, bsc_rs256 = evm["keys"]["ci"], projects["bsc-rs256"]
     return Kit(
         bsc=SigningKey.from_secret(bsc["secret"]),
+        bsc_hs512=SigningKey.from_secret(bsc["secret"], "HS512"),
         bsc_previous=SigningKey.from_secret(bsc["previous_secret"]),
         bsc_api_key=bsc["api_key"],
-        bsc_rs256=private(projects["bsc-rs256"]),
-        evm_ci=private(ci),
-        evm_laptop=private(evm["keys"]["laptop"]),
-        evm_spare=private(evm["unregistered_keys"]["spare"]),
+        bsc_rs256=own(bsc_rs256),
+        evm_ci=own(ci),
+        evm_laptop=own(evm["keys"]["laptop"]),
+        evm_spare=own(evm["unregistered_keys"]["spare"]),
+        evm_nameless=private(ci, None),
+        evm_impostor=private(bsc_rs256, ci["kid"]),
         evm_ci_public=(directory / ci["private_key"]).with_suffix(".pub.pem").read_bytes(),
         wallet=Wallet.from_base58(projects["solana"]["secret_key"]),
         listed_wallet=Wallet.from_base58(projects["solana-2026"]["secret_key"]),
@@ -59,6 +76,6 @@ def load(directory: Path) -> Kit:
         enc_key=SigningKey.from_secret(payouts["enc_key"]),
         digest_fields=payouts["digest_fields"],
         engine=SigningKey.from_secret(bytes.fromhex(projects["engine"]["secret_hex"])),
-        bots=private(bots),
+        bots=own(bots),
         bots_claims={"iss": bots["issuer"], "aud": bots["audience"], "sub": "bot-7"},
     )

@@ -1,0 +1,85 @@
+"""aiohttp behind rpcguard: `python examples/aiohttp_app.py --port 8000 --registry registry.yaml`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+from _command_line import listen, parse, ready
+from _jsonrpc import answer
+from aiohttp import WSMsgType, web
+
+from rpcguard import ConfigError
+from rpcguard.contrib.aiohttp import principal_of, rpc_auth_middleware
+
+HEADER_LIMIT = 16 * 1024  # bytes; aiohttp's own 8190 are less than a credential may have
+
+
+async def healthz(_: web.Request) -> web.Response:
+    """Answer the load balancer."""
+    return web.json_response({"status": "ok"})
+
+
+async def rpc(request: web.Request) -> web.Response:
+    """Answer one JSON-RPC request or batch."""
+    text = answer(await request.read(), principal_of(request))
+    if text is None:
+        return web.Response(status=204)
+    return web.Response(text=text, content_type="application/json")
+
+
+async def ws(request: web.Request) -> web.StreamResponse:
+    """Answer JSON-RPC requests, one text per frame."""
+    websocket = web.WebSocketResponse()
+    if not websocket.can_prepare(request):
+        return await rpc(request)
+    await websocket.prepare(request)
+    async for message in websocket:
+        if message.type is WSMsgType.TEXT:
+            text = answer(message.data, principal_of(request))
+            if text is not None:
+                await websocket.send_str(text)
+    return websocket
+
+
+def create_app(registry: str) -> web.Application:
+    """Return the application, guarded by *registry*."""
+    guard = rpc_auth_middleware(registry, exempt=["/healthz"])
+    app = web.Application(middlewares=[guard], client_max_size=8 * 1024 * 1024)
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/ws/{path:.*}", ws)
+    app.router.add_route("*", "/{path:.*}", rpc)
+    return app
+
+
+async def serve(app: web.Application, port: int) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    runner = web.AppRunner(
+        app, access_log=None, max_line_size=HEADER_LIMIT, max_field_size=HEADER_LIMIT
+    )
+    await runner.setup()
+    with listen(port) as listener:
+        await web.SockSite(runner, listener, shutdown_timeout=1.0).start()
+        ready(listener)
+        await stop.wait()
+        await runner.cleanup()
+
+
+def main() -> int:
+    """Serve until told to stop."""
+    options = parse(__doc__ or "")
+    try:
+        app = create_app(options.registry)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    asyncio.run(serve(app, options.port))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

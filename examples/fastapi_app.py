@@ -1,0 +1,80 @@
+"""FastAPI behind rpcguard: `python examples/fastapi_app.py --port 8000 --registry registry.yaml`."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from typing import Annotated
+
+import uvicorn
+from _command_line import listen, parse, ready
+from _jsonrpc import answer
+from fastapi import Depends, FastAPI, Request, Response, WebSocket, WebSocketDisconnect
+
+from rpcguard import ConfigError, Principal
+from rpcguard.contrib.fastapi import RPCGuard, require_rpc_auth
+
+Caller = Annotated[Principal, Depends(require_rpc_auth)]
+
+
+def create_app(registry: str) -> FastAPI:
+    """Return the application, guarded by *registry*."""
+    app = FastAPI(openapi_url=None)
+    RPCGuard(app, registry)
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+    async def rpc(request: Request, caller: Caller) -> Response:
+        text = answer(await request.body(), caller)
+        if text is None:
+            return Response(status_code=204)
+        return Response(text, media_type="application/json")
+
+    @app.websocket("/ws/{path:path}")
+    async def ws(websocket: WebSocket, caller: Caller) -> None:
+        await websocket.accept()
+        try:
+            while True:
+                text = answer(await websocket.receive_text(), caller)
+                if text is not None:
+                    await websocket.send_text(text)
+        except WebSocketDisconnect:
+            pass
+
+    return app
+
+
+class Server(uvicorn.Server):
+    """uvicorn that says when it is ready, and ends with status 0 when told to stop."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        if self.started and sockets:
+            ready(sockets[0])
+
+
+def main() -> int:
+    """Serve until SIGINT or SIGTERM."""
+    options = parse(__doc__ or "")
+    try:
+        app = create_app(options.registry)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    # Without proxy_headers=False uvicorn would take the peer's address from X-Forwarded-For
+    config = uvicorn.Config(app, proxy_headers=False, log_level="warning")
+    server = Server(config)
+    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again when it has stopped
+        signal.signal(number, server.handle_exit)
+    with listen(options.port) as listener:
+        server.run([listener])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

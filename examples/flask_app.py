@@ -1,0 +1,105 @@
+"""Flask behind rpcguard: `python examples/flask_app.py --port 8000 --registry registry.yaml`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from typing import Any
+
+from _command_line import listen, parse, ready
+from _jsonrpc import answer
+from flask import Flask, Response, request
+from flask.typing import ResponseReturnValue
+from flask_sock import Sock
+from simple_websocket import Server as WebSocket
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+import rpcguard
+from rpcguard import ConfigError
+from rpcguard.contrib.flask import RPCGuard, current_principal
+
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+def create_app(registry: str) -> Flask:
+    """Return the application, guarded by *registry*."""
+    app = Flask(__name__, static_folder=None)
+    app.url_map.merge_slashes = False  # paths with empty segments are the guard's to refuse
+    RPCGuard(app, registry)
+    sock = Sock(app)
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.route("/", defaults={"path": ""}, methods=METHODS)
+    @app.route("/<path:path>", methods=METHODS)
+    @rpcguard.protect
+    def rpc(path: str) -> Response:
+        text = answer(request.get_data(), current_principal)
+        if text is None:
+            return Response(status=204)
+        return Response(text, mimetype="application/json")
+
+    @rpcguard.protect
+    def admitted() -> None:
+        """Let the request go on."""
+
+    @app.before_request
+    def guard_handshake() -> ResponseReturnValue | None:
+        # flask-sock accepts the handshake before it calls the view: refuse before that
+        return admitted() if request.url_rule and request.url_rule.websocket else None
+
+    @sock.route("/ws/<path:path>")
+    def ws(websocket: WebSocket, path: str) -> None:
+        while True:
+            text = answer(websocket.receive(), current_principal)
+            if text is not None:
+                websocket.send(text)
+
+    return app
+
+
+class RequestHandler(WSGIRequestHandler):
+    """Speaks HTTP/1.1, writes no access log, and reports the target as it was sent."""
+
+    protocol_version = "HTTP/1.1"
+
+    def make_environ(self) -> dict[str, Any]:
+        """Return the WSGI environment."""
+        environ = super().make_environ()
+        environ["RAW_URI"] = self.requestline.split()[1]  # http.server merges leading slashes
+        return environ
+
+    def log_request(self, *_: object) -> None:
+        """Write nothing: targets may hold API keys."""
+
+
+def main() -> int:
+    """Serve until SIGINT or SIGTERM."""
+    options = parse(__doc__ or "")
+    try:
+        app = create_app(options.registry)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    with listen(options.port) as listener:
+        server = make_server(
+            "127.0.0.1",
+            options.port,
+            app,
+            threaded=True,
+            request_handler=RequestHandler,
+            fd=listener.fileno(),
+        )
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+        ready(listener)
+        server.serve_forever()
+        server.server_close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""
+The file of `sqlite://`: making it, checking that it is ours, opening connections to it.
+
+A machine that stops takes the last commits with it (`synchronous=NORMAL` writes them without
+waiting for the disk). The file therefore names the boot that it was last used in; under another
+boot, nonces may be lost, and proofs issued before that opening are refused from then on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sqlite3
+import threading
+from pathlib import Path
+from urllib.parse import quote
+
+from rpcguard.errors import ConfigError
+
+APPLICATION_ID = 0x72706367  # "rpcg", in the header of the file
+SCHEMA_VERSION = 1
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_ATTEMPTS = 100  # at switching to WAL, while other workers open the same new file
+_PAUSE = 0.02  # seconds between them
+
+# Times are Unix seconds; infinity stands for "for ever". `account` and `id` are 63 bits of a digest
+# of (project, subject) or of the project: the file holds no name of a caller.
+_SCHEMA = (
+    """CREATE TABLE state(
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        boot TEXT,
+        guard_from REAL NOT NULL,
+        pruned_through REAL NOT NULL
+    )""",
+    """CREATE TABLE nonce(
+        name BLOB PRIMARY KEY,
+        deadline INTEGER NOT NULL,
+        account INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX nonce_deadline ON nonce(deadline)",
+    "CREATE TABLE budget(id INTEGER PRIMARY KEY, parent INTEGER, live INTEGER NOT NULL)",
+    """CREATE TABLE revocation(
+        name BLOB PRIMARY KEY,
+        before REAL NOT NULL,
+        expires REAL NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX revocation_expires ON revocation(expires)",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+
+
+def boot_id() -> str | None:
+    """Return what names this boot of the machine, or None where the system does not tell."""
+    try:
+        return _BOOT_ID.read_text("ascii").strip() or None
+    except (OSError, ValueError):
+        return None
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """
+    Open a connection that waits for nobody; the caller sees to it that one thread uses it.
+
+    Raises:
+        sqlite3.Error: If the file is not there (it is never made anew here) or cannot be opened.
+    """
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?mode=rw",
+        uri=True,
+        timeout=0,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        connection.execute("PRAGMA synchronous = NORMAL")
+        # The backend checkpoints off the request path; this is the net below it: 64 MiB.
+        connection.execute("PRAGMA wal_autocheckpoint = 16384")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute("PRAGMA cache_size = -8192")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def prepare(path: Path, now: float, boot: str | None, timeout: float) -> None:
+    """
+    Make the file if there is none, and see that it is ours; leave no connection behind.
+
+    Args:
+        path: An absolute path; its directory must exist.
+        now: Unix seconds.
+        boot: See `boot_id`.
+        timeout: Seconds to wait for each lock.
+
+    Raises:
+        ConfigError: If the file cannot be used. It is not altered then.
+    """
+    if not path.parent.is_dir():
+        raise ConfigError("sqlite: the directory of the file does not exist")
+    if path.exists() and not path.is_file():
+        raise ConfigError("sqlite: the path is not a regular file")
+    try:
+        # Nobody else may read it. The -wal and -shm files take over the mode.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        with contextlib.closing(connect(path)) as connection:
+            connection.execute(f"PRAGMA busy_timeout = {int(timeout * 1000)}")
+            _refuse_foreign(connection)  # before anything is written
+            _use_wal(connection)
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN IMMEDIATE")
+            if _refuse_foreign(connection):
+                _create(connection, boot)
+            else:
+                _note_boot(connection, now, boot)
+            connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        # Not the text of the error: it may quote what stands in a file that is not ours.
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        raise ConfigError(f"sqlite: the file cannot be used ({name})") from error
+    except OSError as error:
+        raise ConfigError(f"sqlite: the file cannot be made ({error.strerror})") from error
+
+
+def _refuse_foreign(connection: sqlite3.Connection) -> bool:
+    """Return whether the file is empty; raise if it is neither that nor ours."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application == APPLICATION_ID:
+        if version != SCHEMA_VERSION:
+            raise ConfigError(
+                f"sqlite: the file has schema version {version}, this rpcguard needs"
+                f" {SCHEMA_VERSION}"
+            )
+        return False
+    if application or version or tables:
+        raise ConfigError("sqlite: the file is a database of another application")
+    return True
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    # SQLite answers "busy" here without waiting when two connections switch at the same time.
+    for _ in range(_ATTEMPTS):
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+        else:
+            if mode != "wal":
+                raise ConfigError("sqlite: the file system does not support WAL")
+            return
+        threading.Event().wait(_PAUSE)
+    raise ConfigError("sqlite: the file stays locked by another process")
+
+
+def _create(connection: sqlite3.Connection, boot: str | None) -> None:
+    for statement in _SCHEMA:
+        connection.execute(statement)
+    connection.execute("INSERT INTO state VALUES(1, ?, ?, ?)", (boot, -math.inf, -math.inf))
+
+
+def _note_boot(connection: sqlite3.Connection, now: float, boot: str | None) -> None:
+    (known,) = connection.execute("SELECT boot FROM state").fetchone()
+    if boot is None or boot != known:
+        connection.execute("UPDATE state SET boot = ?, guard_from = ?", (boot, now))

@@ -1,0 +1,147 @@
+"""
+A lane: one connection of `sqlite://` that one thread at a time may use.
+
+No clock is read here. Who finds the lane free may wait the whole patience for other processes; who
+had to wait for the lane may spend half of it there and half on them. Either way the sum is bounded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from rpcguard.backends.sqlite_file import connect
+from rpcguard.errors import BackendError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Connections that a fork has copied. Closing one here would drop files that the parent uses.
+_inherited: list[sqlite3.Connection] = []
+
+
+class Busy(BackendError):
+    """Another thread has the lane, or another process the file."""
+
+
+class Lane:
+    """A connection, opened at its first use, and the lock that guards it."""
+
+    __slots__ = ("_connection", "_fork_holds", "_lock", "_path", "_poisoned")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._fork_holds = False
+        self._poisoned = False
+
+    def try_take(self) -> bool:
+        """Take the lane if it is free."""
+        return self._lock.acquire(blocking=False)
+
+    def take(self, patience: float) -> float:
+        """
+        Take the lane, and return what is left of *patience* (seconds).
+
+        Raises:
+            Busy: If other threads keep it.
+        """
+        if self._lock.acquire(blocking=False):
+            return patience
+        if self._lock.acquire(timeout=patience / 2):
+            return patience / 2
+        raise Busy("sqlite: too many threads wait for the file")
+
+    def give(self) -> None:
+        """Let the next thread have the lane."""
+        self._lock.release()
+
+    def ask(
+        self,
+        patience: float,
+        question: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """
+        Put *question* to the connection; the caller has taken the lane.
+
+        Args:
+            patience: Seconds to wait for other processes; 0 for not at all.
+            question: Leaves no transaction open, and can be put again after a `sqlite3.Error`.
+
+        Raises:
+            Busy: If another process keeps the file locked.
+            BackendError: If the file cannot be used.
+        """
+        try:
+            connection = self._connection or self._open()
+            try:
+                return question(connection, *args, **kwargs)
+            except sqlite3.OperationalError as error:
+                if patience <= 0 or not _is_busy(error):
+                    raise
+            connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+            try:
+                return question(connection, *args, **kwargs)
+            finally:
+                connection.execute("PRAGMA busy_timeout = 0")
+        except (sqlite3.Error, OverflowError, TypeError, ValueError) as error:
+            # The last three: what stands in the file is not what was written.
+            raise self._failure(error) from error
+
+    def drop(self) -> None:
+        """Close the connection; the caller has taken the lane. The next question opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    def before_fork(self, patience: float) -> None:
+        """
+        Wait for the lane and close its connection.
+
+        SQLite keeps its table of locks per process, and a fork copies the table without the locks:
+        with an open connection at that moment, those that the child opens would not be protected.
+        """
+        self._fork_holds = self._lock.acquire(timeout=patience)
+        if self._fork_holds:
+            self.drop()
+
+    def after_fork_in_parent(self) -> None:
+        """Let the lane go."""
+        if self._fork_holds:
+            self._fork_holds = False
+            self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Start anew, or refuse for good where a connection came along."""
+        self._lock = threading.Lock()
+        self._fork_holds = False
+        if self._connection is not None:
+            _inherited.append(self._connection)
+            self._connection = None
+            self._poisoned = True
+
+    def _open(self) -> sqlite3.Connection:
+        if self._poisoned:
+            raise sqlite3.OperationalError("forked while a connection was in use")
+        self._connection = connect(self._path)
+        return self._connection
+
+    def _failure(self, error: Exception) -> BackendError:
+        if _is_busy(error) and self._connection and not self._connection.in_transaction:
+            return Busy("sqlite: the file is locked by another process")
+        self.drop()
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        return BackendError(f"sqlite: the file cannot be used ({name})")
+
+
+def _is_busy(error: Exception) -> bool:
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -1,0 +1,225 @@
+"""
+What `sqlite://` asks its file: one transaction or one statement per question.
+
+Every function takes an open connection and the time, and leaves no transaction open. They raise
+`sqlite3.Error`; `rpcguard.backends.sqlite_lane` turns that into `BackendError`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from rpcguard.owed import Answer, Nonce, Owed, Revocation, digest
+
+T = TypeVar("T")
+
+LATEST = 1e12  # Unix seconds (year 33658); a later deadline is milliseconds taken for seconds
+STEP = 64  # ended nonces dropped at once
+_STEP_WHEN_FULL = 256  # the same, where a request would be refused for want of room
+
+_RECORD = """
+    INSERT INTO revocation(name, before, expires) VALUES(:name, :before, :expires)
+    ON CONFLICT(name) DO UPDATE SET
+        before = max(excluded.before, CASE WHEN expires > :now THEN before ELSE -9e999 END),
+        expires = max(excluded.expires, expires)
+"""
+_TAKE = """
+    INSERT INTO budget(id, parent, live) VALUES(?, ?, 1), (?, NULL, 1)
+    ON CONFLICT(id) DO UPDATE SET live = live + 1
+"""
+_GIVE_BACK_TO_PARENT = """
+    UPDATE budget SET live = live - ? WHERE id = (SELECT parent FROM budget WHERE id = ?)
+"""
+
+
+@functools.lru_cache(maxsize=4096)
+def _accounts(project: str, subject: str) -> tuple[int, int]:
+    """Return the ids of the budgets of the subject and of the project."""
+    names = digest("subject", project, subject), digest("project", project)
+    one, other = (int.from_bytes(name[:8], "big") >> 1 for name in names)
+    return one, other
+
+
+@functools.lru_cache(maxsize=64)
+def _revoked_sql(names: int) -> str:
+    """Parameters: the names, `issued_at`, `now`."""
+    if not names:
+        return "0"
+    marks = ", ".join("?" * names)
+    return (
+        f"EXISTS(SELECT 1 FROM revocation WHERE name IN ({marks})"  # noqa: S608 - marks alone
+        " AND before >= ? AND expires > ?)"
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _state_sql(names: int) -> str:
+    """Parameters: the nonce, its subject's account, its project's account, those of above."""
+    return (
+        "SELECT guard_from, pruned_through,"
+        " (SELECT deadline FROM nonce WHERE name = ?),"
+        " (SELECT live FROM budget WHERE id = ?),"
+        " (SELECT live FROM budget WHERE id = ?),"
+        f" {_revoked_sql(names)} FROM state"
+    )
+
+
+def _atomic(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
+    """Run *work* in one write transaction; whatever breaks it off, none of it stays."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = work()
+        connection.execute("COMMIT")
+    except BaseException:
+        # A roll-back that fails leaves the connection `in_transaction`: its lane drops it.
+        with contextlib.suppress(sqlite3.Error):
+            connection.rollback()
+        raise
+    return result
+
+
+def is_revoked(connection: sqlite3.Connection, owed: Owed, now: float) -> Answer:
+    """Answer an *owed* without a nonce: one statement, and no lock that others wait for."""
+    names = owed.revocable
+    if not names:
+        return Answer.OK
+    sql = "SELECT " + _revoked_sql(len(names))
+    (found,) = connection.execute(sql, (*names, owed.issued_at, now)).fetchone()
+    return Answer.REVOKED if found else Answer.OK
+
+
+def spend(
+    connection: sqlite3.Connection, owed: Owed, nonce: Nonce, now: float, prune: bool
+) -> Answer:
+    """Answer an *owed* with a *nonce*; on the way, if *prune*, drop some that have ended."""
+
+    def work() -> Answer:
+        if prune:
+            _prune(connection, now, STEP)
+        return _spend(connection, owed, nonce, now)
+
+    return _atomic(connection, work)
+
+
+def _spend(connection: sqlite3.Connection, owed: Owed, nonce: Nonce, now: float) -> Answer:
+    accounts = _accounts(owed.project, owed.subject)
+    names = owed.revocable
+    question: tuple[object, ...] = (nonce.name, *accounts)
+    if names:
+        question += (*names, owed.issued_at, now)
+    row = connection.execute(_state_sql(len(names)), question).fetchone()
+    if row is None:
+        raise sqlite3.DatabaseError("the row of state is missing")
+    guard_from, pruned_through, deadline, of_subject, of_project, revoked = row
+    if revoked:
+        return Answer.REVOKED
+    if not (now < nonce.expires_at < LATEST and pruned_through < nonce.expires_at):
+        return Answer.FORGOTTEN
+    if owed.issued_at < guard_from:
+        return Answer.FORGOTTEN
+    if deadline is not None:
+        if now < deadline:
+            return Answer.REPLAYED
+        _drop_ended(connection, nonce.name)
+        of_subject, of_project = _live(connection, accounts)
+    refusal = _full(nonce, of_subject, of_project)
+    if refusal is not None:
+        _prune(connection, now, _STEP_WHEN_FULL)
+        refusal = _full(nonce, *_live(connection, accounts))
+        if refusal is not None:
+            return refusal
+    row = (nonce.name, math.ceil(nonce.expires_at), accounts[0])
+    connection.execute("INSERT INTO nonce(name, deadline, account) VALUES(?, ?, ?)", row)
+    connection.execute(_TAKE, (*accounts, accounts[1]))
+    return Answer.OK
+
+
+def _full(nonce: Nonce, of_subject: int | None, of_project: int | None) -> Answer | None:
+    if (of_subject or 0) >= nonce.subject_limit:
+        return Answer.SUBJECT_FULL
+    if (of_project or 0) >= nonce.project_limit:
+        return Answer.PROJECT_FULL
+    return None
+
+
+def _live(
+    connection: sqlite3.Connection, accounts: tuple[int, int]
+) -> tuple[int | None, int | None]:
+    sql = "SELECT (SELECT live FROM budget WHERE id = ?), (SELECT live FROM budget WHERE id = ?)"
+    of_subject, of_project = connection.execute(sql, accounts).fetchone()
+    return of_subject, of_project
+
+
+def _prune(connection: sqlite3.Connection, now: float, steps: int) -> None:
+    """Drop at most *steps* ended nonces, the earliest first, and remember how far."""
+    rows = connection.execute(
+        "SELECT name, account, deadline FROM nonce WHERE deadline <= ? ORDER BY deadline LIMIT ?",
+        (now, steps),
+    ).fetchall()
+    if rows:
+        _drop(connection, ((name, account) for name, account, _ in rows))
+        sql = "UPDATE state SET pruned_through = max(pruned_through, ?)"
+        connection.execute(sql, (rows[-1][2],))
+
+
+def _drop_ended(connection: sqlite3.Connection, name: bytes) -> None:
+    """Drop one ended nonce before its name is spent anew: the new row remembers for both."""
+    sql = "SELECT name, account FROM nonce WHERE name = ?"
+    _drop(connection, connection.execute(sql, (name,)).fetchall())
+
+
+def _drop(connection: sqlite3.Connection, rows: Iterable[tuple[bytes, int]]) -> None:
+    counts: Counter[int] = Counter()
+    names = []
+    for name, account in rows:
+        names.append((name,))
+        counts[account] += 1
+    connection.executemany("DELETE FROM nonce WHERE name = ?", names)
+    changes = [(count, account) for account, count in counts.items()]
+    connection.executemany(_GIVE_BACK_TO_PARENT, changes)
+    connection.executemany("UPDATE budget SET live = live - ? WHERE id = ?", changes)
+    idle = [(account,) for account in counts]
+    connection.executemany("DELETE FROM budget WHERE id = ? AND live <= 0", idle)
+
+
+def record(
+    connection: sqlite3.Connection, revocations: Sequence[Revocation], now: float
+) -> None:
+    """Write *revocations*, and return when they are on the disk."""
+    rows = [
+        {
+            "name": one.name,
+            "before": math.inf if one.before is None else one.before,
+            "expires": math.inf if one.expires_at is None else one.expires_at,
+            "now": now,
+        }
+        for one in revocations
+    ]
+    drop = """DELETE FROM revocation WHERE name IN (
+        SELECT name FROM revocation WHERE expires <= ? ORDER BY expires LIMIT ?)"""
+
+    def work() -> None:
+        connection.execute(drop, (now, STEP + len(rows)))
+        connection.executemany(_RECORD, [row for row in rows if row["expires"] > now])
+
+    # In WAL mode FULL waits for the disk at each commit, and NORMAL at checkpoints alone.
+    connection.execute("PRAGMA synchronous = FULL")
+    _atomic(connection, work)
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def checkpoint(connection: sqlite3.Connection) -> None:
+    """
+    Copy the log into the file, so that the log starts anew and stays short.
+
+    The first pass does the work while others write on; the second holds them off for the little
+    that they wrote meanwhile.
+    """
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()

@@ -1,0 +1,200 @@
+"""aiohttp: `rpc_auth_middleware(registry)` on the application, `principal_of(request)` in handlers."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+from typing import Any, Final
+from urllib.parse import quote
+
+from aiohttp import StreamReader, web
+from aiohttp.typedefs import Handler
+
+from rpcguard.contrib._http import Registry, Source, Verdicts, chosen, refusal
+from rpcguard.errors import AuthError
+from rpcguard.principal import Principal
+from rpcguard.request import Request
+from rpcguard.verifier import Verifier
+
+__all__ = ["RPCAuthMiddleware", "principal_of", "rpc_auth_middleware"]
+
+_RequestKey: Any = getattr(web, "RequestKey", None)  # aiohttp 3.14
+_PRINCIPAL: Final[Any] = _RequestKey("rpcguard_principal", Principal) if _RequestKey else "rpcguard_principal"
+_VERDICTS: Final[Any] = _RequestKey("rpcguard_verdicts", Verdicts) if _RequestKey else "rpcguard_verdicts"
+
+
+def principal_of(request: web.Request) -> Principal:
+    """
+    Return who sent *request*.
+
+    Raises:
+        RuntimeError: If no `rpc_auth_middleware` has let it in: there is none, or the path is exempt.
+    """
+    principal: Principal | None = request.get(_PRINCIPAL)
+    if principal is None:
+        raise RuntimeError("principal_of is for requests that rpc_auth_middleware has let in")
+    return principal
+
+
+def rpc_auth_middleware(
+    registry: Registry = None,
+    *,
+    exempt: Iterable[str] = (),
+    project: str | None = None,
+    schemes: Iterable[str] | None = None,
+) -> RPCAuthMiddleware:
+    """
+    Return a middleware that lets only authenticated requests through, and answers the others.
+
+    It guards every path of the application and of its sub-applications, unknown paths included. A
+    sub-application may narrow further with its own: `rpc_auth_middleware(guard.verifier, project=…)`.
+
+    Args:
+        registry: Path of the registry, or a verifier, which its owner closes; by default the path in
+            the environment variable RPCGUARD_REGISTRY.
+        exempt: What stays open: paths, compared exactly with the path as sent, and names of routes.
+        project: The project to use, whatever the request's target says.
+        schemes: The only kinds of credential to take.
+
+    Raises:
+        ConfigError: If there is no registry, or it does not load.
+        ValueError: If *schemes* is empty or names something else.
+    """
+    if isinstance(exempt, str):
+        raise TypeError("exempt is a list of paths and route names, such as ['/healthz']")
+    return RPCAuthMiddleware(Source(registry), frozenset(exempt), project, chosen(schemes))
+
+
+class RPCAuthMiddleware:
+    """The middleware; `rpc_auth_middleware` makes it."""
+
+    __middleware_version__ = 1
+
+    def __init__(
+        self,
+        source: Source,
+        exempt: frozenset[str],
+        project: str | None,
+        schemes: frozenset[str] | None,
+    ) -> None:
+        self._source = source
+        # A path is compared as it was sent, so that no second spelling of it is open too
+        paths = {name for name in exempt if name.startswith("/")}
+        self._paths = {quote(path, safe="/!$&'()*+,;=:@") for path in paths}
+        self._names = exempt - paths
+        self._project = project
+        self._schemes = schemes
+        weakref.finalize(self, source.close)
+
+    @property
+    def verifier(self) -> Verifier:
+        """The verifier that is asked."""
+        return self._source.verifier
+
+    def close(self) -> None:
+        """Close the verifier if it was opened here; done by itself when the application is gone."""
+        self._source.close()
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self._is_exempt(request):
+            return await handler(request)
+        body = _Body(request)
+        try:
+            await self._authenticate(request, body)
+            return await handler(request)
+        except AuthError as error:
+            status, headers, content = refusal(error, body.data)
+            return web.Response(status=status, headers=headers, body=content)
+
+    def _is_exempt(self, request: web.Request) -> bool:
+        if request.raw_path.partition("?")[0] in self._paths:
+            return True
+        return request.match_info.route.name in self._names
+
+    async def _authenticate(self, request: web.Request, body: _Body) -> None:
+        verdicts: Verdicts | None = request.get(_VERDICTS)
+        if verdicts is None:
+            verdicts = request[_VERDICTS] = Verdicts()
+        principal = verdicts.find(self._project, self._schemes)
+        if principal is None:
+            principal = await self.verifier.averify(
+                _request_of(request), body.read, project=self._project, schemes=self._schemes
+            )
+            verdicts.add(self._project, principal)
+        request[_PRINCIPAL] = principal
+
+
+def _request_of(request: web.Request) -> Request:
+    return Request(
+        method=request.method,
+        target=request.raw_path,
+        headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers],
+        body=None,
+        client=_peer(request),
+        scheme="https" if request.get_extra_info("sslcontext") is not None else "http",
+        # With a body it is no handshake, whatever its headers say
+        websocket=(
+            request.method == "GET"
+            and not request.body_exists
+            and request.headers.get("Upgrade", "").lower() == "websocket"
+        ),
+    )
+
+
+def _peer(request: web.Request) -> str | None:
+    """Return the address of the socket's peer, whatever an earlier middleware made of `remote`."""
+    name = request.get_extra_info("peername")
+    if isinstance(name, tuple | list):
+        return str(name[0])
+    return None if name is None else "unix"
+
+
+class _Body:
+    """The body, read by the guard with its own bound and put back for the handler."""
+
+    __slots__ = ("_request", "data")
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self.data: bytes | None = None
+
+    async def read(self, limit: int) -> bytes:
+        if self.data is None:
+            self.data = await self._take(limit)
+        return self.data
+
+    async def _take(self, limit: int) -> bytes:
+        request, content = self._request, self._request.content
+        if (request.content_length or 0) > limit:
+            raise AuthError("body_too_large")
+        if content.at_eof() and content.total_bytes:  # an earlier middleware has read it
+            return _checked(await request.read(), content, limit)
+        data = bytearray()
+        try:
+            while chunk := await content.readany():
+                data += chunk
+                if len(data) > limit:
+                    raise AuthError("body_too_large")
+        except (web.RequestPayloadError, ConnectionError) as error:
+            raise web.HTTPBadRequest(text="the body is not complete") from error
+        body = _checked(bytes(data), content, limit)
+        if body:
+            _put_back(request, body)
+        return body
+
+
+def _checked(data: bytes, content: StreamReader, limit: int) -> bytes:
+    if len(data) > limit:
+        raise AuthError("body_too_large")
+    if len(data) != content.total_bytes:
+        raise RuntimeError("the body was consumed before rpcguard could read it")
+    return data
+
+
+def _put_back(request: web.Request, body: bytes) -> None:
+    """Give the handler a stream of its own, so that `read`, `post`, `multipart` and `content` all work."""
+    stream = StreamReader(request.protocol, len(body) + 1)
+    stream.feed_data(body)
+    stream.feed_eof()
+    request._payload = stream  # noqa: SLF001 - there is no public way to give bytes back
+    request._cache.pop("content", None)  # noqa: SLF001
