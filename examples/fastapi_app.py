@@ -15,6 +15,7 @@ from fastapi import Depends, FastAPI, Request, Response, WebSocket, WebSocketDis
 from rpcguard import ConfigError, Principal
 from rpcguard.contrib.fastapi import RPCGuard, require_rpc_auth
 
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Caller = Annotated[Principal, Depends(require_rpc_auth)]
 
 
@@ -27,7 +28,7 @@ def create_app(registry: str) -> FastAPI:
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+    @app.api_route("/{path:path}", methods=METHODS)
     async def rpc(request: Request, caller: Caller) -> Response:
         text = answer(await request.body(), caller)
         if text is None:

@@ -19,7 +19,7 @@ import rpcguard
 from rpcguard import ConfigError
 from rpcguard.contrib.flask import RPCGuard, current_principal
 
-METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def create_app(registry: str) -> Flask:

@@ -30,7 +30,7 @@ def guard(tmp_path: Path) -> Iterator[Callable[..., Verifier]]:
         def make(registry: str, *, now: float = NOW, **options: Any) -> Verifier:
             path = tmp_path / "registry.yaml"
             path.write_text(registry, encoding="utf-8")
-            options = {"clock": lambda: now, "environ": {}, "watch": False} | options
-            return stack.enter_context(closing(Verifier.from_yaml(path, **options)))
+            plain: dict[str, Any] = {"clock": lambda: now, "environ": {}, "watch": False}
+            return stack.enter_context(closing(Verifier.from_yaml(path, **plain | options)))
 
         yield make

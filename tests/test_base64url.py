@@ -61,7 +61,7 @@ def test_the_right_spelling_goes_both_ways(raw: bytes, text: str) -> None:
 
 @pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED.keys())
 def test_any_other_spelling_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="^not canonical base64url$"):
+    with pytest.raises(ValueError, match=r"^not canonical base64url$"):
         base64url.decode(text)
 
 

@@ -17,19 +17,19 @@ from rpcguard.errors import (
 )
 
 # The contract with clients, row by row: HTTP status, JSON-RPC code, reasons.
-CONTRACT = [
+CONTRACT: list[tuple[int, int, str]] = [
     (400, -32600, "ambiguous_credentials invalid_target invalid_body"),
     (
         401,
         -32001,
-        "missing_credentials malformed_credentials unsupported_algorithm invalid_credentials expired"
-        " not_yet_valid invalid_claims invalid_audience invalid_binding replayed revoked",
+        """missing_credentials malformed_credentials unsupported_algorithm invalid_credentials
+        expired not_yet_valid invalid_claims invalid_audience invalid_binding replayed revoked""",
     ),
     (
         403,
         -32003,
-        "forbidden_method forbidden_address forbidden_ip forbidden_origin forbidden_user_agent"
-        " not_listed https_required no_project",
+        """forbidden_method forbidden_address forbidden_ip forbidden_origin forbidden_user_agent
+        not_listed https_required no_project""",
     ),
     (413, -32600, "body_too_large"),
     (415, -32600, "unsupported_encoding"),

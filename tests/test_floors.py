@@ -41,8 +41,11 @@ PURE_BELOW = next(floor for floor, rooms in enumerate(FLOORS) if "registry/" in 
 
 # Clocks, sockets, files, processes: nothing below the registry has them but the backends.
 IMPURE = frozenset(
-    "time datetime socket ssl select selectors asyncio os io pathlib shutil tempfile subprocess"
-    " signal sqlite3 http urllib.request importlib redis".split()
+    {
+        *("time", "datetime", "socket", "ssl", "select", "selectors", "asyncio", "signal"),
+        *("os", "io", "pathlib", "shutil", "tempfile", "subprocess", "importlib"),
+        *("sqlite3", "redis", "http", "urllib.request"),
+    }
 )
 BACKENDS_MAY = frozenset({"os", "asyncio", "sqlite3", "pathlib", "redis", "ssl"})
 
@@ -80,7 +83,7 @@ MODULES = _modules()
 
 def room_of(module: str) -> str:
     """Return the room in which *module* stands: itself, or the folder that holds it."""
-    folder = module.split(".")[0] + "/"
+    folder = module.partition(".")[0] + "/"
     return folder if any(folder in rooms for rooms in FLOORS) else module
 
 
@@ -196,9 +199,21 @@ def _loaded_after(statement: str) -> set[str]:
 
 
 HEAVY = frozenset(
-    "fastapi starlette flask werkzeug aiohttp redis typer click rich httpx requests web3"
-    " rpcguard.contrib.fastapi rpcguard.contrib.flask rpcguard.contrib.aiohttp rpcguard.cli"
-    " rpcguard.client".split()
+    {
+        *(
+            "fastapi",
+            "starlette",
+            "flask",
+            "werkzeug",
+            "aiohttp",
+            "redis",
+            "typer",
+            "click",
+            "rich",
+        ),
+        *("httpx", "requests", "web3", "rpcguard.cli", "rpcguard.client"),
+        *(f"rpcguard.{adapter}" for adapter in FRAMEWORKS),
+    }
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Callable
@@ -217,14 +218,14 @@ def test_a_key_loads_only_for_an_algorithm_of_its_type(kind: str, alg: str) -> N
     if KIND_OF.get(alg) == kind:
         assert public_key("kid", alg, pem(kind)).alg == alg
     else:
-        with pytest.raises(ValueError, match="does not fit|supported"):
+        with pytest.raises(ValueError, match=r"does not fit|supported"):
             public_key("kid", alg, pem(kind))
 
 
 @pytest.mark.parametrize("kind", ["p521", "secp256k1", "ed448", "x25519", "dsa"])
 def test_a_type_that_rpcguard_does_not_have_is_refused(kind: str) -> None:
     for alg in (None, "ES256", "EdDSA"):
-        with pytest.raises(ValueError, match="does not fit|supported"):
+        with pytest.raises(ValueError, match=r"does not fit|supported"):
             public_key("kid", alg, pem(kind))
 
 
@@ -258,7 +259,7 @@ WEAK_RSA = {
 @pytest.mark.parametrize(("modulus", "exponent"), WEAK_RSA.values(), ids=WEAK_RSA.keys())
 @pytest.mark.timeout(10)
 def test_a_weak_or_oversized_rsa_key_is_refused(modulus: int, exponent: int) -> None:
-    with pytest.raises(ValueError, match="RSA|PEM"):
+    with pytest.raises(ValueError, match=r"RSA|PEM"):
         public_key("kid", "RS256", _rsa_pem(modulus, exponent))
 
 
@@ -302,7 +303,7 @@ def test_an_ed25519_key_that_is_not_canonical_is_refused(y: int) -> None:
 def test_a_private_key_is_refused_and_not_printed(kind: str, form: PrivateFormat) -> None:
     text: bytes = private(kind).private_bytes(Encoding.PEM, form, NoEncryption())
 
-    with pytest.raises(ValueError, match="^this is a private key") as caught:
+    with pytest.raises(ValueError, match=r"^this is a private key") as caught:
         public_key("kid", None, text)
 
     assert text.splitlines()[1].decode() not in repr(caught.value)
@@ -320,7 +321,7 @@ NOT_PEM = {
 
 @pytest.mark.parametrize("text", NOT_PEM.values(), ids=NOT_PEM.keys())
 def test_what_is_not_pem_is_refused_and_not_printed(text: bytes) -> None:
-    with pytest.raises(ValueError, match="PEM|longer") as caught:
+    with pytest.raises(ValueError, match=r"PEM|longer") as caught:
         public_key("kid", None, text)
 
     assert "secret-looking" not in repr(caught.value)
@@ -336,10 +337,8 @@ def test_any_bytes_as_pem_give_a_value_error(text: bytes) -> None:
 def test_a_damaged_pem_gives_a_value_error_or_a_key() -> None:
     good = pem("p256")
     for place in range(len(good)):
-        try:
+        with contextlib.suppress(ValueError):
             public_key("kid", None, good[:place] + b"A" + good[place + 1 :])
-        except ValueError as error:
-            assert type(error) is ValueError
 
 
 def test_a_repr_holds_no_key_material() -> None:

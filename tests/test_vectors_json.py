@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from decimal import Decimal
 
@@ -38,21 +39,19 @@ def test_an_accepted_document_is_accepted_with_exact_numbers(case: Case) -> None
 @EXACT
 @each(DUPLICATES)
 def test_duplicate_names_are_refused(case: Case, exact: bool) -> None:
-    with pytest.raises(ValueError, match="^a member name occurs twice$"):
+    with pytest.raises(ValueError, match=r"^a member name occurs twice$"):
         strict_json.loads(case.data["data"], exact=exact)
 
 
 @EXACT
 @each(case for case in CASES if case.expect is Expect.REFUSE)
 def test_a_broken_document_is_refused(case: Case, exact: bool) -> None:
-    with pytest.raises(ValueError, match="^not |^nested |^NaN "):
+    with pytest.raises(ValueError, match=r"^not |^nested |^NaN "):
         strict_json.loads(case.data["data"], exact=exact)
 
 
 @EXACT
 @each(case for case in CASES if case.expect is Expect.EITHER)
 def test_an_open_case_gives_a_value_or_is_refused(case: Case, exact: bool) -> None:
-    try:
+    with contextlib.suppress(ValueError):
         strict_json.loads(case.data["data"], exact=exact)
-    except ValueError as error:
-        assert type(error) is ValueError

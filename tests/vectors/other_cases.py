@@ -1,4 +1,4 @@
-"""Every vector file that is not Wycheproof's: Ed25519 corner points, base58, JSON, JOSE, our own."""
+"""The vector files that are not Wycheproof's: Ed25519 corners, base58, JSON, JOSE, our own."""
 
 from __future__ import annotations
 

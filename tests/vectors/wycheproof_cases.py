@@ -29,14 +29,16 @@ class _Shape:
     algorithm: str = ""
 
 
-def _jose(schema: str, group_type: str, *tokens: str, **extra: frozenset[str]) -> _Shape:
+def _jose(
+    schema: str, group_type: str, *tokens: str, optional: frozenset[str] = frozenset()
+) -> _Shape:
     return _Shape(
         schema,
         group_type,
         test=frozenset(tokens),
         group=frozenset({"comment", "private"}),
         group_optional=frozenset({"public"}),
-        **extra,
+        test_optional=optional,
     )
 
 
@@ -55,13 +57,13 @@ SHAPES: Mapping[str, _Shape] = {
         "JsonWebEncryption",
         "jwe",
         "enc",
-        test_optional=frozenset({"pt"}),
+        optional=frozenset({"pt"}),
     ),
     "json_web_key": _jose("json_web_key_schema_v1.json", "JsonWebKey", "jws"),
     "json_web_crypto": _jose(
         "json_web_crypto_schema_v1.json",
         "JsonWebCrypto",
-        test_optional=frozenset({"jws", "jwe"}),
+        optional=frozenset({"jws", "jwe"}),
     ),
     "ed25519": _Shape(
         "eddsa_verify_schema_v1.json",

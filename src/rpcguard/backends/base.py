@@ -7,6 +7,10 @@ from typing import Protocol
 
 from rpcguard.owed import Answer, Owed, Revocation
 
+# Unix seconds (year 33658). A nonce that would live longer is refused: somebody took milliseconds
+# for seconds, and no backend can count on keeping it.
+LATEST = 1e12
+
 
 class Backend(Protocol):
     """
@@ -35,7 +39,7 @@ class Backend(Protocol):
 
     def revoke(self, revocations: Sequence[Revocation], now: float) -> None:
         """
-        Record *revocations*, durably, before returning; every process sees them at its next request.
+        Record *revocations*, durably, before returning; each process sees them at its next request.
 
         Raises:
             BackendError: If it could not be recorded.

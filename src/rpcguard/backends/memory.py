@@ -17,11 +17,11 @@ import threading
 from collections.abc import Sequence
 
 from rpcguard.backends import forking
+from rpcguard.backends.base import LATEST
 from rpcguard.errors import BackendError
 from rpcguard.owed import Answer, Nonce, Owed, Revocation
 
 MAX_REVOCATIONS = 1_000_000
-LATEST = 1e12  # Unix seconds (year 33658); a later deadline is milliseconds taken for seconds
 _STEP = 64  # ended nonces dropped by one settle
 _STEP_WHEN_FULL = 1024  # and by one that would be refused for want of room
 _FORK_PATIENCE = 1.0  # seconds that a fork waits for the operation of another thread

@@ -9,28 +9,28 @@ for writing, and a few for reading, which never wait for a writer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
-import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from rpcguard.backends import forking
 from rpcguard.backends.sqlite_file import boot_id, prepare
-from rpcguard.backends.sqlite_lane import Busy, Lane
-from rpcguard.backends.sqlite_ledger import checkpoint, is_revoked, record, spend
+from rpcguard.backends.sqlite_lane import BusyError, Lane
+from rpcguard.backends.sqlite_ledger import copy_log, is_revoked, record, restart_log, spend
 from rpcguard.errors import BackendError
 from rpcguard.owed import Answer, Owed, Revocation
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 DEFAULT_TIMEOUT = 0.25  # seconds
 _READERS = 4
 _PRUNE_EVERY = 32  # nonces; each time up to twice as many ended ones go
 _CHECKPOINT_EVERY = 512  # nonces; a log of about 10 MiB
-_CHECKPOINT_PATIENCE = 0.02  # seconds for which a checkpoint may hold writers off
 
 
 class SqliteBackend:
@@ -59,13 +59,14 @@ class SqliteBackend:
         self._timeout = timeout
         path = path.absolute()
         prepare(path, now, boot(), timeout)
-        self._writer, self._keeper = Lane(path), Lane(path)
+        self._writers = (Lane(path),)
+        self._keeper = Lane(path)  # for checkpoints
         self._readers = tuple(Lane(path) for _ in range(_READERS))
-        self._lanes = (self._writer, self._keeper, *self._readers)
+        self._lanes = (*self._writers, self._keeper, *self._readers)
         self._spent = itertools.count()
         self._worker: ThreadPoolExecutor | None = None
         self._worker_lock = threading.Lock()
-        self._closed = False
+        self._refusal = ""  # why every question is refused
         forking.watch(self)
 
     def settle(self, owed: Owed, now: float) -> Answer:
@@ -79,10 +80,10 @@ class SqliteBackend:
         Raises:
             BackendError: If the file stays locked, is full, or cannot be used.
         """
+        self._check_open()
         if not owed:
             return Answer.OK
-        lane = self._lane(owed)
-        patience = lane.take(self._timeout)
+        lane, patience = self._take(self._lanes_for(owed))
         try:
             return self._answer(lane, patience, owed, now)
         finally:
@@ -96,23 +97,24 @@ class SqliteBackend:
             BackendError: As `settle`, and within the same time however many wait. The nonce may be
                 spent nevertheless; it is never accepted twice.
         """
+        self._check_open()
         if not owed:
             return Answer.OK
-        lane = self._lane(owed)
-        if lane.try_take():
+        lane = _free(self._lanes_for(owed))
+        if lane is not None:
             try:
                 return self._answer(lane, 0, owed, now)
-            except Busy:
+            except BusyError:
                 pass
             finally:
                 lane.give()
         # A caller that gives up takes its question out of the queue, unless it is being put.
-        waiting = asyncio.wrap_future(self._submit(lambda: self.settle(owed, now)))
+        waiting = asyncio.wrap_future(self._submit(self.settle, owed, now))
         try:
             async with asyncio.timeout(self._timeout):
                 return await waiting
         except TimeoutError:
-            raise Busy("sqlite: the file is locked by another process") from None
+            raise BusyError("sqlite: the file is locked by another process") from None
 
     def revoke(self, revocations: Sequence[Revocation], now: float) -> None:
         """
@@ -121,28 +123,29 @@ class SqliteBackend:
         Raises:
             BackendError: If they could not be recorded.
         """
-        patience = self._writer.take(self._timeout)
+        self._check_open()
+        lane, patience = self._take(self._writers)
         try:
             self._check_open()
-            self._writer.ask(patience, record, revocations, now)
+            lane.ask(patience, record, revocations, now)
         finally:
-            self._writer.give()
+            lane.give()
 
     def close(self) -> None:
         """Write the log back into the file and close it. Closing twice is harmless."""
         with self._worker_lock:
-            self._closed = True
+            if self._refusal:
+                return
+            self._refusal = "sqlite: the backend is closed"
             worker, self._worker = self._worker, None
         if worker is not None:
             worker.shutdown(cancel_futures=True)
+        with contextlib.suppress(BackendError):
+            self._checkpoint()
         for lane in self._lanes:
-            # Whoever holds a lane gives it back within twice the timeout.
-            try:
-                lane.take(4 * self._timeout)
-            except Busy:
-                continue
-            lane.drop()
-            lane.give()
+            if lane.take(2 * self._timeout + 1):  # whoever has it gives it back sooner
+                lane.drop()
+                lane.give()
 
     def before_fork(self) -> None:
         """Close every connection: a fork must not carry one along."""
@@ -158,21 +161,67 @@ class SqliteBackend:
         """Go on with connections and a thread of one's own."""
         self._worker_lock = threading.Lock()
         self._worker = None  # its thread stayed in the parent
-        for lane in self._lanes:
-            lane.after_fork_in_child()
+        alone = [lane.after_fork_in_child() for lane in self._lanes]
+        if not all(alone):
+            self._refusal = "sqlite: the process forked while a connection was in use"
 
-    def _lane(self, owed: Owed) -> Lane:
-        if owed.nonce is not None:
-            return self._writer
-        return self._readers[0]
+    def _check_open(self) -> None:
+        if self._refusal:
+            raise BackendError(self._refusal)
+
+    def _lanes_for(self, owed: Owed) -> tuple[Lane, ...]:
+        return self._readers if owed.nonce is None else self._writers
+
+    def _take(self, lanes: tuple[Lane, ...]) -> tuple[Lane, float]:
+        """
+        Take one of *lanes*; return it and the seconds that may be spent waiting for the file.
+
+        No clock is read: who finds a lane free has the whole timeout for other processes, who had
+        to wait for one has spent at most one half of it and has the other. The sum is bounded.
+        """
+        lane = _free(lanes)
+        if lane is not None:
+            return lane, self._timeout
+        lane = lanes[0]
+        if lane.take(self._timeout / 2):
+            return lane, self._timeout / 2
+        raise BusyError("sqlite: too many threads wait for the file")
 
     def _answer(self, lane: Lane, patience: float, owed: Owed, now: float) -> Answer:
-        self._check_open()
+        self._check_open()  # again: `close` may have come between
         if owed.nonce is None:
             return lane.ask(patience, is_revoked, owed, now)
         count = next(self._spent)
         prune = count % _PRUNE_EVERY == 0
         answer = lane.ask(patience, spend, owed, owed.nonce, now, prune)
         if count % _CHECKPOINT_EVERY == _CHECKPOINT_EVERY - 1:
-            self._submit(self._checkpoint)
+            with contextlib.suppress(BackendError):  # the nonce is spent; another will try again
+                self._submit(self._checkpoint)
         return answer
+
+    def _checkpoint(self) -> None:
+        """Most of the work holds nobody off; the rest holds the writers, so that it can end."""
+        for lane, work in ((self._keeper, copy_log), (self._writers[0], restart_log)):
+            if lane.take(self._timeout):
+                try:
+                    lane.ask(0, work)
+                finally:
+                    lane.give()
+
+    def _submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        with self._worker_lock:
+            self._check_open()
+            try:
+                if self._worker is None:
+                    self._worker = ThreadPoolExecutor(1, "rpcguard-sqlite")
+                return self._worker.submit(work, *args, **kwargs)
+            except RuntimeError as error:  # the interpreter shuts down, or has no thread to give
+                raise BackendError("sqlite: no thread to wait in") from error
+
+
+def _free(lanes: tuple[Lane, ...]) -> Lane | None:
+    """Take the first of *lanes* that is free."""
+    for lane in lanes:
+        if lane.try_take():
+            return lane
+    return None

@@ -99,9 +99,9 @@ def prepare(path: Path, now: float, boot: str | None, timeout: float) -> None:
         ConfigError: If the file cannot be used. It is not altered then.
     """
     if not path.parent.is_dir():
-        raise ConfigError("sqlite: the directory of the file does not exist")
+        raise ConfigError(f"sqlite: the directory {path.parent} does not exist")
     if path.exists() and not path.is_file():
-        raise ConfigError("sqlite: the path is not a regular file")
+        raise ConfigError(f"sqlite: {path} is not a regular file")
     try:
         # Nobody else may read it. The -wal and -shm files take over the mode.
         with contextlib.suppress(FileExistsError):
@@ -165,6 +165,8 @@ def _create(connection: sqlite3.Connection, boot: str | None) -> None:
 
 
 def _note_boot(connection: sqlite3.Connection, now: float, boot: str | None) -> None:
-    (known,) = connection.execute("SELECT boot FROM state").fetchone()
-    if boot is None or boot != known:
+    row = connection.execute("SELECT boot FROM state").fetchone()
+    if row is None:
+        raise sqlite3.DatabaseError("the row of state is missing")
+    if boot is None or row[0] != boot:
         connection.execute("UPDATE state SET boot = ?, guard_from = ?", (boot, now))

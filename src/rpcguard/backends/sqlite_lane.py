@@ -1,9 +1,4 @@
-"""
-A lane: one connection of `sqlite://` that one thread at a time may use.
-
-No clock is read here. Who finds the lane free may wait the whole patience for other processes; who
-had to wait for the lane may spend half of it there and half on them. Either way the sum is bounded.
-"""
+"""A lane: one connection of `sqlite://` that one thread at a time may use."""
 
 from __future__ import annotations
 
@@ -24,38 +19,28 @@ T = TypeVar("T")
 _inherited: list[sqlite3.Connection] = []
 
 
-class Busy(BackendError):
-    """Another thread has the lane, or another process the file."""
+class BusyError(BackendError):
+    """Other threads keep the lane, or another process the file."""
 
 
 class Lane:
     """A connection, opened at its first use, and the lock that guards it."""
 
-    __slots__ = ("_connection", "_fork_holds", "_lock", "_path", "_poisoned")
+    __slots__ = ("_connection", "_fork_holds", "_lock", "_path")
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._fork_holds = False
-        self._poisoned = False
 
     def try_take(self) -> bool:
         """Take the lane if it is free."""
         return self._lock.acquire(blocking=False)
 
-    def take(self, patience: float) -> float:
-        """
-        Take the lane, and return what is left of *patience* (seconds).
-
-        Raises:
-            Busy: If other threads keep it.
-        """
-        if self._lock.acquire(blocking=False):
-            return patience
-        if self._lock.acquire(timeout=patience / 2):
-            return patience / 2
-        raise Busy("sqlite: too many threads wait for the file")
+    def take(self, patience: float) -> bool:
+        """Take the lane, waiting at most *patience* seconds for the thread that has it."""
+        return self._lock.acquire(timeout=patience)
 
     def give(self) -> None:
         """Let the next thread have the lane."""
@@ -74,9 +59,11 @@ class Lane:
         Args:
             patience: Seconds to wait for other processes; 0 for not at all.
             question: Leaves no transaction open, and can be put again after a `sqlite3.Error`.
+            *args: Passed to *question* after the connection.
+            **kwargs: Likewise.
 
         Raises:
-            Busy: If another process keeps the file locked.
+            BusyError: If another process keeps the file locked.
             BackendError: If the file cannot be used.
         """
         try:
@@ -119,24 +106,23 @@ class Lane:
             self._fork_holds = False
             self._lock.release()
 
-    def after_fork_in_child(self) -> None:
-        """Start anew, or refuse for good where a connection came along."""
+    def after_fork_in_child(self) -> bool:
+        """Start anew; return False if a connection came along, which must not be touched."""
         self._lock = threading.Lock()
         self._fork_holds = False
-        if self._connection is not None:
-            _inherited.append(self._connection)
-            self._connection = None
-            self._poisoned = True
+        if self._connection is None:
+            return True
+        _inherited.append(self._connection)
+        self._connection = None
+        return False
 
     def _open(self) -> sqlite3.Connection:
-        if self._poisoned:
-            raise sqlite3.OperationalError("forked while a connection was in use")
         self._connection = connect(self._path)
         return self._connection
 
     def _failure(self, error: Exception) -> BackendError:
         if _is_busy(error) and self._connection and not self._connection.in_transaction:
-            return Busy("sqlite: the file is locked by another process")
+            return BusyError("sqlite: the file is locked by another process")
         self.drop()
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         return BackendError(f"sqlite: the file cannot be used ({name})")

@@ -15,11 +15,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
+from rpcguard.backends.base import LATEST
 from rpcguard.owed import Answer, Nonce, Owed, Revocation, digest
 
 T = TypeVar("T")
 
-LATEST = 1e12  # Unix seconds (year 33658); a later deadline is milliseconds taken for seconds
+_HOLD_OFF = 20  # milliseconds to wait for readers, and for other processes that write
 STEP = 64  # ended nonces dropped at once
 _STEP_WHEN_FULL = 256  # the same, where a request would be refused for want of room
 
@@ -62,7 +63,7 @@ def _revoked_sql(names: int) -> str:
 def _state_sql(names: int) -> str:
     """Parameters: the nonce, its subject's account, its project's account, those of above."""
     return (
-        "SELECT guard_from, pruned_through,"
+        "SELECT guard_from, pruned_through,"  # noqa: S608 - marks alone
         " (SELECT deadline FROM nonce WHERE name = ?),"
         " (SELECT live FROM budget WHERE id = ?),"
         " (SELECT live FROM budget WHERE id = ?),"
@@ -188,38 +189,39 @@ def _drop(connection: sqlite3.Connection, rows: Iterable[tuple[bytes, int]]) -> 
     connection.executemany("DELETE FROM budget WHERE id = ? AND live <= 0", idle)
 
 
-def record(
-    connection: sqlite3.Connection, revocations: Sequence[Revocation], now: float
-) -> None:
+def record(connection: sqlite3.Connection, revocations: Sequence[Revocation], now: float) -> None:
     """Write *revocations*, and return when they are on the disk."""
-    rows = [
-        {
-            "name": one.name,
-            "before": math.inf if one.before is None else one.before,
-            "expires": math.inf if one.expires_at is None else one.expires_at,
-            "now": now,
-        }
-        for one in revocations
-    ]
+    rows = [_row(one, now) for one in revocations if one.expires_at is None or one.expires_at > now]
     drop = """DELETE FROM revocation WHERE name IN (
         SELECT name FROM revocation WHERE expires <= ? ORDER BY expires LIMIT ?)"""
 
     def work() -> None:
         connection.execute(drop, (now, STEP + len(rows)))
-        connection.executemany(_RECORD, [row for row in rows if row["expires"] > now])
+        connection.executemany(_RECORD, rows)
 
     # In WAL mode FULL waits for the disk at each commit, and NORMAL at checkpoints alone.
     connection.execute("PRAGMA synchronous = FULL")
-    _atomic(connection, work)
-    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        _atomic(connection, work)
+    finally:
+        connection.execute("PRAGMA synchronous = NORMAL")
 
 
-def checkpoint(connection: sqlite3.Connection) -> None:
-    """
-    Copy the log into the file, so that the log starts anew and stays short.
+def _row(one: Revocation, now: float) -> dict[str, object]:
+    before = math.inf if one.before is None else one.before
+    expires = math.inf if one.expires_at is None else one.expires_at
+    return {"name": one.name, "before": before, "expires": expires, "now": now}
 
-    The first pass does the work while others write on; the second holds them off for the little
-    that they wrote meanwhile.
-    """
+
+def copy_log(connection: sqlite3.Connection) -> None:
+    """Copy the log into the file while others read and write on."""
     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-    connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+
+
+def restart_log(connection: sqlite3.Connection) -> None:
+    """Copy what is left of the log, so that it starts anew; no other can write meanwhile."""
+    connection.execute(f"PRAGMA busy_timeout = {_HOLD_OFF}")
+    try:
+        connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+    finally:
+        connection.execute("PRAGMA busy_timeout = 0")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 _EXTRA = frozenset({"typer", "rich"})
-_INSTALL = 'pip install "rpcguard[cli]"'
+_MISSING = 'rpcguard: the command line needs an extra: pip install "rpcguard[cli]"\n'
 
 
 def main() -> int:
@@ -19,8 +19,7 @@ def main() -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
-        sys.stderr.write(f"rpcguard: the command line needs an extra: {_INSTALL}
-")
+        sys.stderr.write(_MISSING)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from rpcguard.cli.demo.command import demo as run_demo
 from rpcguard.cli.demo.command import serve
 from rpcguard.cli.demo.servers import FRAMEWORKS
 from rpcguard.cli.init import init as make_registry
-from rpcguard.cli.output import complain, say_json
+from rpcguard.cli.output import complain, say, say_json
 from rpcguard.registry.schema import json_schema
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -28,6 +29,23 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help, the same on a terminal and on a pipe
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"rpcguard {version('rpcguard')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -12,7 +12,7 @@ from rpcguard.cli.output import Column, complain, say, say_json, say_table
 from rpcguard.errors import ConfigError, Problem
 from rpcguard.registry import schema
 from rpcguard.registry.compile import load
-from rpcguard.registry.merge import load_models
+from rpcguard.registry.merge import Loaded, load_models
 
 _COLUMNS = (
     Column("project", lambda _: "bold"),
@@ -20,3 +20,99 @@ _COLUMNS = (
     Column("match"),
     Column("who may call"),
 )
+_SHOWN = 4  # ids named in the table; a registry may have a thousand
+_ANYBODY = (
+    "anybody can make proofs, each remembered for a minute or two:"
+    " limit requests per client address in front of this project"
+)
+
+
+def check(file: Path, *, as_json: bool) -> int:
+    """Print the problems of the registry *file*, or its projects, and return the exit code."""
+    try:
+        compiled = load(file, os.environ)
+        loaded = load_models(file, os.environ)
+    except ConfigError as error:
+        if as_json:
+            say_json(
+                {"file": str(file), "valid": False, "problems": list(map(asdict, error.problems))}
+            )
+        else:
+            say(*map(str, error.problems))
+            count = len(error.problems)
+            complain(f"{file} is not valid: {count} problem{'s' if count > 1 else ''}")
+        return 1
+    registry, notes = loaded.registry, [*compiled.warnings, *_advice(loaded)]
+    if as_json:
+        projects = [_describe(name, project) for name, project in registry.projects.items()]
+        problems = list(map(asdict, notes))
+        say_json({"file": str(file), "valid": True, "problems": problems, "projects": projects})
+    else:
+        _report(file, registry, notes)
+    return 0
+
+
+def _advice(loaded: Loaded) -> list[Problem]:
+    return [
+        loaded.places(("projects", name, "wallets"), _ANYBODY, warning=True)
+        for name, project in loaded.registry.projects.items()
+        if project.wallets == "open"
+    ]
+
+
+def _describe(name: str, project: schema.Project) -> dict[str, Any]:
+    match = project.match or schema.Match()
+    wallets = project.wallets
+    return {
+        "name": name,
+        "id": project.id or name,
+        "preset": project.preset,
+        "match": {"path": match.path or [], "host": match.host or []},
+        "secrets": [secret.id for secret in project.secrets or []],
+        "keys": [key.kid or key.auth_key for key in project.keys or []],
+        "api_keys": [key.id for key in project.api_keys or []],
+        "wallets": wallets
+        if isinstance(wallets, str)
+        else [wallet.pubkey for wallet in wallets or []],
+    }
+
+
+def _report(file: Path, registry: schema.Registry, notes: Sequence[Problem]) -> None:
+    rows = [_row(_describe(name, project)) for name, project in registry.projects.items()]
+    say_table(_COLUMNS, [rows])
+    say("")
+    if notes:
+        say(*(f"warning: {note}" for note in notes), "")
+    count = len(rows)
+    say(f"{file} is valid: {count} project{'s' if count > 1 else ''}.")
+
+
+def _row(project: dict[str, Any]) -> list[str]:
+    match = project["match"]
+    places = [*match["host"], *match["path"]]
+    callers = [
+        _named(project[kind], noun)
+        for kind, noun in (("secrets", "secret"), ("keys", "key"), ("api_keys", "API key"))
+    ]
+    if project["wallets"] == "open":
+        callers.append("any wallet")
+    else:
+        callers.append(_named([shorten(pubkey) for pubkey in project["wallets"]], "wallet"))
+    return [
+        project["name"],
+        project["preset"],
+        " ".join(places) or "everything else",
+        "; ".join(filter(None, callers)) or "nobody",
+    ]
+
+
+def _named(ids: Sequence[str], noun: str) -> str:
+    if not ids:
+        return ""
+    more = f", {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
+    return f"{noun}{'s' if len(ids) > 1 else ''} {', '.join(map(shorten, ids[:_SHOWN]))}{more}"
+
+
+def shorten(name: str) -> str:
+    """Return *name* as a table can hold it."""
+    return name if len(name) <= 12 else f"{name[:8]}…"

@@ -11,11 +11,17 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr
-from pydantic import Field as Detail
-from pydantic import StringConstraints, WithJsonSchema
+from pydantic import (
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SecretStr,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from rpcguard.registry import grammars
@@ -52,7 +58,7 @@ class Spelled:
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         """Return the schema for editors."""
-        return self.seen
+        return dict(self.seen)  # the caller adds to it
 
     def _validate(self, value: object) -> Any:
         if not isinstance(value, str):
@@ -63,32 +69,40 @@ class Spelled:
             raise PydanticCustomError("grammar", "{message}", {"message": str(error)}) from None
 
 
-def _or_text(pattern: str, **seen: Any) -> dict[str, Any]:
-    return {"anyOf": [seen, {"type": "string", "pattern": f"^(?:{pattern}|{_REFERENCE})$"}]}
+def _text(form: str = "") -> dict[str, Any]:
+    return {
+        "type": "string",
+        "pattern": f"^(?:{form}|{_REFERENCE})$" if form else f"^{_REFERENCE}$",
+    }
+
+
+def _seen(form: str = "", **seen: Any) -> dict[str, Any]:
+    return {"anyOf": [seen, _text(form)]}
 
 
 def _count(low: int, high: int) -> Spelled:
-    seen = _or_text("(?!)", type="integer", minimum=low, maximum=high)
+    seen = _seen(type="integer", minimum=low, maximum=high)
     return Spelled(partial(grammars.integer, low=low, high=high), seen)
 
 
 def _size(low: int, high: int) -> Spelled:
-    seen = _or_text(grammars.SIZE, type="integer", minimum=low, maximum=high)
+    seen = _seen(grammars.SIZE, type="integer", minimum=low, maximum=high)
     return Spelled(partial(grammars.size, low=low, high=high), seen)
 
 
 def _duration(high: float, *, zero: bool = False) -> Spelled:
     least = {"minimum": 0} if zero else {"exclusiveMinimum": 0}
-    seen = _or_text(grammars.DURATION, type="number", maximum=high, **least)
+    seen = _seen(grammars.DURATION, type="number", maximum=high, **least)
     return Spelled(partial(grammars.duration, high=high, zero=zero), seen)
 
 
-def _form(pattern: str, wanted: str) -> Spelled:
+def _form(pattern: str, wanted: str, *, key: bool = False) -> Spelled:
     parse = partial(grammars.pattern, form=re.compile(pattern), wanted=wanted)
-    return Spelled(parse, {"type": "string", "pattern": f"^(?:{pattern}|{_REFERENCE})$"})
+    seen = {"type": "string", "pattern": f"^{pattern}$"} if key else _text(pattern)
+    return Spelled(parse, seen)
 
 
-YesNo = Annotated[bool, Spelled(grammars.yes_no, _or_text("(?!)", type="boolean"))]
+YesNo = Annotated[bool, Spelled(grammars.yes_no, _seen(type="boolean"))]
 Version = Annotated[int, Spelled(partial(grammars.integer, low=1, high=1), {"const": 1})]
 Count = Annotated[int, _count(1, 1_000_000_000)]
 Batch = Annotated[int, _count(1, 100_000)]
@@ -102,24 +116,24 @@ Leeway = Annotated[float, _duration(120, zero=True)]
 Skew = Annotated[float, _duration(3600, zero=True)]
 Window = Annotated[float, _duration(86400)]
 Lifetime = Annotated[float, _duration(10 * YEAR)]
-Instant = Annotated[
-    float, Spelled(grammars.instant, {"type": "string", "format": "date-time"})
-]
+Instant = Annotated[float, Spelled(grammars.instant, {"type": "string", "format": "date-time"})]
 
 # No control characters: these texts are logged and compared. The upper bound is beyond any use.
 Text = Annotated[
-    str, StringConstraints(min_length=1, max_length=2048, pattern=r"^[^\u0000-\u001F\u007F-\u009F]*$")
+    str,
+    StringConstraints(min_length=1, max_length=2048, pattern=r"^[^\u0000-\u001F\u007F-\u009F]*$"),
 ]
 # An editor takes an id such as 0123 for a number; here it is the text 0123.
 Name = Annotated[Text, WithJsonSchema({"type": ["string", "number"], "minLength": 1})]
-SecretText = Annotated[SecretStr, Detail(min_length=1)]
-PemText = Annotated[str, Detail(min_length=1, repr=False)]
+SecretText = Annotated[SecretStr, Field(min_length=1)]
+PemText = Annotated[str, Field(min_length=1)]
 ProjectName = Annotated[
     str,
     _form(
         r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}",
         "a project's name is up to 64 letters, digits, dots, hyphens and underscores, and begins"
         " with a letter or digit",
+        key=True,
     ),
 ]
 HeaderName = Annotated[
@@ -130,7 +144,9 @@ KeyPrefix = Annotated[
     str,
     _form(r"[A-Za-z0-9._~+/-]{1,64}", "expected up to 64 characters that a bearer token may have"),
 ]
-QueryName = Annotated[str, _form(r"[A-Za-z0-9_.~-]{1,64}", "expected the name of a query parameter")]
+QueryName = Annotated[
+    str, _form(r"[A-Za-z0-9_.~-]{1,64}", "expected the name of a query parameter")
+]
 ServiceName = Annotated[
     str,
     _form(
@@ -141,16 +157,17 @@ ServiceName = Annotated[
 Digest = Annotated[
     str,
     _form(r"sha256:[0-9a-f]{64}", "expected sha256: and 64 lower-case hex digits"),
-    Detail(repr=False),
 ]
-AbsolutePath = Annotated[str, _form(r"/[^\x00-\x20\x7f?#]{0,2047}", "expected a path that begins with /")]
+AbsolutePath = Annotated[
+    str, _form(r"/[^\x00-\x20\x7f?#]{0,2047}", "expected a path that begins with /")
+]
 Slug = Annotated[str, _form(r"[a-z][a-z0-9_]{0,63}", "expected a reason such as expired")]
 AudienceSuffix = Annotated[
     str, Spelled(grammars.audience_suffix, {"type": "string", "pattern": "[^. ]"})
 ]
 
 Item = TypeVar("Item")
-NonEmpty: TypeAlias = Annotated[list[Item], Detail(min_length=1)]
+NonEmpty: TypeAlias = Annotated[list[Item], Field(min_length=1)]
 
 
 class _OneOrMany:
@@ -159,6 +176,7 @@ class _OneOrMany:
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
+        """Return the validator."""
         return core_schema.no_info_before_validator_function(
             lambda value: [value] if isinstance(value, str) else value, handler(source)
         )
@@ -166,33 +184,62 @@ class _OneOrMany:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
+        """Return the schema for editors."""
         many = handler(schema)
         return {"anyOf": [many["items"], many]}
 
 
-OneOrMany: TypeAlias = Annotated[list[Item], Detail(min_length=1), _OneOrMany()]
+OneOrMany: TypeAlias = Annotated[list[Item], Field(min_length=1), _OneOrMany()]
 
 
-class _Or:
-    """One word, or a list in its place; the list's own errors show, not those of a union."""
+class OneOrWord:
+    """One word, or a list in its place; what shows are the list's own errors, not a union's."""
 
     def __init__(self, word: str, many: Any) -> None:
+        """Take the word and the type of the list."""
         self.word = word
         self.many = many
 
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
+        """Return the validator."""
+        wanted = f"expected {self.word} or a list"
+
         def choose(value: object, validate: core_schema.ValidatorFunctionWrapHandler) -> Any:
             if value == self.word:
                 return value
             if isinstance(value, str):
-                raise PydanticCustomError("grammar", "{message}", {"message": f"expected {self.word} or a list"})
+                raise PydanticCustomError("grammar", "{message}", {"message": wanted})
             return validate(value)
 
-        return core_schema.no_info_wrap_validator_function(choose, handler.generate_schema(self.many))
+        return core_schema.no_info_wrap_validator_function(
+            choose, handler.generate_schema(self.many)
+        )
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
+        """Return the schema for editors."""
         return {"anyOf": [{"const": self.word}, handler(schema)]}
+
+
+class EditorSchema(GenerateJsonSchema):
+    """JSON Schema without null: here a key that is not wanted is left out."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> dict[str, Any]:
+        """Return the schema of the value that is there."""
+        return self.generate_inner(schema["schema"])
+
+    def dict_schema(self, schema: core_schema.DictSchema) -> dict[str, Any]:
+        """Return the schema of a mapping whose keys have a form and no others are taken."""
+        described = super().dict_schema(schema)
+        if "patternProperties" in described:
+            described["additionalProperties"] = False
+        return described
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> dict[str, Any]:
+        """Return the schema with its default, unless that is absence."""
+        if schema.get("default", None) is None:
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)

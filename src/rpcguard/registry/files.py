@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 GROUP_OR_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+OTHERS_WRITE = stat.S_IWOTH
 GROUP_OR_OTHERS_READ = stat.S_IRGRP | stat.S_IROTH
 
 _OPEN = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

@@ -79,9 +79,9 @@ def duration(text: str, high: float, *, zero: bool = False) -> float:
 
 
 def show_seconds(seconds: float) -> str:
-    """Return *seconds* in the largest unit that divides them."""
+    """Return *seconds* in a unit that gives a round number of at least ten."""
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds % length == 0 and seconds > length:
+        if seconds % length == 0 and seconds >= 10 * length:
             return f"{seconds / length:g}{unit}"
     return f"{seconds:g}s"
 

@@ -1,0 +1,457 @@
+"""
+The operator's vocabulary: every key of the registry, its type, its range and its meaning.
+
+With `fields`, the only place that knows pydantic; the loader and the command line import it, the
+request path does not. The docstring below each field is what editors show. A key that is absent is
+None; an empty list is not. Longer than other modules because a vocabulary is read in one piece.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rpcguard.registry import fields
+from rpcguard.registry.fields import (
+    AbsolutePath,
+    HeaderName,
+    Instant,
+    Name,
+    NonEmpty,
+    OneOrMany,
+    OneOrWord,
+    SecretText,
+    Text,
+    YesNo,
+)
+from rpcguard.registry.presets import shipped
+
+Algorithm = Literal[
+    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"
+]
+Encoding = Literal["utf8", "hex", "base64", "base64url"]
+Permission = Literal["allow", "deny"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+    )
+
+
+class Allow(_Model):
+    """Policy: kinds are joined by AND, the entries of one kind by OR. An empty list allows nothing."""
+
+    methods: list[Text] | None = None
+    """JSON-RPC methods; `*` stands for any characters, as in `eth_get*`."""
+    ips: list[Text] | None = None
+    """Addresses and networks of callers, such as `10.0.0.0/8`."""
+    origins: list[Text] | None = None
+    """Origins of browsers, such as `https://app.example.com` or `https://*.example.com`."""
+    user_agents: list[Text] | None = None
+    """Texts of which the User-Agent must hold one."""
+    addresses: list[Text] | None = None
+    """Contracts and accounts that calls may touch, `0x` and 40 hex digits."""
+    missing_origin: Permission | None = None
+    """Whether a request without Origin passes `origins`; default deny."""
+
+
+class _Dated(_Model):
+    name: Name | None = None
+    """What people call it."""
+    not_before: Instant | None = None
+    """When it begins to count (RFC 3339, with a zone)."""
+    not_after: Instant | None = None
+    """When it ends (RFC 3339, with a zone)."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.not_before is not None and self.not_after is not None:
+            if self.not_before >= self.not_after:
+                raise fields.fault((("not_after",), "must be later than not_before"))
+        return self
+
+
+class Secret(_Dated):
+    """One shared secret; several at once make a rotation."""
+
+    id: Name
+    """Its id; a token's `kid` may name it."""
+    secret: SecretText
+    """The secret: `${env:NAME}` or `${file:PATH}`."""
+    allow_weak: YesNo | None = None
+    """Accept a secret that is shorter than its algorithm's hash (RFC 7518 section 3.2)."""
+    encoding: Encoding | None = None
+    """How the secret is written; default `secret_encoding` of the project."""
+    allow: Allow | None = None
+    """Policy for callers with this secret, besides the project's."""
+
+
+class Key(_Dated):
+    """One key: a public key, a secret, or the auth key and enc key of an order API."""
+
+    kid: Name | None = None
+    """Its id, which tokens name in their header."""
+    alg: Algorithm | None = None
+    """Its one algorithm; may be left out where the type of the key decides it."""
+    public_key: fields.PemText | None = Field(default=None, repr=False)  # may be a private one
+    """PEM text, mostly `${file:PATH}`."""
+    secret: SecretText | None = None
+    """A shared secret in place of a public key."""
+    auth_key: Name | None = None
+    """What the caller sends to name the key."""
+    enc_key: SecretText | None = None
+    """The secret that belongs to auth_key."""
+    allow_weak: YesNo | None = None
+    """Accept a secret that is shorter than its algorithm's hash (RFC 7518 section 3.2)."""
+    encoding: Encoding | None = None
+    """How the secret is written; default `secret_encoding` of the project."""
+    allow: Allow | None = None
+    """Policy for callers with this key, besides the project's."""
+
+    @model_validator(mode="after")
+    def _one_material(self) -> Self:
+        pair = self.auth_key is not None, self.enc_key is not None
+        materials = (self.public_key is not None) + (self.secret is not None) + any(pair)
+        if materials != 1:
+            raise fields.fault(
+                ((), "needs exactly one of public_key, secret, or auth_key with enc_key")
+            )
+        if any(pair) and not all(pair):
+            raise fields.fault(((), "auth_key and enc_key belong together"))
+        if self.kid is None and self.auth_key is None:
+            raise fields.fault((("kid",), "required"))
+        return self
+
+
+class ApiKey(_Dated):
+    """One API key, known by its digest alone."""
+
+    id: Name
+    """Its id."""
+    digest: fields.Digest
+    """`sha256:` and the lower-case hex digest of the whole key."""
+    allow: Allow | None = None
+    """Policy for callers with this key, besides the project's."""
+
+
+class Wallet(_Model):
+    """One wallet that may call."""
+
+    pubkey: Text
+    """Its public key, in the encoding of the signature scheme (Solana: base58)."""
+    name: Name | None = None
+    """What people call it."""
+    min_version: fields.MinVersion | None = None
+    """The oldest signature version it may use."""
+    allow: Allow | None = None
+    """Policy for this wallet, besides the project's."""
+
+
+class SignatureHeaders(_Model):
+    """The request headers that carry a signature."""
+
+    pubkey: HeaderName
+    """Public key of the caller."""
+    signature: HeaderName
+    """The signature."""
+    timestamp: HeaderName
+    """Unix seconds at which it was made."""
+    nonce: HeaderName
+    """A text that works once."""
+    version: HeaderName | None = None
+    """Which of `versions` it is."""
+    method: HeaderName | None = None
+    """The method that was signed."""
+    path: HeaderName | None = None
+    """The target that was signed."""
+
+
+class SignatureVersion(_Model):
+    """One form of the signed text."""
+
+    payload: Text
+    """The signed text, with words in braces such as `{method}:{path}:{timestamp}:{nonce}`."""
+    echo: dict[HeaderName, Literal["method", "path", "target"]] | None = None
+    """Headers that must repeat a fact of the real request."""
+
+
+class SignatureSpec(_Model):
+    """How requests are signed, one by one."""
+
+    headers: SignatureHeaders
+    """Names of the headers."""
+    algorithm: Literal["Ed25519"] = "Ed25519"
+    """The signature algorithm."""
+    encoding: Literal["base58", "base64", "hex"]
+    """How key and signature are written."""
+    versions: Annotated[dict[Name, SignatureVersion], Field(min_length=1)]
+    """The signed text, by version."""
+    default_version: Name
+    """The version of a request that names none."""
+    timestamp: Text
+    """Regular expression for the whole timestamp."""
+    window: fields.Window
+    """How far the timestamp may be from now, both ways."""
+    nonce: Text
+    """Regular expression for the whole nonce."""
+    refuse_nonce: Text | None = None
+    """Regular expression for the beginning of nonces to refuse."""
+
+
+class ApiKeySpec(_Model):
+    """Where API keys are read."""
+
+    read: NonEmpty[Literal["bearer", "header", "path", "query"]] | None = None
+    """The places."""
+    prefix: fields.KeyPrefix | None = None
+    """What tells a key from a token behind `Bearer`."""
+    header: HeaderName | None = None
+    """The header, for `header`."""
+    query: fields.QueryName | None = None
+    """The query parameter, for `query`."""
+    min_version: fields.MinVersion | None = None
+    """The oldest signature version to which a key is issued."""
+
+
+class SessionSecret(_Dated):
+    """One secret that signs session tokens."""
+
+    id: Name
+    """Its id."""
+    secret: SecretText
+    """The secret: `${env:NAME}` or `${file:PATH}`."""
+    allow_weak: YesNo | None = None
+    """Accept a secret of fewer than 32 bytes."""
+    encoding: Encoding | None = None
+    """How the secret is written; default utf8."""
+
+
+class Session(_Model):
+    """Challenge, session token, and refresh."""
+
+    service: fields.ServiceName | None = None
+    """The first word of a challenge."""
+    secrets: NonEmpty[SessionSecret] | None = None
+    """Secrets that sign session tokens; the first active one signs, all active ones verify."""
+    secret: SecretText | None = None
+    """Short form of one secret."""
+    ttl: fields.Lifetime | None = None
+    """How long a session token lives."""
+    refresh: Literal["off", "rotating"] | None = None
+    """Whether refresh tokens are given."""
+    refresh_ttl: fields.Lifetime | None = None
+    """How long a refresh token lives."""
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if self.secret is not None and self.secrets is not None:
+            raise fields.fault((("secret",), "choose secret or secrets"))
+        return self
+
+
+class Refusal(_Model):
+    """What refusals look like, where a provider's differ."""
+
+    status: fields.Status | None = None
+    """HTTP status of refused credentials and policy."""
+    code: fields.Code | None = None
+    """JSON-RPC error code."""
+    messages: dict[fields.Slug, Text] | None = None
+    """Message by reason."""
+
+
+class Match(_Model):
+    """Which requests belong to the project."""
+
+    path: OneOrMany[Text] | None = None
+    """Path prefixes, matched by whole segments."""
+    host: OneOrMany[Text] | None = None
+    """Host names, without port."""
+
+
+class Project(_Model):
+    """One endpoint: who may call it, and how they prove who they are."""
+
+    preset: Text
+    """Name of a shipped preset, or path of a YAML file, relative to this one."""
+    match: Match | None = None
+    """Which requests belong here; one project may have none: the default."""
+    id: Name | None = None
+    """What errors show; default the project's name."""
+    schemes: NonEmpty[Literal["jwt", "signature", "api_key", "session"]] | None = None
+    """Kinds of credential."""
+    token_from: NonEmpty[Literal["authorization", "subprotocol"]] | None = None
+    """Where a token is read."""
+    algorithms: NonEmpty[Algorithm] | None = None
+    """Algorithms that keys may have."""
+    key_by: Literal["kid", "secret", "header"] | None = None
+    """How a token's key is found: by `kid`, by trying every active secret, or by a header."""
+    key_header: HeaderName | None = None
+    """The header, for `key_by: header`."""
+    key_claim: Text | None = None
+    """The claim that must equal that header."""
+    time_unit: Literal["s", "ms"] | None = None
+    """Unit of `iat`, `nbf` and `exp`; default s."""
+    types_first: YesNo | None = None
+    """Refuse claims of a wrong type before the signature is checked."""
+    required: list[Text] | None = None
+    """Claims that a token must have; default [exp]."""
+    typ: NonEmpty[Text] | None = None
+    """Values that the header `typ` may have; default [JWT]."""
+    leeway: fields.Leeway | None = None
+    """Clock tolerance for `exp` and `nbf`; default 0."""
+    iat_leeway: fields.Leeway | None = None
+    """How far ahead `iat` may be; default 5s."""
+    iat_window: fields.Window | None = None
+    """How far `iat` may be from now, both ways; default no bound."""
+    max_lifetime: fields.Lifetime | None = None
+    """The most that `exp` may be after `iat`; default no bound."""
+    lifetime_grace: fields.Leeway | None = None
+    """Added to max_lifetime; default 1s."""
+    max_ahead: fields.Lifetime | None = None
+    """The most that `exp` may be after now; default no bound."""
+    audience: OneOrMany[Text] | None = None
+    """Values of `aud`, one of which a token must have."""
+    audience_suffix: fields.AudienceSuffix | None = None
+    """What `aud`, if present, must end with, at a label boundary."""
+    aud: Literal["ignore"] | None = None
+    """`ignore`: a token's `aud` is not looked at."""
+    issuer: OneOrMany[Text] | None = None
+    """Values of `iss`, one of which a token must have."""
+    subject_claim: Text | None = None
+    """The claim that names the caller; default sub."""
+    url_claim: Text | None = None
+    """The claim that must equal the request's path."""
+    digest_claim: Text | None = None
+    """The claim that must equal the digest over digest_fields."""
+    digest_fields: dict[AbsolutePath, NonEmpty[Text]] | None = None
+    """Fields of the JSON body that the digest binds, by path."""
+    unbound_paths: Permission | None = None
+    """Whether a path without digest_fields is allowed; default deny."""
+    single_use: YesNo | None = None
+    """Accept each token once."""
+    revocation: YesNo | None = None
+    """Look up revocations; without it a token survives a backend outage. Default true."""
+    max_keys: fields.Count | None = None
+    """The most keys that the project may have."""
+    when_no_keys: Permission | None = None
+    """Whether a request without a token passes while the project has no `keys` at all."""
+    secret_encoding: Encoding | None = None
+    """How secrets are written; default utf8."""
+    secret_bytes: fields.SecretBytes | None = None
+    """The exact size of a secret."""
+    secrets: list[Secret] | None = None
+    """Shared secrets, every active one is tried."""
+    keys: list[Key] | None = None
+    """Keys by id; an empty list refuses everybody."""
+    api_keys: list[ApiKey] | None = None
+    """API keys by digest."""
+    wallets: Annotated[Literal["open"] | list[Wallet] | None, OneOrWord("open", list[Wallet])] = (
+        None
+    )
+    """`open` for any wallet, or a list."""
+    min_version: fields.MinVersion | None = None
+    """The oldest signature version that is taken."""
+    signature: SignatureSpec | None = None
+    """How requests are signed."""
+    api_key: ApiKeySpec | None = None
+    """Where API keys are read."""
+    session: Session | None = None
+    """Sessions, if they are wanted."""
+    allow: Allow | None = None
+    """Policy for every caller."""
+    refusals: Literal["jsonrpc", "bare"] | None = None
+    """A JSON-RPC response, or the error object alone; default jsonrpc."""
+    refusal: Refusal | None = None
+    """Status, code and messages of refusals."""
+    require_https: YesNo | None = None
+    """Refuse plain HTTP."""
+    public_prefix: AbsolutePath | None = None
+    """Path prefix that a proxy strips before requests come here."""
+    max_nonces: fields.Count | None = None
+    """Live nonces of the project; default 1000000."""
+    max_subject_nonces: fields.Count | None = None
+    """Live nonces of one caller; default 10000."""
+
+
+class Bounds(_Model):
+    """What is read at most."""
+
+    max_credential: fields.CredentialSize = 8 << 10
+    """Bytes of one credential; default 8KiB."""
+    max_body: fields.BodySize = 5 << 20
+    """Bytes of a body that the guard reads; default 5MiB."""
+    max_batch: fields.Batch = 100
+    """Calls in one JSON-RPC batch; default 100."""
+
+
+class Registry(_Model):
+    """The key registry of rpcguard."""
+
+    version: fields.Version
+    """Version of this vocabulary."""
+    backend: Text = Field(default="sqlite:///rpcguard.db", repr=False)  # may hold a password
+    """Where nonces and revocations are kept: memory:, sqlite:, redis: or rediss: URL."""
+    trusted_proxies: list[Text] = Field(default_factory=list)
+    """Addresses and networks of proxies whose X-Forwarded-* count; `unix` for socket peers."""
+    bounds: Bounds = Bounds()
+    """What is read at most."""
+    max_server_skew: fields.Skew = 30.0
+    """How far the clocks of the servers may differ; default 30s."""
+    projects: Annotated[dict[fields.ProjectName, Project], Field(min_length=1)]
+    """The projects, by name."""
+
+
+def validate(data: object) -> tuple[Registry | None, list[Any]]:
+    """
+    Return the registry that *data* describes, or pydantic's errors, without any input values.
+
+    Args:
+        data: Mappings, lists and texts.
+    """
+    try:
+        return Registry.model_validate(data), []
+    except ValidationError as error:
+        return None, list(error.errors(include_url=False, include_input=False))
+
+
+def known_keys(loc: tuple[str | int, ...]) -> list[str]:
+    """Return the keys that the mapping at *loc* may have; none where the operator chooses them."""
+    model: type[BaseModel] = Registry
+    named = False  # the next step is a name that the operator chose
+    for step in loc:
+        if isinstance(step, int):
+            continue
+        if named:
+            named = False
+            continue
+        field = model.model_fields.get(step)
+        inner = _model_in(field.annotation) if field else None
+        if field is None or inner is None:
+            return []
+        model, named = inner, "dict[" in str(field.annotation)
+    return [] if named else list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a registry, for editors."""
+    described = Registry.model_json_schema(schema_generator=fields.EditorSchema)
+    definitions = described["$defs"]
+    for merged in (SignatureSpec, SignatureHeaders, SignatureVersion):
+        del definitions[merged.__name__][
+            "required"
+        ]  # what the operator leaves out is in the preset
+    preset = definitions["Project"]["properties"]["preset"]
+    preset["anyOf"] = [{"enum": shipped()}, {"type": "string", "pattern": r"\.yaml$"}]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **described}

@@ -1,0 +1,104 @@
+"""`rpcguard check` names every problem with its place, and says what a good registry holds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+BAD = """\
+version: 1
+projects:
+  bsc:
+    preset: meganode
+    match: {path: /v1}
+    secrets:
+      - {id: a, secret: tooshort}
+      - {id: b, secrets: "${env:RPCGUARD_TEST_UNSET}"}
+  bots:
+    preset: bearer
+    match: {path: /v1}
+    keys: [{kid: k, alg: EdDSA, public_key: "${file:missing.pem}"}]
+"""
+
+
+def test_a_good_registry_is_summed_up(cli, starter):
+    told = cli("check", "shop/registry.yaml")
+    assert told.returncode == 0
+    lines = told.stdout.splitlines()
+    assert lines[0].split() == ["project", "preset", "match", "who", "may", "call"]
+    assert lines[1].startswith("bsc          meganode        /v1/ /ws/v1/")
+    assert "secrets current, previous; API key ops" in lines[1]
+    assert lines[-1] == "shop/registry.yaml is valid: 8 projects."
+    assert told.stderr == ""
+
+
+def test_open_wallets_get_the_advice_to_limit_by_client_address(cli, starter):
+    told = cli("check", "shop/registry.yaml")
+    advice = [line for line in told.stdout.splitlines() if line.startswith("warning:")]
+    assert len(advice) == 1
+    assert "projects.solana.wallets" in advice[0]
+    assert "per client address" in advice[0]
+
+
+def test_as_json_a_good_registry_is_described(cli, starter):
+    told = json.loads(cli("check", "shop/registry.yaml", "--json").stdout)
+    assert told["valid"] is True
+    projects = {project["name"]: project for project in told["projects"]}
+    assert projects["bsc"]["secrets"] == ["current", "previous"]
+    assert projects["bsc"]["match"] == {"path": ["/v1/", "/ws/v1/"], "host": []}
+    assert projects["solana"]["wallets"] == "open"
+    assert len(projects["solana-2026"]["wallets"]) == 1
+    assert projects["payouts"]["keys"] == ["merchant-1"]
+
+
+def test_no_secret_is_printed(cli, starter):
+    secret = (starter / "keys" / "bsc.secret").read_text().strip()
+    for arguments in ([], ["--json"]):
+        assert secret not in cli("check", "shop/registry.yaml", *arguments).stdout
+
+
+def test_every_problem_is_named_at_once_with_file_line_column_and_key(cli, tmp_path):
+    (tmp_path / "bad.yaml").write_text(BAD)
+    told = cli("check", "bad.yaml")
+    assert told.returncode == 1
+    lines = told.stdout.splitlines()
+    assert any(
+        line.startswith("bad.yaml:8:") and "projects.bsc.secrets[1]" in line for line in lines
+    )
+    assert any(line.startswith("bad.yaml:12:") and "missing.pem" in line for line in lines)
+    assert "bad.yaml is not valid" in told.stderr
+    assert "tooshort" not in told.stdout + told.stderr
+
+
+def test_as_json_problems_are_objects(cli, tmp_path):
+    (tmp_path / "bad.yaml").write_text(BAD)
+    told = cli("check", "bad.yaml", "--json")
+    assert told.returncode == 1
+    document = json.loads(told.stdout)
+    assert document["valid"] is False
+    assert {"file", "line", "column", "key", "message", "warning"} == set(document["problems"][0])
+
+
+@pytest.mark.parametrize("name", ["missing.yaml", ".", "missing/registry.yaml"])
+def test_what_is_no_file_is_said_plainly(cli, name):
+    told = cli("check", name)
+    assert told.returncode == 1
+    assert "Traceback" not in told.stderr
+    assert name in told.stdout + told.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"\x00" * 100, b"[1", b"a: &a [*a]", b"- 1"])
+def test_what_is_no_registry_is_said_plainly(cli, tmp_path, content):
+    (tmp_path / "bad.yaml").write_bytes(content)
+    told = cli("check", "bad.yaml")
+    assert told.returncode == 1
+    assert told.stdout.startswith("bad.yaml")
+    assert "Traceback" not in told.stderr
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal(cli, tmp_path):
+    (tmp_path / "bad\x1b[31m.yaml").write_text('version: 1\n"x\\e[31m": 2\nprojects: {}\n')
+    told = cli("check", "bad\x1b[31m.yaml")
+    assert told.returncode == 1
+    assert "\x1b" not in told.stdout + told.stderr

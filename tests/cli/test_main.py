@@ -1,0 +1,128 @@
+"""What holds for every command: entry points, exit codes, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+from rpcguard.cli import app as application
+
+RPCGUARD = [sys.executable, "-m", "rpcguard"]
+SCRIPT = [os.path.join(os.path.dirname(sys.executable), "rpcguard")]
+COMMANDS = ("init", "check", "schema", "demo")
+
+
+@pytest.mark.parametrize("command", [RPCGUARD, SCRIPT], ids=["module", "script"])
+def test_both_entry_points_show_the_commands(cli, command):
+    told = cli("--help", command=command)
+    assert told.returncode == 0
+    assert all(f"\n  {name} " in told.stdout for name in COMMANDS)
+    assert told.stdout.startswith("Usage: rpcguard ")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself_and_takes_json(cli, name):
+    told = cli(name, "--help")
+    assert told.returncode == 0
+    assert "--json" in told.stdout
+    assert told.stdout.isascii()
+
+
+def test_the_version_is_that_of_the_package(cli):
+    assert cli("--version").stdout == f"rpcguard {version('rpcguard')}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_the_schema_is_json_schema(cli, arguments):
+    schema = json.loads(cli("schema", *arguments).stdout)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert "projects" in schema["properties"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--frobnicate"],
+        ["frobnicate"],
+        ["init"],
+        ["check"],
+        ["check", "a", "b"],
+        ["schema", "x"],
+        ["demo", "--serve", "--framework", "django"],
+        ["demo", "--serve", "--port", "65536"],
+        ["demo", "--serve", "--port", "x"],
+        ["demo", "--framework", "flask"],
+        ["demo", "--port", "8000"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2_and_plain_text(cli, arguments):
+    told = cli(*arguments)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "Error: " in told.stderr
+    assert "Traceback" not in told.stderr
+    assert told.stderr.isascii()
+
+
+@pytest.mark.parametrize("module", ["typer", "rich"])
+def test_a_missing_extra_is_named(module):
+    program = (
+        f"import sys; sys.modules[{module!r}] = None\n"
+        "from rpcguard.cli import main\n"
+        "sys.argv = ['rpcguard', '--help']\n"
+        "sys.exit(main())"
+    )
+    command = [sys.executable, "-c", program]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode == 2
+    assert 'pip install "rpcguard[cli]"' in told.stderr
+    assert len(told.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [["schema"], ["--help"], ["check", "missing.yaml"]])
+def test_a_reader_that_has_gone_is_no_error_worth_a_traceback(tmp_path, arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as gone:
+        told = subprocess.run(
+            [*RPCGUARD, *arguments],
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            check=False,
+        )
+    assert told.returncode == 1
+    assert told.stderr in {"", "rpcguard: missing.yaml is not valid: 1 problem\n"}
+
+
+def test_what_the_output_cannot_encode_is_escaped(cli, tmp_path):
+    (tmp_path / "prüfung.yaml").write_text("version: 1\n", encoding="utf-8")
+    told = cli("check", "prüfung.yaml", env={"PYTHONIOENCODING": "ascii"})
+    assert told.returncode == 1
+    assert told.stdout.startswith("pr\\xfcfung.yaml:")
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (PermissionError(13, "Permission denied", "x"), 1, "rpcguard: Permission denied: x\n"),
+        (OSError("disk"), 1, "rpcguard: OSError\n"),
+        (RuntimeError("secret"), 1, "rpcguard: unexpected RuntimeError; this is a bug."),
+    ],
+)
+def test_no_exception_leaves_the_command_line(monkeypatch, capsys, raised, code, said):
+    def fail():
+        raise raised
+
+    monkeypatch.setattr(application, "_invoke", fail)
+    assert application.run() == code
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(said)
+    assert "secret" not in told.err

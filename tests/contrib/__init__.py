@@ -1,0 +1,1 @@
+"""One conformance suite for the three adapters, on real sockets."""

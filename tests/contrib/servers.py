@@ -1,0 +1,172 @@
+"""The suite's application behind every server that it runs on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from aiohttp import web
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from contrib import aiohttp_routes, fastapi_routes, flask_routes
+from contrib.wire import request
+
+FIELD_LIMIT = 16 * 1024  # bytes of one header field: room for a credential of 8 KiB
+
+
+@dataclass(frozen=True)
+class Served:
+    """
+    A running server.
+
+    Attributes:
+        name: The server's name.
+        framework: The adapter behind it.
+        port: Its port on 127.0.0.1.
+        joined: Whether it joins repeated headers with commas.
+    """
+
+    name: str
+    framework: str
+    port: int
+    joined: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _listener() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0), backlog=256)
+
+
+@contextmanager
+def asgi(app: Any, **options: Any) -> Iterator[int]:
+    """Serve an ASGI application with uvicorn; gives the port."""
+    config = uvicorn.Config(app, proxy_headers=False, log_level="error", **options)
+    server = uvicorn.Server(config)
+    with _listener() as listener:
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive(), "uvicorn did not stop"
+
+
+class _Handler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def make_environ(self) -> dict[str, Any]:
+        environ = super().make_environ()
+        environ["RAW_URI"] = self.requestline.split()[1]
+        return environ
+
+    def log(self, *_: object) -> None:
+        """Write nothing."""
+
+
+@contextmanager
+def wsgi(app: Any) -> Iterator[int]:
+    """Serve a WSGI application with werkzeug's threaded server; gives the port."""
+    with _listener() as listener:
+        port = listener.getsockname()[1]
+        server = make_server(
+            "127.0.0.1", port, app, threaded=True, request_handler=_Handler, fd=listener.fileno()
+        )
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield port
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join(30)
+            assert not thread.is_alive(), "werkzeug did not stop"
+
+
+@contextmanager
+def gunicorn(registry: Path, *options: str) -> Iterator[int]:
+    """Serve the Flask application with gunicorn's threaded worker; gives the port."""
+    tests = Path(__file__).parent.parent
+    environ = {**os.environ, "RPCGUARD_REGISTRY": str(registry), "PYTHONPATH": str(tests)}
+    with _listener() as listener:
+        port = listener.getsockname()[1]
+        command = [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}"]
+        command += ["--worker-class", "gthread", "--threads", "16", "--log-level", "error"]
+        command += ["--limit-request-field_size", str(FIELD_LIMIT), "--no-control-socket", *options]
+        process = subprocess.Popen(
+            [*command, "contrib.flask_routes:create()"],
+            env=environ,
+            pass_fds=[listener.fileno()],
+            cwd=tests,
+        )
+        try:
+            assert request(port, "GET", "/open").status == 200
+            yield port
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
+
+
+@contextmanager
+def aio(create: Callable[[], web.Application]) -> Iterator[int]:
+    """Serve an aiohttp application with its own server; gives the port."""
+    started: threading.Event = threading.Event()
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+    with _listener() as listener:
+
+        async def serve() -> None:
+            runner = web.AppRunner(
+                create(),
+                access_log=None,
+                max_line_size=FIELD_LIMIT,
+                max_field_size=FIELD_LIMIT,
+                shutdown_timeout=1.0,
+            )
+            await runner.setup()
+            await web.SockSite(runner, listener).start()
+            started.set()
+            await stop.wait()
+            await runner.cleanup()
+
+        thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+        thread.start()
+        try:
+            assert started.wait(30), "aiohttp did not start"
+            yield listener.getsockname()[1]
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            thread.join(30)
+            assert not thread.is_alive(), "aiohttp did not stop"
+            loop.close()
+
+
+@contextmanager
+def serve(name: str, registry: Path) -> Iterator[Served]:
+    """Run the suite's application behind the server of this name."""
+    path = str(registry)
+    if name == "uvicorn":
+        with asgi(fastapi_routes.create(path)) as port:
+            yield Served(name, "fastapi", port)
+    elif name == "werkzeug":
+        with wsgi(flask_routes.create(path)) as port:
+            yield Served(name, "flask", port, joined=True)
+    elif name == "gunicorn":
+        with gunicorn(registry) as port:
+            yield Served(name, "flask", port, joined=True)
+    else:
+        with aio(lambda: aiohttp_routes.create(path)) as port:
+            yield Served(name, "aiohttp", port)
