@@ -5,6 +5,7 @@ from __future__ import annotations
 from rpcguard import keys
 from rpcguard.keys import Key, KeyRing
 from rpcguard.registry import schema
+from rpcguard.registry.fields import SecretText
 from rpcguard.registry.policies import compile_policy
 from rpcguard.registry.report import Loc, Report
 from rpcguard.schemes.jwt import MAX_SECRETS
@@ -60,11 +61,11 @@ def _key(model: schema.Project, entry: schema.Key, loc: Loc, report: Report) -> 
         return None
     secret = entry.secret if entry.enc_key is None else entry.enc_key
     if secret is not None:
-        choices = {entry.alg} if entry.alg else allowed & set(keys.HMAC_BYTES)
+        choices = [entry.alg] if entry.alg else sorted(allowed & set(keys.HMAC_BYTES))
         if len(choices) != 1:
             report.error(loc, "alg is required: HS256, HS384 or HS512")
             return None
-        return _secret(model, entry, kid, choices.pop() or "", secret, loc, report)
+        return _secret(model, entry, kid, choices[0], secret, loc, report)
     if entry.alg is None and len(allowed & keys.RSA_ALGORITHMS) > 1:
         report.error(loc, "alg is required: a key has one algorithm")
         return None
@@ -91,7 +92,7 @@ def _secret(
     entry: schema.Secret | schema.Key,
     kid: str,
     algorithm: str,
-    secret: schema.SecretText,
+    secret: SecretText,
     loc: Loc,
     report: Report,
 ) -> Key | None:
