@@ -58,7 +58,7 @@ class SqliteBackend:
         """
         self._timeout = timeout
         path = path.absolute()
-        prepare(path, now, boot(), timeout)
+        prepare(path, now, boot())
         self._writers = (Lane(path),)
         self._keeper = Lane(path)  # for checkpoints
         self._readers = tuple(Lane(path) for _ in range(_READERS))

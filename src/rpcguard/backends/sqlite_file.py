@@ -21,7 +21,7 @@ from rpcguard.errors import ConfigError
 APPLICATION_ID = 0x72706367  # "rpcg", in the header of the file
 SCHEMA_VERSION = 1
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_ATTEMPTS = 100  # at switching to WAL, while other workers open the same new file
+_ATTEMPTS = 250  # at opening, while other workers open the same new file
 _PAUSE = 0.02  # seconds between them
 
 # Times are Unix seconds; infinity stands for "for ever". `account` and `id` are 63 bits of a digest
@@ -59,9 +59,13 @@ def boot_id() -> str | None:
         return None
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, patience: float) -> sqlite3.Connection:
     """
-    Open a connection that waits for nobody; the caller sees to it that one thread uses it.
+    Open a connection; the caller sees to it that one thread at a time uses it.
+
+    Args:
+        path: The file.
+        patience: Seconds that this and each statement waits for other processes.
 
     Raises:
         sqlite3.Error: If the file is not there (it is never made anew here) or cannot be opened.
@@ -69,7 +73,7 @@ def connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?mode=rw",
         uri=True,
-        timeout=0,
+        timeout=patience,
         isolation_level=None,
         check_same_thread=False,
     )
@@ -85,7 +89,7 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def prepare(path: Path, now: float, boot: str | None, timeout: float) -> None:
+def prepare(path: Path, now: float, boot: str | None) -> None:
     """
     Make the file if there is none, and see that it is ours; leave no connection behind.
 
@@ -93,10 +97,10 @@ def prepare(path: Path, now: float, boot: str | None, timeout: float) -> None:
         path: An absolute path; its directory must exist.
         now: Unix seconds.
         boot: See `boot_id`.
-        timeout: Seconds to wait for each lock.
 
     Raises:
-        ConfigError: If the file cannot be used. It is not altered then.
+        ConfigError: If the file cannot be used, or stays locked for 5 seconds. A file that is not
+            ours is not altered.
     """
     if not path.parent.is_dir():
         raise ConfigError(f"sqlite: the directory {path.parent} does not exist")
@@ -106,10 +110,32 @@ def prepare(path: Path, now: float, boot: str | None, timeout: float) -> None:
         # Nobody else may read it. The -wal and -shm files take over the mode.
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        with contextlib.closing(connect(path)) as connection:
-            connection.execute(f"PRAGMA busy_timeout = {int(timeout * 1000)}")
+        for _ in range(_ATTEMPTS):
+            if _try_prepare(path, now, boot):
+                return
+            threading.Event().wait(_PAUSE)
+    except sqlite3.Error as error:
+        # Not the text of the error: it may quote what stands in a file that is not ours.
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        raise ConfigError(f"sqlite: {path} cannot be used ({name})") from error
+    except OSError as error:
+        raise ConfigError(f"sqlite: {path} cannot be made ({error.strerror})") from error
+    raise ConfigError(f"sqlite: {path} stays locked by another process")
+
+
+def _try_prepare(path: Path, now: float, boot: str | None) -> bool:
+    """
+    Return False if another process is in the way.
+
+    Waiting is done between attempts: SQLite refuses at once, however patient the connection, where
+    two of them switch a new file to WAL.
+    """
+    try:
+        with contextlib.closing(connect(path, 0)) as connection:
             _refuse_foreign(connection)  # before anything is written
-            _use_wal(connection)
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":
+                raise ConfigError("sqlite: the file system does not support WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("BEGIN IMMEDIATE")
             if _refuse_foreign(connection):
@@ -117,12 +143,17 @@ def prepare(path: Path, now: float, boot: str | None, timeout: float) -> None:
             else:
                 _note_boot(connection, now, boot)
             connection.execute("COMMIT")
-    except sqlite3.Error as error:
-        # Not the text of the error: it may quote what stands in a file that is not ours.
-        name = getattr(error, "sqlite_errorname", type(error).__name__)
-        raise ConfigError(f"sqlite: the file cannot be used ({name})") from error
-    except OSError as error:
-        raise ConfigError(f"sqlite: the file cannot be made ({error.strerror})") from error
+    except sqlite3.OperationalError as error:
+        if is_busy(error):
+            return False
+        raise
+    return True
+
+
+def is_busy(error: Exception) -> bool:
+    """Return whether *error* says that another connection has the file."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _refuse_foreign(connection: sqlite3.Connection) -> bool:
@@ -140,22 +171,6 @@ def _refuse_foreign(connection: sqlite3.Connection) -> bool:
     if application or version or tables:
         raise ConfigError("sqlite: the file is a database of another application")
     return True
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    # SQLite answers "busy" here without waiting when two connections switch at the same time.
-    for _ in range(_ATTEMPTS):
-        try:
-            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-        else:
-            if mode != "wal":
-                raise ConfigError("sqlite: the file system does not support WAL")
-            return
-        threading.Event().wait(_PAUSE)
-    raise ConfigError("sqlite: the file stays locked by another process")
 
 
 def _create(connection: sqlite3.Connection, boot: str | None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from rpcguard.backends.sqlite_file import connect
+from rpcguard.backends.sqlite_file import connect, is_busy
 from rpcguard.errors import BackendError
 
 P = ParamSpec("P")
@@ -67,12 +67,12 @@ class Lane:
             BackendError: If the file cannot be used.
         """
         try:
-            connection = self._connection or self._open()
             try:
-                return question(connection, *args, **kwargs)
+                return question(self._connection or self._open(0), *args, **kwargs)
             except sqlite3.OperationalError as error:
-                if patience <= 0 or not _is_busy(error):
+                if patience <= 0 or not is_busy(error):
                     raise
+            connection = self._connection or self._open(patience)
             connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
             try:
                 return question(connection, *args, **kwargs)
@@ -116,18 +116,14 @@ class Lane:
         self._connection = None
         return False
 
-    def _open(self) -> sqlite3.Connection:
-        self._connection = connect(self._path)
+    def _open(self, patience: float) -> sqlite3.Connection:
+        self._connection = connect(self._path, patience)
         return self._connection
 
     def _failure(self, error: Exception) -> BackendError:
-        if _is_busy(error) and self._connection and not self._connection.in_transaction:
+        connection = self._connection
+        if is_busy(error) and not (connection and connection.in_transaction):
             return BusyError("sqlite: the file is locked by another process")
         self.drop()
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         return BackendError(f"sqlite: the file cannot be used ({name})")
-
-
-def _is_busy(error: Exception) -> bool:
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.box import ROUNDED
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -63,7 +64,11 @@ def say_json(document: Any) -> None:
 
 
 def say_table(columns: Sequence[Column], groups: Iterable[Sequence[Sequence[str]]]) -> None:
-    """Print rows of cells under *columns*; on a terminal a rule stands between the *groups*."""
+    """
+    Print rows of cells under *columns*.
+
+    On a terminal a rule stands between the *groups*, and a first cell is not repeated within one.
+    """
     clean = [[[visible(cell) for cell in row] for row in group] for group in groups]
     if is_terminal():
         _rich_table(columns, clean)
@@ -72,17 +77,14 @@ def say_table(columns: Sequence[Column], groups: Iterable[Sequence[Sequence[str]
 
 
 def _rich_table(columns: Sequence[Column], groups: Sequence[Sequence[Sequence[str]]]) -> None:
-    table = Table(header_style="bold", border_style="dim")
+    table = Table(header_style="bold", border_style="dim", box=ROUNDED)
     for column in columns:
         table.add_column(column.title, overflow="fold")
     for group in groups:
-        for row in group:
-            table.add_row(
-                *(
-                    Text(cell, style=column.style(cell))
-                    for column, cell in zip(columns, row, strict=True)
-                )
-            )
+        for before, row in zip([[""], *group], group, strict=False):
+            cells = ["" if row[0] == before[0] else row[0], *row[1:]]
+            paired = zip(columns, cells, strict=True)
+            table.add_row(*(Text(cell, style=column.style(cell)) for column, cell in paired))
         table.add_section()
     Console().print(table)
 

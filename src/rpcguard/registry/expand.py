@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping as AnyMapping
+from pathlib import Path
 from typing import Any, Final
 
 from rpcguard.errors import Problem
 from rpcguard.registry import files
 from rpcguard.registry.files import Reading, UnreadableError
-from rpcguard.registry.nodes import Items, Mapping, Node, Path, Text, show
+from rpcguard.registry.nodes import Items, Mapping, Node, Text, show
 
 MAX_FILE = 64 << 10
 
@@ -107,23 +108,24 @@ class Expander:
         return BROKEN
 
     def _expand(self, text: str, node: Text, key: str) -> Any:
-        parts = []
+        parts: list[str] = []
         end = 0
         try:
             for match in _REFERENCE.finditer(text):
-                parts.append(text[end : match.start()])
-                end = match.end()
                 kind, name = match.groups()
-                if kind == "env":
-                    parts.append(self._variable(name))
-                elif kind == "file":
-                    parts.append(self._file(name, node, key))
-                else:
-                    raise _FaultyError("not a reference; there are ${env:NAME} and ${file:PATH}")
+                parts += text[end : match.start()], self._value(kind, name, node, key)
+                end = match.end()
         except _FaultyError as error:
             self.problems.append(Problem(str(error), *node.place, show(self._path)))
             return BROKEN
         return "".join([*parts, text[end:]])
+
+    def _value(self, kind: str | None, name: str, node: Text, key: str) -> str:
+        if kind == "env":
+            return self._variable(name)
+        if kind == "file":
+            return self._file(name, node, key)
+        raise _FaultyError("not a reference; there are ${env:NAME} and ${file:PATH}")
 
     def _variable(self, name: str) -> str:
         if not _VARIABLE.fullmatch(name):
@@ -142,7 +144,7 @@ class Expander:
     def _file(self, name: str, node: Text, key: str) -> str:
         if not name.strip():
             raise _FaultyError("${file:PATH} needs a path")
-        path = os.path.abspath(os.path.join(os.path.dirname(node.place[0]), name))
+        path = str(Path(Path(node.place[0]).parent, name).absolute())
         try:
             data, mode = self._reading.read(path, MAX_FILE)
             text = data.decode("utf-8")

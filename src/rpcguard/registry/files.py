@@ -45,7 +45,7 @@ class Stamp(NamedTuple):
         return self[:3] != other[:3]
 
 
-class Files(tuple[str, ...]):
+class Files(tuple[str, ...]):  # noqa: SLOT001  (a tuple of varying length takes no slots)
     """
     Absolute paths of the files that a load has read or looked for.
 
@@ -61,6 +61,11 @@ class Files(tuple[str, ...]):
         self = super().__new__(cls, stamps)
         self.stamps = dict(stamps)
         return self
+
+    def also(self, newer: tuple[str, ...]) -> Files:
+        """Return these files and those of a *newer* load, which knows best what it has seen."""
+        stamps = newer.stamps if isinstance(newer, Files) else {path: look(path) for path in newer}
+        return Files({**self.stamps, **stamps})
 
 
 class UnreadableError(Exception):

@@ -1,5 +1,5 @@
 """
-How a scalar of the registry is spelled, and what it means. Texts in, values out; nothing is guessed.
+How a scalar of the registry is spelled, and what it means: text in, value out, nothing guessed.
 
 Every function raises ValueError with a message that says what is expected and quotes no input.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,13 +83,13 @@ def examine(path: Path, environ: AnyMapping[str, str]) -> Examined:
         path: The YAML file.
         environ: Where `${env:NAME}` looks.
     """
-    shown = os.fspath(path)
+    shown = str(path)
     reading = Reading()
-    document = read(os.path.abspath(shown), reading, shown)
+    document = read(str(path.absolute()), reading, shown)
     if document.root is None:
         problems = in_order(document.problems)
         return Examined(None, None, reading.files(), (), problems, frozenset())
-    presets = Presets(os.path.dirname(shown), reading)
+    presets = Presets(path.parent, reading)
     root = presets.under(document.root)
     expander = Expander(environ, reading)
     validated = Validated(root)

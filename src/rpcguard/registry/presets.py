@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import functools
-import os
 from collections.abc import Iterable
 from importlib import resources
+from pathlib import Path
 
 from rpcguard.errors import Problem
 from rpcguard.registry.files import Reading
@@ -68,7 +68,7 @@ class Presets:
         bare: Names of the projects whose preset cannot be used.
     """
 
-    def __init__(self, base: str, reading: Reading) -> None:
+    def __init__(self, base: Path, reading: Reading) -> None:
         """
         Take where relative paths start, and what remembers the files.
 
@@ -80,7 +80,7 @@ class Presets:
         self.bare: set[str] = set()
         self._base = base
         self._reading = reading
-        self._own: dict[str, Document] = {}
+        self._own: dict[Path, Document] = {}
 
     def under(self, root: Mapping) -> Mapping:
         """Return *root* with every project that names a preset laid over it."""
@@ -117,9 +117,11 @@ class Presets:
 
     def _load(self, choice: str) -> Document | None:
         if choice.endswith(".yaml"):
-            path = os.path.join(self._base, choice)
+            path = Path(self._base, choice)
             if path not in self._own:
-                self._own[path] = self._checked(read(os.path.abspath(path), self._reading, path))
+                self._own[path] = self._checked(
+                    read(str(path.absolute()), self._reading, str(path))
+                )
             return self._own[path]
         return _shipped(choice) if choice in shipped() else None
 

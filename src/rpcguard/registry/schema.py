@@ -44,7 +44,7 @@ class _Model(BaseModel):
 
 
 class Allow(_Model):
-    """Policy: kinds are joined by AND, the entries of one kind by OR. An empty list allows nothing."""
+    """Policy: kinds are joined by AND, entries of one kind by OR. An empty list allows nothing."""
 
     methods: list[Text] | None = None
     """JSON-RPC methods; `*` stands for any characters, as in `eth_get*`."""
@@ -70,9 +70,9 @@ class _Dated(_Model):
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if self.not_before is not None and self.not_after is not None:
-            if self.not_before >= self.not_after:
-                raise fields.fault((("not_after",), "must be later than not_before"))
+        start, end = self.not_before, self.not_after
+        if start is not None and end is not None and start >= end:
+            raise fields.fault((("not_after",), "must be later than not_before"))
         return self
 
 

@@ -165,7 +165,7 @@ class Watcher:
 
 
 def _weakly(call: Callable[..., Any], lost: Callable[[], None]) -> Callable[[], Any]:
-    """Return a function that returns *call*, or None once the object that it is a method of is gone."""
+    """Return a function that returns *call*, or None once the object it is a method of is gone."""
     if isinstance(call, MethodType):
         return weakref.WeakMethod(call, lambda _: lost())
     return lambda: call

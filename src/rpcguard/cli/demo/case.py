@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from rpcguard.cli.demo.wire import Shot
 from rpcguard.client.signers import Signer
@@ -19,29 +19,37 @@ Make = Callable[[float], Shot]
 class Accepted:
     """The request reaches the handler, as this caller of this project."""
 
+    status: ClassVar[int] = 200
+
     project: str
     scheme: str
     subject: str
 
+    @property
+    def answer(self) -> str:
+        """What the outcome shows."""
+        return f"{self.subject} ({self.project}, {self.scheme})"
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The request is refused, for a *reason* of the closed set."""
+    """The request is refused; *answer* is a reason of the closed set."""
 
-    reason: str
+    answer: str
 
     @property
     def status(self) -> int:
         """The HTTP status that goes with the reason."""
-        return REASONS[self.reason][0]
+        return REASONS[self.answer][0]
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedBare:
-    """The request is refused in All That Node's own form, with this message."""
+    """The request is refused in All That Node's own form; *answer* is its message."""
 
-    message: str
-    status: int = 403
+    status: ClassVar[int] = 403
+
+    answer: str
 
 
 @dataclass(frozen=True, slots=True)

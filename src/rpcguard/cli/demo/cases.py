@@ -114,7 +114,7 @@ def _allthatnode(kit: Kit) -> list[Case]:
     by_ci = Accepted("evm", "jwt", str(ci.kid))
     by_laptop = Accepted("evm", "jwt", str(laptop.kid))
     return [
-        row("RS256 token, kid of a registered key", fresh("/evm", mint), by_ci),
+        row("RS256 token with its kid", fresh("/evm", mint), by_ci),
         row("the same on a WebSocket", fresh("/ws/evm", mint, websocket=True), by_ci),
         row("ES256 token without any claim", timeless, by_laptop),
     ]
@@ -184,7 +184,7 @@ def _nodius_refused(kit: Kit) -> list[Case]:
     large, replayed = signed("/solana", v1, b" " * OVERSIZED), Refused("replayed")
     return [
         row("the same request again", good, replayed, "here"),
-        row("the same, at another server", good, replayed, "elsewhere"),
+        row("and again elsewhere", good, replayed, "elsewhere"),
         row("signed a minute ago", signed("/solana", v1, ahead=-60), Refused("expired")),
         row("signed a minute ahead", signed("/solana", v1, ahead=60), Refused("not_yet_valid")),
         row("body changed after signing", changed, Refused("invalid_credentials")),
@@ -204,7 +204,7 @@ def _nodius_2026(kit: Kit) -> list[Case]:
     stranger = signed("/solana-2026", WalletSigner(kit.wallet, 2026))
     return [
         row("signature of a listed wallet", good, caller),
-        row("good signature, wallet not listed", stranger, Refused("not_listed")),
+        row("a wallet that is not listed", stranger, Refused("not_listed")),
         row("payload of the old protocol", old, Refused("invalid_credentials")),
         row("the same request again", good, Refused("replayed"), "here"),
     ]
@@ -236,9 +236,9 @@ def _oppiwallet(kit: Kit) -> list[Case]:
     return [
         row("token bound to path and order", good, Accepted("payouts", "jwt", kit.auth_key)),
         row("the same request again", good, replayed, "here"),
-        row("the same, at another server", good, replayed, "elsewhere"),
-        row("amount changed after signing", dearer, Refused("invalid_binding")),
-        row("token sent to another path", elsewhere, Refused("invalid_binding")),
+        row("and again elsewhere", good, replayed, "elsewhere"),
+        row("amount changed later", dearer, Refused("invalid_binding")),
+        row("sent to another path", elsewhere, Refused("invalid_binding")),
         row("another x-auth-key", renamed, Refused("invalid_credentials")),
         row("times in seconds", in_seconds, Refused("invalid_claims")),
     ]
@@ -252,7 +252,7 @@ def withdrawal(amount: str) -> bytes:
 
 def _engine_api(kit: Kit) -> list[Case]:
     row, key = partial(Case, "engine-api"), kit.engine
-    mint, caller = partial(tokens.engine_api, key), Accepted("engine", "jwt", "jwt")
+    mint, caller = partial(tokens.engine_api, key), Accepted("engine", "jwt", "consensus")
     return [
         row("token with iat alone", fresh("/engine", mint), caller),
         row("the same on a WebSocket", fresh("/ws/engine", mint, websocket=True), caller),
@@ -274,17 +274,17 @@ def _bearer(kit: Kit) -> list[Case]:
     early = minted("/bots", key, own, iat=0, nbf=60, exp=HOUR)
     eternal = minted("/bots", key, own, iat=0)
     return [
-        row("EdDSA token of your own issuer", token(), caller),
+        row("EdDSA token of one hour", token(), caller),
         row("another audience", token(aud="cats"), Refused("invalid_audience")),
         row("another issuer", token(iss="https://evil.example"), Refused("invalid_claims")),
         row("no exp", eternal, Refused("invalid_claims")),
         row("valid in a minute", early, Refused("not_yet_valid")),
-        row("a method that the policy omits", sending, Refused("forbidden_method")),
+        row("a method not in the policy", sending, Refused("forbidden_method")),
     ]
 
 
 def _target(kit: Kit) -> list[Case]:
-    row, mint = partial(Case, "-"), partial(tokens.meganode, kit.bsc)
+    row, mint = partial(Case, "any"), partial(tokens.meganode, kit.bsc)
     return [
         row("good token, no project there", fresh("/nowhere", mint), Refused("no_project")),
         row(

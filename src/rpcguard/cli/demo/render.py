@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from rpcguard.cli.demo.runner import Outcome
+from rpcguard.cli.demo.servers import FRAMEWORKS
 from rpcguard.cli.output import Column, say, say_table
 
 FINE, UNEXPECTED = "ok", "UNEXPECTED"
-LONGEST_ANSWER = 60
 ERRORS = 400
+_ID = re.compile(r"\S{31,}")  # a wallet or a UUID; no reason is as long
+_SHOWN = 8
 
 
 def _status_style(text: str) -> str:
@@ -56,14 +59,12 @@ def _without_framework(outcome: Outcome) -> Outcome:
 
 def _cells(same: Sequence[Outcome]) -> list[str]:
     one = same[0]
-    answer = one.answer
-    if len(answer) > LONGEST_ANSWER:
-        answer = answer[: LONGEST_ANSWER - 1] + "…"
+    answer = one.answer if one.ok else f"{one.answer}; expected {one.expected}"
     return [
         one.protocol,
         one.sent,
-        " ".join(outcome.framework for outcome in same),
+        "all three" if len(same) == len(FRAMEWORKS) else " ".join(o.framework for o in same),
         "-" if one.status is None else str(one.status),
-        answer,
+        _ID.sub(lambda found: f"{found[0][:_SHOWN]}…", answer),
         FINE if one.ok else UNEXPECTED,
     ]

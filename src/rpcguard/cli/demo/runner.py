@@ -9,11 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rpcguard.cli.demo.case import Accepted, Case, Refused
+from rpcguard.cli.demo.case import Accepted, Case
 from rpcguard.cli.demo.servers import Server
 from rpcguard.cli.demo.wire import SWITCHING_PROTOCOLS, Reply, Shot, send
-
-OK = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,8 @@ class Outcome:
         sent: What was sent, for people.
         status: Status of the response or handshake; None without an answer.
         answer: Who the server says the caller is, or why it refused.
-        ok: Whether that is what must come back.
+        expected: The status and answer that must come back.
+        ok: Whether they did.
     """
 
     framework: str
@@ -35,6 +34,7 @@ class Outcome:
     sent: str
     status: int | None
     answer: str
+    expected: str
     ok: bool
 
 
@@ -48,19 +48,30 @@ def run(cases: Iterable[Case], servers: Mapping[str, Server]) -> Iterator[Outcom
 
 
 def _try(case: Case, framework: str, servers: Mapping[str, Server]) -> Outcome:
-    def outcome(status: int | None, answer: str, *, ok: bool) -> Outcome:
-        return Outcome(framework, case.protocol, case.sent, status, answer, ok)
+    shot = case.make(time.time())
+    opened = shot.websocket and isinstance(case.expect, Accepted)
+    wanted = SWITCHING_PROTOCOLS if opened else case.expect.status, case.expect.answer
+    status, answer = _answered(case, shot, framework, servers)
+    fits = (status, answer) == wanted
+    return Outcome(framework, case.protocol, case.sent, status, answer, _words(wanted), fits)
 
+
+def _words(wanted: tuple[int, str]) -> str:
+    return f"{wanted[0]} {wanted[1]}"
+
+
+def _answered(
+    case: Case, shot: Shot, framework: str, servers: Mapping[str, Server]
+) -> tuple[int | None, str]:
     try:
-        shot = case.make(time.time())
         if case.spent:
             first = send(servers[_first(case, framework, list(servers))].port, shot)
-            if first.status != OK:
-                return outcome(first.status, f"at first: {_said(first)}", ok=False)
+            if first.status != Accepted.status:
+                return first.status, f"at first: {_gist(first)}"
         reply = send(servers[framework].port, shot)
     except (OSError, http.client.HTTPException) as error:
-        return outcome(None, f"no answer: {type(error).__name__}", ok=False)
-    return outcome(reply.status, _said(reply), ok=_fits(case, shot, reply))
+        return None, f"no answer: {type(error).__name__}"
+    return reply.status, _gist(reply)
 
 
 def _first(case: Case, framework: str, frameworks: list[str]) -> str:
@@ -69,23 +80,12 @@ def _first(case: Case, framework: str, frameworks: list[str]) -> str:
     return frameworks[(frameworks.index(framework) + 1) % len(frameworks)]
 
 
-def _fits(case: Case, shot: Shot, reply: Reply) -> bool:
-    document, expect = reply.document, case.expect
-    if isinstance(expect, Accepted):
-        caller = {"subject": expect.subject, "project": expect.project, "scheme": expect.scheme}
-        status = SWITCHING_PROTOCOLS if shot.websocket else OK
-        return reply.status == status and _member(document, "result") == caller
-    if isinstance(expect, Refused):
-        reason = _member(_member(_member(document, "error"), "data"), "reason")
-        return reply.status == expect.status and reason == expect.reason
-    return reply.status == expect.status and _member(document, "message") == expect.message
-
-
-def _said(reply: Reply) -> str:
-    """Return the gist of the answer: the caller, else the reason, else the message."""
+def _gist(reply: Reply) -> str:
+    """Return the caller, else the reason, else the message, each of which stands in one place."""
     result, error = (_member(reply.document, name) for name in ("result", "error"))
     if isinstance(result, dict):
-        return f"{result.get('subject')} ({result.get('scheme')})"
+        who = (str(result.get(name)) for name in ("project", "scheme", "subject"))
+        return Accepted(*who).answer
     reason = _member(_member(error, "data"), "reason")
     return str(reason or _member(error, "message") or _member(reply.document, "message") or "-")
 

@@ -1,0 +1,80 @@
+"""The backends that the conformance suite runs over, and how it drives them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rpcguard.backends.base import Backend
+from rpcguard.backends.open import open_backend
+from rpcguard.owed import Answer, Nonce, Owed, digest
+
+START = 1_760_000_000.0  # when every backend of the suite is opened
+
+
+@dataclass(frozen=True)
+class Kind:
+    """
+    One backend under test.
+
+    Attributes:
+        name: For the test's id.
+        url: The URL, given a directory of the test's own.
+        shared: Whether several processes can share it. `memory://` lives in one.
+    """
+
+    name: str
+    url: Callable[[Path], str]
+    shared: bool
+
+
+KINDS = (
+    Kind("memory", lambda _: "memory://", shared=False),
+    Kind("sqlite", lambda directory: f"sqlite:///{directory}/store.db", shared=True),
+)
+
+
+def settle_sync(backend: Backend, owed: Owed, now: float) -> Answer:
+    return backend.settle(owed, now)
+
+
+def settle_async(backend: Backend, owed: Owed, now: float) -> Answer:
+    return asyncio.run(backend.asettle(owed, now))
+
+
+DRIVERS = {"sync": settle_sync, "async": settle_async}
+
+
+@contextmanager
+def opened(kind: Kind, directory: Path, now: float = START) -> Iterator[Backend]:
+    with closing(open_backend(kind.url(directory), now=now, base=directory)) as backend:
+        yield backend
+
+
+def owe(
+    nonce: str | bytes,
+    *,
+    lasts: float = 90.0,
+    project: str = "p",
+    subject: str = "s",
+    issued_at: float = START,
+    revocable: tuple[bytes, ...] = (),
+    project_limit: int = 1_000_000,
+    subject_limit: int = 10_000,
+) -> Owed:
+    """Return what a proof owes whose nonce ends *lasts* seconds after `START`."""
+    name = nonce if isinstance(nonce, bytes) else digest(project, subject, nonce)
+    spent = Nonce(name, START + lasts, project_limit, subject_limit)
+    return Owed(project, subject, issued_at, revocable, spent)
+
+
+def ask(*names: bytes, issued_at: float = START) -> Owed:
+    """Return what a proof owes that may be revoked and has no nonce."""
+    return Owed("p", "s", issued_at, names)
+
+
+FOR_EVER = math.inf

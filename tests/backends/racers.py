@@ -1,0 +1,154 @@
+"""
+Processes that use a backend at the same time: a script, and how a test runs several of it.
+
+A racer says "ready", waits for a line on its standard input, does its part, and prints one line of
+JSON. Nothing here sleeps, and a test that breaks off leaves no process behind.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":  # a script has its own directory on the path, not that of the tests
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from backends.kinds import START, ask, owe
+from rpcguard.backends.base import Backend
+from rpcguard.backends.open import open_backend
+from rpcguard.owed import Answer
+
+
+class Race:
+    """Some racers that are ready."""
+
+    def __init__(self, racers: list[subprocess.Popen[str]]) -> None:
+        self.racers = racers
+
+    def each_says(self, word: str) -> None:
+        for racer in self.racers:
+            assert racer.stdout is not None
+            assert racer.stdout.readline() == word + "\n"
+
+    def tell(self, word: str) -> None:
+        for racer in self.racers:
+            assert racer.stdin is not None
+            racer.stdin.write(word + "\n")
+            racer.stdin.flush()
+
+    def results(self) -> list[dict[str, Any]]:
+        """Return what each one printed last; all have ended well then."""
+        texts = [racer.communicate(timeout=60)[0] for racer in self.racers]
+        assert [racer.returncode for racer in self.racers] == [0] * len(self.racers)
+        return [json.loads(text) for text in texts]
+
+
+@contextmanager
+def racing(url: str, part: str, racers: int, *arguments: str) -> Iterator[Race]:
+    """Start *racers* processes that do *part*, wait until all are ready, and let them go."""
+    command = [sys.executable, __file__, url, part, *arguments]
+    with ExitStack() as stack:
+        started = []
+        for _ in range(racers):
+            racer = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            stack.enter_context(racer)
+            stack.callback(racer.kill)
+            started.append(racer)
+        race = Race(started)
+        race.each_says("ready")
+        race.tell("go")
+        yield race
+
+
+def count(result: dict[str, Any]) -> int:
+    """Return how many questions a racer asked."""
+    return len(result["ok"]) + sum(
+        number for key, number in result.items() if isinstance(number, int)
+    )
+
+
+def say(word: str) -> None:
+    print(word, flush=True)
+
+
+def _tally(answers: list[Answer]) -> dict[str, Any]:
+    found: dict[str, Any] = {answer.value: answers.count(answer) for answer in Answer}
+    found["ok"] = [number for number, answer in enumerate(answers) if answer is Answer.OK]
+    return found
+
+
+def _spend(backend: Backend, questions: int) -> dict[str, Any]:
+    return _tally([backend.settle(owe(str(number)), START) for number in range(questions)])
+
+
+def _fill(backend: Backend, questions: int, limit: int) -> dict[str, Any]:
+    from os import getpid
+
+    names = [f"{getpid()} {number}" for number in range(questions)]
+    return _tally([backend.settle(owe(name, subject_limit=limit), START) for name in names])
+
+
+def _watch(backend: Backend) -> dict[str, Any]:
+    from os import getpid
+    from threading import Thread
+
+    told = Thread(target=sys.stdin.readline)
+    before = []
+    number = 0
+    while True:
+        last = number > 0 and not told.is_alive()
+        name = f"{getpid()} {number}"
+        owed = owe(name, revocable=(b"t" * 16,)) if number % 2 else ask(b"t" * 16)
+        answer = backend.settle(owed, START).value
+        if last:
+            return {"before": before, "after": answer}
+        before.append(answer)
+        if number == 0:
+            told.start()
+            say("asking")
+        number += 1
+
+
+def _lock(backend: Backend, path: str) -> dict[str, Any]:
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        say("locked")
+        sys.stdin.readline()
+        connection.execute("ROLLBACK")
+    return {}
+
+
+def _stream(backend: Backend) -> dict[str, Any]:
+    number = 0
+    while True:  # until it is killed
+        if backend.settle(owe(str(number), lasts=number + 1), START) is Answer.OK:
+            say(str(number))
+        number += 1
+
+
+PARTS = {"spend": _spend, "fill": _fill, "watch": _watch, "lock": _lock, "stream": _stream}
+
+
+def main(url: str, part: str, *arguments: str) -> None:
+    # A racer reads its word to go before its backend makes any answer.
+    backend = open_backend(url, now=START, base=Path())
+    say("ready")
+    sys.stdin.readline()
+    numbers: list[Any] = [int(each) if each.isdecimal() else each for each in arguments]
+    result = PARTS[part](backend, *numbers)
+    backend.close()
+    say(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
