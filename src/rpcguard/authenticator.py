@@ -18,7 +18,8 @@ from rpcguard.peer import Proxies
 from rpcguard.policy import Facts, Policy
 from rpcguard.principal import Principal
 from rpcguard.request import Request
-from rpcguard.schemes.base import Incoming, NeedBody, Proof, Scheme
+from rpcguard.schemes.base import Claim, Incoming, NeedBody, Proof, Scheme
+from rpcguard.schemes.session import Sessions
 from rpcguard.target import Router, host_name, split
 
 _ALWAYS_READ = frozenset({"host", "origin", "user-agent", "content-encoding", *PEER_FIELDS})
@@ -66,6 +67,7 @@ class Project:
         anonymous: Let requests without a credential in.
         public_prefix: Path prefix that a proxy strips; clients sign with it.
         preset: Name of its preset.
+        sessions: What issues its sessions, or None.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Project:
     anonymous: bool = False
     public_prefix: str = ""
     preset: str = ""
+    sessions: Sessions | None = None
 
     def dress(self, error: AuthError) -> AuthError:
         """Give *error* this project's id, form, texts and challenges, and return it."""
@@ -143,6 +146,7 @@ class Authenticator:
         *,
         project: str | None = None,
         schemes: Collection[str] | None = None,
+        standing: bool = False,
     ) -> Pending | BodyWanted:
         """
         Return what is proved, or ask for the body.
@@ -152,13 +156,14 @@ class Authenticator:
             now: Unix seconds.
             project: Name of the project whatever the target says, or None to match.
             schemes: The only kinds of credential to take, or None for all of the project.
+            standing: Ask again about a handshake that was accepted; see `Scheme.prove`.
 
         Raises:
             AuthError: If the request is refused.
         """
         found, incoming = self._match(request, project)
         try:
-            return self._judge(found, incoming, now, schemes)
+            return self._judge(found, incoming, now, schemes, standing)
         except AuthError as error:
             raise found.dress(error) from None
 
@@ -188,50 +193,81 @@ class Authenticator:
         return found, Incoming(request, path, prefix + raw, prefix + request.target, rest, fields)
 
     def _judge(
-        self, project: Project, incoming: Incoming, now: float, schemes: Collection[str] | None
+        self,
+        project: Project,
+        incoming: Incoming,
+        now: float,
+        schemes: Collection[str] | None,
+        standing: bool,
     ) -> Pending | BodyWanted:
         if project.require_https and not self._proxies.secure(
             incoming.request.client, incoming.request.scheme, incoming.fields
         ):
             raise AuthError("https_required")
-        proof = self._prove(project, incoming, now, schemes)
-        if isinstance(proof, BodyWanted):
-            return proof
-        policies = proof.policies if project.policy is None else (project.policy, *proof.policies)
-        if policies:
-            facts = self._facts(project, incoming, policies)
-            if isinstance(facts, BodyWanted):
-                return facts
-            for policy in policies:
-                policy.check(facts)
-        return Pending(proof.principal, proof.owed, project.dress)
+        scheme = self._scheme(project, incoming, schemes)
+        if scheme is None:
+            anonymous = Principal("anonymous", project.name, "none")
+            return self._pend(project, incoming, Proof(anonymous, Owed()))
+        if incoming.request.body is not None and scheme.wants_body(incoming):
+            self._check_body(incoming)
+        proof = scheme.prove(incoming, now, standing=standing)
+        if isinstance(proof, NeedBody):
+            return self._want_body(project, incoming)
+        return self._pend(project, incoming, proof)
 
-    def _prove(
-        self, project: Project, incoming: Incoming, now: float, schemes: Collection[str] | None
-    ) -> Proof | BodyWanted:
+    def _scheme(
+        self, project: Project, incoming: Incoming, schemes: Collection[str] | None
+    ) -> Scheme | None:
+        """Return the one scheme whose credential the request carries; None for an anonymous one."""
         claiming = [
             scheme
             for scheme in project.schemes
             if (schemes is None or scheme.name in schemes) and scheme.present(incoming)
         ]
-        if not claiming:
-            if project.anonymous:
-                return Proof(Principal("anonymous", project.name, "none"), Owed())
-            raise AuthError("missing_credentials")
         if len(claiming) > 1:
             raise AuthError("ambiguous_credentials")
-        (scheme,) = claiming
-        if incoming.request.body is not None and scheme.wants_body(incoming):
-            self._check_body(incoming)
-        proof = scheme.prove(incoming, now)
-        return self._want_body(project, incoming) if isinstance(proof, NeedBody) else proof
+        if not claiming and not project.anonymous:
+            raise AuthError("missing_credentials")
+        return claiming[0] if claiming else None
+
+    def _pend(
+        self, project: Project, incoming: Incoming, proof: Proof | Claim
+    ) -> Pending | BodyWanted:
+        """Judge what can be judged now; the rest is for `Pending.conclude`."""
+        own = () if project.policy is None else (project.policy,)
+        if isinstance(proof, Proof):
+            policies = (*own, *proof.policies)
+            if policies:
+                facts = self._facts(project, incoming, any(p.needs_body for p in policies))
+                if isinstance(facts, BodyWanted):
+                    return facts
+                for policy in policies:
+                    policy.check(facts)
+            principal = proof.principal
+            return Pending(lambda _: principal, proof.owed, project.dress)
+        claim = proof
+        facts = self._facts(project, incoming, claim.needs_body or any(p.needs_body for p in own))
+        if isinstance(facts, BodyWanted):
+            return facts
+        for policy in own:
+            policy.check(facts)
+
+        def conclude(value: str | None) -> Principal:
+            if value is None:
+                raise AuthError("backend_unavailable", detail="the backend gave no record")
+            concluded = claim.conclude(value)
+            for policy in concluded.policies:
+                policy.check(facts)
+            return concluded.principal
+
+        return Pending(conclude, claim.owed, project.dress)
 
     def _facts(
-        self, project: Project, incoming: Incoming, policies: tuple[Policy, ...]
+        self, project: Project, incoming: Incoming, needs_body: bool
     ) -> Facts | BodyWanted:
         request, fields = incoming.request, incoming.fields
         found = None
-        if not request.websocket and any(policy.needs_body for policy in policies):
+        if needs_body and not request.websocket:
             if request.body is None:
                 return self._want_body(project, incoming)
             self._check_body(incoming)

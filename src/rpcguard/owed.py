@@ -12,6 +12,7 @@ import enum
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rpcguard.errors import AuthError
 from rpcguard.principal import Principal
@@ -22,13 +23,14 @@ NAME_BYTES = 16  # 128 bits: nobody finds a second preimage, and a million live 
 
 
 def digest(*parts: str | bytes) -> bytes:
-    """Return one fixed-size name for *parts*; each is length-prefixed, so no two lists collide."""
-    hasher = hashlib.blake2b(digest_size=NAME_BYTES)
-    for part in parts:
-        raw = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
-        hasher.update(len(raw).to_bytes(4, "big"))
-        hasher.update(raw)
-    return hasher.digest()
+    """Return one fixed-size name for *parts*."""
+    return hashlib.blake2b(framed(*parts), digest_size=NAME_BYTES).digest()
+
+
+def framed(*parts: str | bytes) -> bytes:
+    """Return *parts* as one text; each is length-prefixed, so no two lists give the same."""
+    raws = [p if isinstance(p, bytes) else p.encode("utf-8", "surrogatepass") for p in parts]
+    return b"".join(len(raw).to_bytes(4, "big") + raw for raw in raws)
 
 
 def key_name(project: str, kid: str) -> bytes:
@@ -39,6 +41,26 @@ def key_name(project: str, kid: str) -> bytes:
 def subject_name(project: str, subject: str) -> bytes:
     """Return the name by which everything issued to *subject* can be revoked."""
     return digest("subject", project, subject)
+
+
+def api_key_name(project: str, text: str) -> bytes:
+    """Return the name of the record of an issued API key."""
+    return digest("api_key", project, text)
+
+
+def api_key_slot(project: str, subject: str) -> bytes:
+    """Return the slot that *subject*'s one API key has."""
+    return digest("api_key_of", project, subject)
+
+
+def refresh_name(project: str, text: str) -> bytes:
+    """Return the name of the record of a refresh token."""
+    return digest("refresh", project, text)
+
+
+def bucket(project: str, subject: str) -> int:
+    """Return which of 256 buckets holds all that a request of *subject* can owe."""
+    return digest("bucket", project, subject)[0]
 
 
 def session_name(project: str, sid: str) -> bytes:
@@ -71,10 +93,11 @@ class Owed:
 
     Attributes:
         project: Name of the project; with `subject` it names the budget and the storage bucket.
-        subject: Who calls.
+        subject: Who calls; "" while only a record can tell.
         issued_at: Unix seconds, the proof's own time (`iat`, the signed timestamp); 0 without one.
         revocable: Names that refuse the request if one of them is revoked as of `issued_at`.
         nonce: To be spent, or None.
+        record: Name of the record that must be there (an issued API key), or None.
     """
 
     project: str = ""
@@ -82,9 +105,32 @@ class Owed:
     issued_at: float = 0.0
     revocable: tuple[bytes, ...] = ()
     nonce: Nonce | None = None
+    record: bytes | None = None
 
     def __bool__(self) -> bool:
-        return self.nonce is not None or bool(self.revocable)
+        return self.nonce is not None or bool(self.revocable) or self.record is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """
+    A credential that rpcguard issued and must remember: an API key or a refresh token.
+
+    Attributes:
+        name: `digest` of the secret text; the text itself is never kept.
+        slot: What it takes the place of: a slot holds one live record.
+        value: What the issuer wants to know when it is presented, JSON text without secrets.
+        issued_at: Unix seconds.
+        expires_at: Unix seconds at which it ends, or None.
+        revocable: Names that end it if one of them is revoked as of `issued_at`.
+    """
+
+    name: bytes
+    slot: bytes
+    value: str
+    issued_at: float
+    expires_at: float | None = None
+    revocable: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,35 +149,72 @@ class Revocation:
     expires_at: float | None = None
 
 
-class Answer(enum.Enum):
-    """What the backend says to an `Owed`."""
+class Verdict(enum.Enum):
+    """The kinds of answer that a backend gives."""
 
     OK = "ok"
     REVOKED = "revoked"
     REPLAYED = "replayed"
     FORGOTTEN = "forgotten"  # the backend may once have known this nonce and can no longer tell
+    UNKNOWN = "unknown"  # there is no such record, or it has ended
     SUBJECT_FULL = "subject_full"
     PROJECT_FULL = "project_full"
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    What the backend says to an `Owed`.
+
+    Attributes:
+        verdict: The kind of answer.
+        record: The `value` of the record that was asked for, also where it was replayed.
+    """
+
+    verdict: Verdict
+    record: str | None = None
+
+    OK: ClassVar[Answer]
+    REVOKED: ClassVar[Answer]
+    REPLAYED: ClassVar[Answer]
+    FORGOTTEN: ClassVar[Answer]
+    UNKNOWN: ClassVar[Answer]
+    SUBJECT_FULL: ClassVar[Answer]
+    PROJECT_FULL: ClassVar[Answer]
+
+
+for _verdict in Verdict:  # the answers without a record, made once
+    setattr(Answer, _verdict.name, Answer(_verdict))
+
+
 _REFUSALS = {
-    Answer.REVOKED: ("revoked", "the credential, its session, subject or key is revoked"),
-    Answer.REPLAYED: ("replayed", "the nonce was spent before"),
-    Answer.FORGOTTEN: ("expired", "older than what the backend remembers"),
-    Answer.SUBJECT_FULL: ("rate_limited", "the subject holds as many live nonces as it may"),
-    Answer.PROJECT_FULL: ("backend_unavailable", "the project holds as many live nonces as it may"),
+    Verdict.REVOKED: ("revoked", "the credential, its session, subject or key is revoked"),
+    Verdict.REPLAYED: ("replayed", "it was used before"),
+    Verdict.FORGOTTEN: ("expired", "older than what the backend remembers"),
+    Verdict.UNKNOWN: ("invalid_credentials", "no such record, or it has ended"),
+    Verdict.SUBJECT_FULL: ("rate_limited", "the subject holds as many live nonces as it may"),
+    Verdict.PROJECT_FULL: ("backend_unavailable", "the project holds as many live nonces as it may"),
 }
 
 
 class Pending:
     """A proved request whose principal stays hidden until the backend has answered."""
 
-    __slots__ = ("_dress", "_principal", "owed")
+    __slots__ = ("_conclude", "_dress", "owed")
 
     def __init__(
-        self, principal: Principal, owed: Owed, dress: Callable[[AuthError], AuthError]
+        self,
+        conclude: Callable[[str | None], Principal],
+        owed: Owed,
+        dress: Callable[[AuthError], AuthError],
     ) -> None:
-        self._principal = principal
+        """
+        Args:
+            conclude: Gives the principal, from the record's value where one is owed; it may refuse.
+            owed: The questions for the backend.
+            dress: Gives a refusal the project's form.
+        """
+        self._conclude = conclude
         self.owed = owed
         self._dress = dress
 
@@ -143,16 +226,19 @@ class Pending:
             answer: What the backend said; None only where nothing is owed.
 
         Raises:
-            AuthError: If the backend refused.
+            AuthError: If the backend refused, or what it knows of the credential does.
         """
-        if answer is Answer.OK:
-            return self._principal
         if answer is None:
             if self.owed:
-                raise self._dress(AuthError("backend_unavailable", detail="owed and not asked"))
-            return self._principal
-        reason, detail = _REFUSALS[answer]
-        raise self._dress(AuthError(reason, detail=detail))
+                raise self.unavailable("owed and not asked")
+            answer = Answer.OK
+        if answer.verdict is not Verdict.OK:
+            reason, detail = _REFUSALS[answer.verdict]
+            raise self._dress(AuthError(reason, detail=detail))
+        try:
+            return self._conclude(answer.record)
+        except AuthError as error:
+            raise self._dress(error) from None
 
     def unavailable(self, detail: str) -> AuthError:
         """Return the refusal for a backend that did not answer."""

@@ -1,23 +1,27 @@
 """
 API keys: opaque secrets in the path, in a header, behind a bearer prefix, or in the query.
 
-The registry holds digests only. Keys have high entropy, so SHA-256 needs no salt, and looking the
-digest up tells an attacker nothing about the key.
+Static keys stand in the registry, issued ones in the backend; both hold digests only. Keys have
+high entropy, so a digest needs no salt, and looking it up tells an attacker nothing about the key.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rpcguard import owed
 from rpcguard.errors import AuthError
+from rpcguard.owed import Owed, Record
 from rpcguard.policy import Policy
 from rpcguard.principal import Principal
-from rpcguard.schemes.base import Incoming, NeedBody, Proof
+from rpcguard.schemes.base import Claim, Incoming, Proof
+from rpcguard.schemes.wallets import ANY, Wallets
 
 _KEY = re.compile(r"[A-Za-z0-9._~+/=-]+")
 
@@ -53,6 +57,7 @@ class ApiKeyRules:
         query: Name of the query parameter, or "".
         max_credential: Longest key in characters.
         revocable: Ask the backend whether the key is revoked.
+        wallets: Who may hold an issued key; None where keys are not issued.
     """
 
     project: str
@@ -63,6 +68,7 @@ class ApiKeyRules:
     query: str = ""
     max_credential: int = 8192
     revocable: bool = True
+    wallets: Wallets | None = None
 
 
 class ApiKeyScheme:
@@ -94,6 +100,30 @@ class ApiKeyScheme:
         """An API key covers nothing of the request."""
         return False
 
+    def issue(self, subject: str, now: float, expires_at: float | None) -> tuple[str, Record]:
+        """
+        Return a new key for *subject*, and the record that takes the place of the previous one.
+
+        Raises:
+            LookupError: If the project issues no keys.
+        """
+        rules = self._rules
+        if rules.wallets is None:
+            raise LookupError(f"project {rules.project!r} issues no API keys")
+        shard = owed.bucket(rules.project, subject)
+        text = f"{rules.prefix}{shard:02x}{secrets.token_hex(24)}"
+        name = owed.api_key_name(rules.project, text)
+        kid = name.hex()[:12]
+        value = json.dumps({"subject": subject, "kid": kid, "expires_at": expires_at})
+        return text, Record(
+            name,
+            owed.api_key_slot(rules.project, subject),
+            value,
+            now,
+            expires_at,
+            (owed.subject_name(rules.project, subject), owed.key_name(rules.project, kid)),
+        )
+
     def _found(self, incoming: Incoming) -> list[str]:
         rules = self._rules
         found = []
@@ -109,7 +139,7 @@ class ApiKeyScheme:
             found += [value for name, _, value in pairs if name == rules.query]
         return found
 
-    def prove(self, incoming: Incoming, now: float) -> Proof | NeedBody:
+    def prove(self, incoming: Incoming, now: float, *, standing: bool = False) -> Proof | Claim:  # noqa: ARG002 - a key is never fresh
         """Look the key up by digest; see `Scheme.prove`."""
         rules = self._rules
         found = self._found(incoming)
@@ -119,6 +149,9 @@ class ApiKeyScheme:
         if len(text) > rules.max_credential or not _KEY.fullmatch(text):
             raise AuthError("malformed_credentials", detail="the API key's form")
         key = rules.static.get(hashlib.sha256(text.encode("ascii")).digest())
+        if key is None and rules.wallets is not None and text.startswith(rules.prefix):
+            name = owed.api_key_name(rules.project, text)
+            return Claim(Owed(rules.project, record=name), self._conclude, rules.wallets.needs_body)
         if key is None or not key.active(now):
             raise AuthError("invalid_credentials", cause="unknown_kid")
         principal = Principal(
@@ -135,4 +168,20 @@ class ApiKeyScheme:
             else ()
         )
         policies = (key.allow,) if key.allow is not None else ()
-        return Proof(principal, owed.Owed(rules.project, key.kid, 0.0, names), policies)
+        return Proof(principal, Owed(rules.project, key.kid, 0.0, names), policies)
+
+    def _conclude(self, value: str) -> Proof:
+        """Return whose issued key it is; a key is worth what its wallet is worth now."""
+        rules = self._rules
+        record = json.loads(value)
+        subject = record["subject"]
+        wallet = rules.wallets.find(subject) if rules.wallets is not None else ANY
+        principal = Principal(
+            subject,
+            rules.project,
+            self.name,
+            name=wallet.name,
+            key_id=record["kid"],
+            expires_at=record["expires_at"],
+        )
+        return Proof(principal, Owed(), (wallet.allow,) if wallet.allow is not None else ())

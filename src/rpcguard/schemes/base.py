@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -107,6 +107,22 @@ class Proof:
     policies: tuple[Policy, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """
+    A credential that says nothing by itself: the backend's record tells whose it is.
+
+    Attributes:
+        owed: What the backend must say; it asks for a record.
+        conclude: Gives the proof from the record's value; it may refuse.
+        needs_body: Some policy that may turn out to apply judges the body.
+    """
+
+    owed: Owed
+    conclude: Callable[[str], Proof]
+    needs_body: bool = False
+
+
 class Scheme(Protocol):
     """
     One kind of credential of one project.
@@ -131,9 +147,15 @@ class Scheme(Protocol):
         """Return whether the proof covers the body."""
         ...
 
-    def prove(self, incoming: Incoming, now: float) -> Proof | NeedBody:
+    def prove(self, incoming: Incoming, now: float, *, standing: bool = False) -> Proof | Claim | NeedBody:
         """
         Verify the credential. Whatever it raises is final; no other scheme is tried.
+
+        Args:
+            incoming: The request.
+            now: Unix seconds.
+            standing: It was accepted when the connection was made, and is asked again whether it
+                still stands: that it need not be fresh is the only difference.
 
         Raises:
             AuthError: If the credential is not good.

@@ -99,9 +99,14 @@ class ClaimRules:
             raise AuthError("invalid_claims", detail=f"{name} is not in seconds")
         return float(value)
 
-    def check_times(self, times: Times, now: float) -> None:
+    def check_times(self, times: Times, now: float, *, standing: bool = False) -> None:
         """
         Check *times* against the clock; done again for every request.
+
+        Args:
+            times: The token's.
+            now: Unix seconds.
+            standing: The token was accepted at the handshake: it need not be fresh any more.
 
         Raises:
             AuthError: `expired`, `not_yet_valid` or `invalid_claims`.
@@ -114,7 +119,7 @@ class ClaimRules:
         if iat is not None:
             if iat > now + self.iat_leeway:
                 raise AuthError("not_yet_valid", detail=f"iat is {iat - now:.3f} s ahead")
-            if self.iat_window is not None and iat < now - self.iat_window:
+            if self.iat_window is not None and iat < now - self.iat_window and not standing:
                 raise AuthError("expired", detail=f"iat is {now - iat:.3f} s old")
         if self.max_ahead is not None and (
             exp is None or exp - now > self.max_ahead + self.lifetime_grace

@@ -85,10 +85,25 @@ class _Verified:
 class JwtScheme:
     """The `jwt` scheme of one project; see `Scheme`."""
 
-    name = "jwt"
     challenge = "Bearer"
 
-    def __init__(self, rules: JwtRules, keys: KeyRing) -> None:
+    def __init__(
+        self,
+        rules: JwtRules,
+        keys: KeyRing,
+        *,
+        name: str = "jwt",
+        not_ours: frozenset[str] = frozenset(),
+    ) -> None:
+        """
+        Args:
+            rules: How tokens are read.
+            keys: What verifies them.
+            name: What principals get as their scheme.
+            not_ours: First parts of tokens that belong to the project's sessions.
+        """
+        self.name = name
+        self._not_ours = not_ours
         self._rules = rules
         self._keys = keys
         self._cache: dict[bytes, _Verified] = {}
@@ -106,28 +121,36 @@ class JwtScheme:
 
     def present(self, incoming: Incoming) -> bool:
         """A bearer token, or the header that names its key."""
-        return incoming.bearer is not None or self._rules.key_header in incoming.fields
+        bearer = incoming.bearer
+        if bearer is not None and self._not_ours and bearer.partition(".")[0] in self._not_ours:
+            return False
+        return bearer is not None or self._rules.key_header in incoming.fields
 
     def wants_body(self, incoming: Incoming) -> bool:
         """Only a digest over the body's fields needs it."""
         return self._rules.binding.wants_body(incoming)
 
-    def prove(self, incoming: Incoming, now: float) -> Proof | NeedBody:
+    def prove(self, incoming: Incoming, now: float, *, standing: bool = False) -> Proof | NeedBody:
         """Verify the bearer token; see `Scheme.prove`."""
-        token = incoming.bearer
+        return self.prove_token(incoming.bearer or "", incoming, now, standing=standing)
+
+    def prove_token(
+        self, token: str, incoming: Incoming, now: float, *, standing: bool = False
+    ) -> Proof | NeedBody:
+        """`prove` for a *token* read elsewhere."""
         if not token:
             raise AuthError("malformed_credentials", detail="no well-formed bearer token")
         cacheable = len(token) <= CACHED_TOKEN_BYTES
         name = hashlib.sha256(token.encode("ascii")).digest() if cacheable else b""
         verified = self._cache.get(name) if cacheable else None
         if verified is None:
-            verified = self._verify(token, incoming, now)
+            verified = self._verify(token, incoming, now, standing)
             if cacheable:
                 self._remember(name, verified)
         else:
             if not verified.key.active(now):
                 raise AuthError("invalid_credentials", cause="unknown_kid", detail="key not active")
-            self._rules.claims.check_times(verified.times, now)
+            self._rules.claims.check_times(verified.times, now, standing=standing)
         if self._bound and self._check_bindings(verified, incoming) is NEED_BODY:
             return NEED_BODY
         return verified.proof
@@ -154,7 +177,9 @@ class JwtScheme:
                 )
         return rules.binding.check(verified.claims, incoming)
 
-    def _verify(self, token: str, incoming: Incoming, now: float) -> _Verified:
+    def _verify(
+        self, token: str, incoming: Incoming, now: float, standing: bool
+    ) -> _Verified:
         rules = self._rules
         jws = parse(token, rules.max_credential)
         claims = _payload(jws)
@@ -165,7 +190,7 @@ class JwtScheme:
             rules.claims.read(claims)
         key = self._verify_signature(jws, incoming, now)
         times = rules.claims.read(claims)
-        rules.claims.check_times(times, now)
+        rules.claims.check_times(times, now, standing=standing)
         rules.claims.check_identity(claims, times)
         return _Verified(key, claims, times, self._proof(jws, claims, times, key))
 

@@ -17,9 +17,9 @@ from typing import Any
 from rpcguard import base58, owed
 from rpcguard.errors import AuthError
 from rpcguard.keys import verify_ed25519
-from rpcguard.policy import Policy
 from rpcguard.principal import Principal
 from rpcguard.schemes.base import NEED_BODY, Incoming, NeedBody, Proof
+from rpcguard.schemes.wallets import Wallets
 
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
@@ -48,15 +48,6 @@ DECODERS: Mapping[str, Callable[[str, int], bytes]] = {
     "base64": _base64_exact,
     "hex": _hex_exact,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Wallet:
-    """One listed wallet: its name, the lowest version it may use, its own policy."""
-
-    name: str | None = None
-    min_version: int = 0
-    allow: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +82,7 @@ class SignatureRules:
         nonce_refused: What no nonce may match at its start, or None.
         window: How far the timestamp may be from now, either way.
         skew: Seconds that a nonce is remembered beyond the proof's end.
-        wallets: The listed wallets by key text; None lets every key pair in.
+        wallets: Who may call.
         revocable: Ask the backend whether the wallet is revoked.
         project_limit: Live nonces that the project may hold.
         subject_limit: Live nonces that one wallet may hold.
@@ -112,7 +103,7 @@ class SignatureRules:
     nonce_refused: re.Pattern[str] | None
     window: float
     skew: float
-    wallets: Mapping[str, Wallet] | None
+    wallets: Wallets
     revocable: bool = True
     project_limit: int = owed.PROJECT_NONCES
     subject_limit: int = owed.SUBJECT_NONCES
@@ -148,7 +139,7 @@ class SignatureScheme:
         """The payload covers the body's hash."""
         return True
 
-    def prove(self, incoming: Incoming, now: float) -> Proof | NeedBody:
+    def prove(self, incoming: Incoming, now: float, *, standing: bool = False) -> Proof | NeedBody:
         """Verify the signed request; see `Scheme.prove`."""
         rules = self._rules
         text = incoming.single(rules.pubkey)
@@ -164,7 +155,7 @@ class SignatureScheme:
         number, version = self._version(incoming)
         self._check_echo(version, incoming)
         issued_at = float(timestamp)
-        if now - issued_at > rules.window:
+        if now - issued_at > rules.window and not standing:
             raise AuthError("expired", detail=f"timestamp {now - issued_at:.3f} s behind")
         if issued_at - now > rules.window:
             raise AuthError("not_yet_valid", detail=f"timestamp {issued_at - now:.3f} s ahead")
@@ -218,16 +209,9 @@ class SignatureScheme:
 
     def _proof(self, text: str, number: int, nonce: str, issued_at: float) -> Proof:
         rules = self._rules
-        wallet = Wallet()
-        if rules.wallets is not None:
-            listed = rules.wallets.get(text)
-            if listed is None:
-                raise AuthError("not_listed")
-            if number < listed.min_version:
-                raise AuthError(
-                    "unsupported_algorithm", detail="this wallet must use a later version"
-                )
-            wallet = listed
+        wallet = rules.wallets.find(text)
+        if number < wallet.min_version:
+            raise AuthError("unsupported_algorithm", detail="this wallet must use a later version")
         spent = owed.Nonce(
             owed.digest("nonce", rules.project, text, nonce),
             issued_at + rules.window + rules.skew,
@@ -242,7 +226,6 @@ class SignatureScheme:
                 self.name,
                 name=wallet.name,
                 key_id=text,
-                expires_at=issued_at + rules.window,
             ),
             owed.Owed(rules.project, text, issued_at, revocable, spent),
             (wallet.allow,) if wallet.allow is not None else (),

@@ -1,0 +1,48 @@
+"""Which wallets may call, and what is special about each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rpcguard.errors import AuthError
+from rpcguard.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """One listed wallet: its name, the lowest version it may use, its own policy."""
+
+    name: str | None = None
+    min_version: int = 0
+    allow: Policy | None = None
+
+
+ANY = Wallet()
+
+
+class Wallets:
+    """The wallets of one project; by text, in the encoding of its signature scheme."""
+
+    __slots__ = ("_listed", "needs_body")
+
+    def __init__(self, listed: Mapping[str, Wallet] | None) -> None:
+        """Take the listed wallets, or None for `open`: any key pair is an identity."""
+        self._listed = listed
+        self.needs_body = any(
+            wallet.allow is not None and wallet.allow.needs_body for wallet in (listed or {}).values()
+        )
+
+    def find(self, pubkey: str) -> Wallet:
+        """
+        Return what is known of *pubkey*.
+
+        Raises:
+            AuthError: `not_listed`.
+        """
+        if self._listed is None:
+            return ANY
+        wallet = self._listed.get(pubkey)
+        if wallet is None:
+            raise AuthError("not_listed")
+        return wallet
