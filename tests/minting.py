@@ -28,20 +28,18 @@ CALL = b'{"jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": []}'
 Headers = list[tuple[str, str]]
 
 
-@cache
 def private_key(alg: str, number: int = 0) -> Any:
-    """Return the private key *number* for *alg*, made once; a secret for HS algorithms."""
-    if alg.startswith("HS"):
-        return (SECRET if number == 0 else f"{OTHER_SECRET} {number}") * 2
-    if alg in CURVES:
-        return ec.generate_private_key(CURVES[alg])
-    if alg == "EdDSA":
+    """Return private key *number* for *alg*, made once; *number* from 512 up is an RSA size."""
+    return _made("RSA" if alg[:2] in ("RS", "PS") else alg, number)
+
+
+@cache
+def _made(kind: str, number: int) -> Any:
+    if kind in CURVES:
+        return ec.generate_private_key(CURVES[kind])
+    if kind == "EdDSA":
         return ed25519.Ed25519PrivateKey.generate()
-    return rsa.generate_private_key(65537, 2048) if number < 10 else _rsa(number)
-
-
-def _rsa(bits: int) -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(65537, bits)
+    return rsa.generate_private_key(65537, number if number >= 512 else 2048)
 
 
 def public_pem(alg: str, number: int = 0) -> str:

@@ -115,15 +115,15 @@ def test_equal_names_have_equal_parts(one: list[bytes], other: list[bytes]) -> N
     assert (digest(*one) == digest(*other)) is (one == other)
 
 
-CHANGES: list[Callable[[Principal], object]] = [
-    lambda who: setattr(who, "subject", "mallory"),
-    lambda who: setattr(who, "claims", {}),
-    lambda who: setattr(who, "admin", True),
-    lambda who: delattr(who, "subject"),
-]
+CHANGES: dict[str, Callable[[Principal], object]] = {
+    "set a field": lambda who: setattr(who, "subject", "mallory"),
+    "set the claims": lambda who: setattr(who, "claims", {}),
+    "set a new name": lambda who: setattr(who, "admin", True),
+    "delete a field": lambda who: delattr(who, "subject"),
+}
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_a_principal_cannot_be_changed(change: Callable[[Principal], object]) -> None:
     who = Principal("alice", "main", "jwt")
 

@@ -1,4 +1,4 @@
-"""The authored attack tokens and Wycheproof's key sets, end to end through `Verifier`."""
+"""The authored attack tokens, end to end through `Verifier`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vectors.jwk import pem
 from vectors.loader import Case, Expect, each
 from vectors.other_cases import authored
-from vectors.wycheproof_cases import wycheproof
 
 from rpcguard import base64url
-from rpcguard.errors import REASONS, AuthError, ConfigError
+from rpcguard.errors import REASONS, AuthError
 from rpcguard.principal import Principal
 from rpcguard.request import Request
 from rpcguard.schemes import jws
@@ -274,56 +272,3 @@ def test_the_trap_would_have_seen_a_file(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text("x")
 
     assert TRAP.while_running((tmp_path / "key.pem").read_text) == ["open"]
-
-
-# Key sets
-
-
-def _key_set(case: Case) -> str:
-    jwks = case.group.get("public", case.group["private"])["keys"]
-    keys = []
-    for jwk in jwks:
-        key = {"kid": jwk["kid"], "alg": jwk["alg"]}
-        if jwk["kty"] == "oct":
-            keys.append(key | {"secret": jwk["k"], "encoding": "base64url"})
-        else:
-            keys.append(key | {"public_key": pem(jwk).decode("ascii")})
-    project = {"preset": "bearer", "keys": keys}
-    return json.dumps({"version": 1, "backend": "memory://", "projects": {"main": project}})
-
-
-KEY_SETS = wycheproof("json_web_key")
-# protocols may mix kinds of keys in one project: each has its one algorithm, so none is confused
-MIXED = {"json_web_key:1"}
-
-
-def _convertible(case: Case) -> bool:
-    try:
-        _key_set(case)
-    except ValueError:
-        return False
-    return True
-
-
-@each(case for case in KEY_SETS if _convertible(case) and case.id not in MIXED)
-def test_a_key_set_loads_if_every_key_is_fit(guard: Callable[..., Verifier], case: Case) -> None:
-    if case.expect is Expect.ACCEPT:
-        assert guard(_key_set(case)).registry.projects["main"].name == "main"
-    else:
-        with pytest.raises(ConfigError) as caught:
-            guard(_key_set(case))
-        for jwk in case.group["private"]["keys"]:
-            assert not jwk.get("k") or jwk["k"] not in str(caught.value)
-
-
-@each(case for case in KEY_SETS if case.id in MIXED)
-def test_in_a_mixed_set_no_key_verifies_for_another(
-    guard: Callable[..., Verifier], case: Case
-) -> None:
-    mixed = guard(_key_set(case))
-    header, payload, signature = case.data["jws"].split(".")
-    crossed = base64url.encode(b'{"alg":"HS256","kid":"kid-ec-sign"}')
-
-    for token in (f"{crossed}.{payload}.{signature}", f"{header}.{payload}."):
-        with pytest.raises(AuthError):
-            mixed.verify(Request("POST", "/", [("Authorization", f"Bearer {token}")], b""))

@@ -22,8 +22,8 @@ def decode(text: str, size: int) -> bytes:
         ValueError: If *text* is too long for *size* bytes, holds a character outside the alphabet,
             or does not spell exactly *size* bytes.
     """
-    # 58**1.37 > 256: no string longer than this spells *size* bytes (44 for 32 bytes, 88 for 64)
-    if not 0 < len(text) <= size * 138 // 100 + 1:
+    # log(256) / log(58) < 1.366: nothing longer spells *size* bytes (44 for 32 bytes, 88 for 64)
+    if not 0 < len(text) <= size * 1366 // 1000 + 1:
         raise ValueError("not base58 of the right length")
     try:
         digits = text.encode("ascii").translate(_DIGITS)

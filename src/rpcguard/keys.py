@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import nacl.bindings
 import nacl.exceptions
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 from jwt.algorithms import get_default_algorithms
 
 from rpcguard.policy import Policy
@@ -108,9 +109,12 @@ def _is_public_key(secret: bytes) -> bool:
     text = secret.strip()
     if text.startswith(_PUBLIC_KEY_TEXT):
         return True
+    with contextlib.suppress(ValueError, TypeError, UnsupportedAlgorithm):
+        load_der_public_key(secret)
+        return True
     if text.startswith(b"{"):
         try:
-            return "kty" in json.loads(text)
+            return bool({"kty", "keys"} & set(json.loads(text)))
         except (ValueError, RecursionError):
             return False
     return False

@@ -60,7 +60,8 @@ class Principal:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"Principal is read-only: {name}")
 
-    __delattr__ = __setattr__  # type: ignore[assignment]
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"Principal is read-only: {name}")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Principal):

@@ -11,14 +11,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
-MAX_DEPTH = (
-    64  # JSON-RPC parameters and claims nest a handful of levels; Python's parser dies near 1000
-)
+MAX_DEPTH = 64  # parameters and claims nest a handful of levels; Python's parser dies near 1000
 
-_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# Possessive throughout: a hostile megabyte of open strings and backslashes is read once.
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -34,6 +33,8 @@ def loads(data: bytes | str, *, exact: bool = False) -> Any:
         ValueError: If *data* is not strict JSON. The message never quotes the input.
     """
     try:
+        if isinstance(data, str):
+            data.encode("utf-8")  # fails on a lone surrogate
         text = data.decode("utf-8") if isinstance(data, bytes) else data
         _bound_depth(text)
         value = (_EXACT if exact else _PLAIN).decode(text)
@@ -89,7 +90,10 @@ def _finite(text: str) -> float:
 
 def _exact(text: str) -> Decimal:
     _finite(text)
-    return Decimal(text)
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise _StrictError("a number is out of range") from None
 
 
 def _constant(_: str) -> NoReturn:

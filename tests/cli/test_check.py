@@ -6,6 +6,10 @@ import json
 
 import pytest
 
+OPEN_WALLETS = (
+    "    wallets: open                       "
+    "# any key pair is an identity; a list of {pubkey, name} admits those alone"
+)
 BAD = """\
 version: 1
 projects:
@@ -35,10 +39,10 @@ def test_a_good_registry_is_summed_up(cli, starter):
 
 def test_open_wallets_get_the_advice_to_limit_by_client_address(cli, starter):
     told = cli("check", "shop/registry.yaml")
-    advice = [line for line in told.stdout.splitlines() if line.startswith("warning:")]
-    assert len(advice) == 1
-    assert "projects.solana.wallets" in advice[0]
-    assert "per client address" in advice[0]
+    (advice,) = [line for line in told.stdout.splitlines() if "warning:" in line]
+    number = (starter / "registry.yaml").read_text().splitlines().index(OPEN_WALLETS) + 1
+    assert advice.startswith(f"shop/registry.yaml:{number}:14: projects.solana.wallets: warning: ")
+    assert "per client address" in advice
 
 
 def test_as_json_a_good_registry_is_described(cli, starter):

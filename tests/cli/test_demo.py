@@ -116,7 +116,7 @@ class Running:
 
     def wait_for_servers(self, count: int) -> None:
         deadline = time.monotonic() + SECONDS
-        while len(self.servers) < count:
+        while not list(self.place.iterdir()) or len(self.servers) < count:
             assert time.monotonic() < deadline, "the servers did not start"
             self.servers = {pid for pid, by in parents().items() if by == self.process.pid}
             time.sleep(0.01)
@@ -148,10 +148,9 @@ def start(tmp_path):
 def test_a_signal_at_any_moment_leaves_no_process_and_no_file(start, number, servers):
     demo = start()
     demo.wait_for_servers(servers)
-    told = demo.end(number)
-    assert demo.process.returncode in ({130} if servers else {130, -number})
+    assert demo.end(number)[1] == ""
+    assert demo.process.returncode == 130
     assert demo.left() == (set(), [])
-    assert "Traceback" not in told[1]
 
 
 def serving(demo: Running) -> dict:
@@ -164,8 +163,36 @@ def serving(demo: Running) -> dict:
     raise AssertionError(demo.process.stderr.read())
 
 
+# What the offered commands need of curl, for machines that have none.
+CURL = """\
+#!{python}
+import getopt, http.client, sys, urllib.parse
+options, arguments = getopt.gnu_getopt(sys.argv[1:], "sH:d:")
+url = urllib.parse.urlsplit(arguments[0])
+headers = [value for name, value in options if name == "-H"]
+if "@-" in headers:
+    headers.remove("@-")
+    headers += sys.stdin.read().splitlines()
+fields = dict(header.split(": ", 1) for header in headers)
+connection = http.client.HTTPConnection(url.netloc)
+connection.request("POST", url.path, dict(options)["-d"].encode(), fields)
+print(connection.getresponse().read().decode())
+"""
+
+
+@pytest.fixture
+def path_with_curl(tmp_path_factory):
+    """A PATH on which some curl is found: the machine's own, if it has one."""
+    directory = tmp_path_factory.mktemp("bin")
+    (directory / "curl").write_text(CURL.format(python=sys.executable))
+    (directory / "curl").chmod(0o755)
+    return f"{os.environ['PATH']}{os.pathsep}{directory}"
+
+
 @pytest.mark.parametrize("framework", sorted(FRAMEWORKS))
-def test_a_server_left_running_answers_the_commands_that_are_offered(start, framework):
+def test_a_server_left_running_answers_the_commands_that_are_offered(
+    start, framework, path_with_curl
+):
     demo = start("--serve", "--framework", framework, "--json")
     offer = serving(demo)
     demo.wait_for_servers(1)
@@ -176,6 +203,7 @@ def test_a_server_left_running_answers_the_commands_that_are_offered(start, fram
             ["sh", "-c", command["command"]],
             capture_output=True,
             text=True,
+            env={**os.environ, "PATH": path_with_curl},
             timeout=SECONDS,
             check=False,
         )

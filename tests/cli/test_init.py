@@ -147,3 +147,11 @@ def test_a_directory_that_cannot_be_made_is_said_plainly(cli, tmp_path):
     told = cli("init", "file/shop")
     assert told.returncode == 1
     assert told.stderr == "rpcguard: Not a directory: file/shop\n"
+
+
+def test_a_directory_in_place_of_a_file_is_said_plainly_and_no_draft_stays(cli, tmp_path):
+    (tmp_path / "shop" / "registry.yaml").mkdir(parents=True)
+    told = cli("init", "shop", "--force")
+    assert told.returncode == 1
+    assert told.stderr == "rpcguard: Is a directory: shop/registry.yaml\n"
+    assert os.listdir(tmp_path / "shop") in (["registry.yaml", "keys"], ["keys", "registry.yaml"])

@@ -121,12 +121,13 @@ def gunicorn(registry: Path, *options: str) -> Iterator[int]:
 
 
 @contextmanager
-def aio(create: Callable[[], web.Application]) -> Iterator[int]:
+def aio(
+    create: Callable[[], web.Application], bound: socket.socket | None = None
+) -> Iterator[int]:
     """Serve an aiohttp application with its own server; gives the port."""
-    started: threading.Event = threading.Event()
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
-    with _listener() as listener:
+    started, stop = threading.Event(), asyncio.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+    with bound or _listener() as listener:
 
         async def serve() -> None:
             runner = web.AppRunner(
@@ -138,20 +139,20 @@ def aio(create: Callable[[], web.Application]) -> Iterator[int]:
             )
             await runner.setup()
             await web.SockSite(runner, listener).start()
+            loops.append(asyncio.get_running_loop())
             started.set()
             await stop.wait()
             await runner.cleanup()
 
-        thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+        thread = threading.Thread(target=lambda: asyncio.run(serve()))
         thread.start()
         try:
             assert started.wait(30), "aiohttp did not start"
             yield listener.getsockname()[1]
         finally:
-            loop.call_soon_threadsafe(stop.set)
+            loops[0].call_soon_threadsafe(stop.set)
             thread.join(30)
             assert not thread.is_alive(), "aiohttp did not stop"
-            loop.close()
 
 
 @contextmanager

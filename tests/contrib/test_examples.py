@@ -49,7 +49,7 @@ def _call(method: str, request_id: Any = 1) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": request_id, "method": method}).encode()
 
 
-@pytest.mark.parametrize("target", ["/v1/", "/v1/any/where", f"/v1/{cred.API_KEY}", "/ws/v1/x"])
+@pytest.mark.parametrize("target", ["/v1/", "/v1/any/where", f"/v1/{cred.API_KEY}", "/ws/v1/x/y"])
 def test_every_path_answers_json_rpc(example: int, target: str) -> None:
     headers = [] if cred.API_KEY in target else cred.meganode()
     answer = request(example, "POST", target, headers, _call("eth_blockNumber"))

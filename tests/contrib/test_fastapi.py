@@ -43,7 +43,7 @@ def app(verifier: Verifier) -> FastAPI:
 
 def _add_echo(app: FastAPI, caller: Any = require_rpc_auth) -> None:
     @app.post("/{path:path}")
-    async def echo(request: Request, principal: Annotated[Principal, Depends(caller)]) -> str:
+    async def echo(request: Request, principal: Principal = Depends(caller)) -> str:
         assert request.state.principal is principal
         return f"{principal.project} {(await request.body()).decode()}"
 
@@ -80,7 +80,7 @@ class TestDependency:
         narrow = require_rpc_auth(schemes=["signature"])
 
         @app.get("/who")
-        def who(caller: Annotated[Principal, Depends(narrow)]) -> str:
+        def who(caller: Principal = Depends(narrow)) -> str:
             return caller.subject
 
         again = require_rpc_auth(schemes=["signature"])
@@ -144,7 +144,7 @@ class TestOpenAPI:
 
         paths = self._document(app)["paths"]
         assert [p["name"] for p in paths["/x"]["get"]["parameters"]] == ["q"]
-        assert [p["name"] for p in paths["/{path}"]["post"]["parameters"]] == ["path"]
+        assert "parameters" not in paths["/{path}"]["post"]
 
     def test_a_guarded_operation_lists_the_schemes_of_every_project(
         self, app: FastAPI, verifier: Verifier
@@ -158,7 +158,7 @@ class TestOpenAPI:
         assert "security" not in document["paths"]["/open"]["get"]
         assert {name for entry in security for name in entry} == set(schemes)
         kinds = {(scheme["type"], scheme.get("scheme") or scheme.get("name")) for scheme in schemes.values()}
-        assert {("http", "bearer"), ("apiKey", "X-Signature"), ("apiKey", "x-auth-key")} <= kinds
+        assert {("http", "bearer"), ("apiKey", "x-signature"), ("apiKey", "x-auth-key")} <= kinds
 
     def test_headers_that_belong_together_are_one_alternative(self, app: FastAPI) -> None:
         _add_echo(app, require_rpc_auth(schemes=["signature"], project="solana"))
@@ -169,7 +169,7 @@ class TestOpenAPI:
             for entry in document["paths"]["/{path}"]["post"]["security"]
         ]
         assert any(
-            {"X-Pubkey", "X-Signature", "X-Timestamp", "X-Nonce"} <= alternative
+            {"x-pubkey", "x-signature", "x-timestamp", "x-nonce"} <= alternative
             for alternative in names
         )
         assert all(scheme["type"] == "apiKey" for scheme in schemes.values())
@@ -388,7 +388,8 @@ class TestScope:
 class TestRootPath:
     @pytest.mark.parametrize("where", ["server", "application"])
     def test_the_prefix_of_the_server_counts(self, verifier: Verifier, where: str) -> None:
-        app = FastAPI(root_path="/api" if where == "application" else "")
+        app = FastAPI()
+        app.root_path = "/api" if where == "application" else ""
         RPCGuard(app, verifier)
         _add_echo(app)
         options = {"root_path": "/api"} if where == "server" else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from werkzeug.serving import make_server
 
 import rpcguard
 from contrib import credentials as cred
+from contrib.servers import aio
 from contrib.wire import head, read_answer
 from rpcguard.contrib.aiohttp import rpc_auth_middleware
 from rpcguard.contrib.fastapi import RPCGuard as FastAPIGuard
@@ -71,28 +71,19 @@ def _werkzeug(registry: Path, path: str) -> Iterator[None]:
 
 @contextmanager
 def _aiohttp(registry: Path, path: str) -> Iterator[None]:
-    loop, stop = asyncio.new_event_loop(), asyncio.Event()
-
     async def handler(_: web.Request) -> web.Response:
         return web.Response(text="in")
 
-    async def serve() -> None:
+    def create() -> web.Application:
         app = web.Application(middlewares=[rpc_auth_middleware(registry)])
         app.router.add_post("/", handler)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.UnixSite(runner, path).start()
-        await stop.wait()
-        await runner.cleanup()
+        return app
 
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(30)
-        loop.close()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        with aio(create, listener):
+            yield
 
 
 def _post(path: str, headers: Any) -> int:

@@ -61,4 +61,6 @@ def complaints(look_at: Callable[..., Examined]) -> Callable[..., list[str]]:
 
 def registry(lines: str, preset: str) -> str:
     """Return a registry with the one project `p`."""
-    return "version: 1\nprojects:\n  p:\n    preset: " + "\n    ".join([preset, *lines.splitlines()])
+    return "version: 1\nprojects:\n  p:\n    preset: " + "\n    ".join(
+        [preset, *lines.splitlines()]
+    )

@@ -59,13 +59,9 @@ def boot_id() -> str | None:
         return None
 
 
-def connect(path: Path, patience: float) -> sqlite3.Connection:
+def connect(path: Path) -> sqlite3.Connection:
     """
-    Open a connection; the caller sees to it that one thread at a time uses it.
-
-    Args:
-        path: The file.
-        patience: Seconds that this and each statement waits for other processes.
+    Open a connection that waits for nobody; the caller sees to it that one thread uses it.
 
     Raises:
         sqlite3.Error: If the file is not there (it is never made anew here) or cannot be opened.
@@ -73,7 +69,7 @@ def connect(path: Path, patience: float) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?mode=rw",
         uri=True,
-        timeout=patience,
+        timeout=0,
         isolation_level=None,
         check_same_thread=False,
     )
@@ -131,7 +127,7 @@ def _try_prepare(path: Path, now: float, boot: str | None) -> bool:
     two of them switch a new file to WAL.
     """
     try:
-        with contextlib.closing(connect(path, 0)) as connection:
+        with contextlib.closing(connect(path)) as connection:
             _refuse_foreign(connection)  # before anything is written
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":

@@ -15,6 +15,10 @@ from rpcguard.errors import BackendError
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# Seconds between two tries. SQLite's own waiting sleeps longer each time, up to a tenth of a
+# second: where many processes write, the one that has waited longest would try least.
+_PAUSE = 0.002
+
 # Connections that a fork has copied. Closing one here would drop files that the parent uses.
 _inherited: list[sqlite3.Connection] = []
 
@@ -66,21 +70,16 @@ class Lane:
             BusyError: If another process keeps the file locked.
             BackendError: If the file cannot be used.
         """
-        try:
+        tries = int(patience / _PAUSE)
+        while True:
             try:
-                return question(self._connection or self._open(0), *args, **kwargs)
-            except sqlite3.OperationalError as error:
-                if patience <= 0 or not is_busy(error):
-                    raise
-            connection = self._connection or self._open(patience)
-            connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
-            try:
-                return question(connection, *args, **kwargs)
-            finally:
-                connection.execute("PRAGMA busy_timeout = 0")
-        except (sqlite3.Error, OverflowError, TypeError, ValueError) as error:
-            # The last three: what stands in the file is not what was written.
-            raise self._failure(error) from error
+                return question(self._connection or self._open(), *args, **kwargs)
+            except (sqlite3.Error, OverflowError, TypeError, ValueError) as error:
+                # The last three: what stands in the file is not what was written.
+                if tries <= 0 or not is_busy(error):
+                    raise self._failure(error) from error
+            tries -= 1
+            threading.Event().wait(_PAUSE)
 
     def drop(self) -> None:
         """Close the connection; the caller has taken the lane. The next question opens another."""
@@ -116,8 +115,8 @@ class Lane:
         self._connection = None
         return False
 
-    def _open(self, patience: float) -> sqlite3.Connection:
-        self._connection = connect(self._path, patience)
+    def _open(self) -> sqlite3.Connection:
+        self._connection = connect(self._path)
         return self._connection
 
     def _failure(self, error: Exception) -> BackendError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def _report(file: Path, registry: schema.Registry, notes: Sequence[Problem]) -> 
     say_table(_COLUMNS, [rows])
     say("")
     if notes:
-        say(*(f"warning: {note}" for note in notes), "")
+        say(*(str(replace(note, message=f"warning: {note.message}")) for note in notes), "")
     count = len(rows)
     say(f"{file} is valid: {count} project{'s' if count > 1 else ''}.")
 

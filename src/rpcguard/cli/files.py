@@ -37,12 +37,15 @@ def write(directory: Path, files: Mapping[str, str], public: frozenset[str]) -> 
 
 def _write_one(path: Path, text: str, mode: int) -> None:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
     try:
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
         with os.fdopen(handle, "wb") as file:
             file.write(text.encode())
         draft.chmod(mode)
         draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
+    except OSError as error:
+        error.filename = os.fspath(path)  # the draft's name would say nothing to anybody
+        error.filename2 = None
         raise
+    finally:
+        draft.unlink(missing_ok=True)

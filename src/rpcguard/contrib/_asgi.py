@@ -35,15 +35,21 @@ class Body:
     """
 
     def __init__(
-        self, receive: Receive, limit: int, excess: Callable[[], Awaitable[AuthError | None]]
+        self,
+        receive: Receive,
+        declared: int,
+        limit: int,
+        excess: Callable[[], Awaitable[AuthError | None]],
     ) -> None:
         """
         Args:
             receive: The server's channel.
+            declared: The length that the request declares, 0 if it declares none.
             limit: Bytes kept of what the application reads before the guard.
             excess: Gives the refusal of a body beyond the limit, None where no guard would read it.
         """
         self._receive = receive
+        self._declared = declared
         self._limit = limit
         self._excess = excess
         self._kept = bytearray()
@@ -96,6 +102,8 @@ class Body:
             DisconnectedError: If the client went away.
             RuntimeError: If the application consumed the body after a guard had decided without it.
         """
+        if self._declared > limit:
+            raise AuthError("body_too_large")
         self._keeping = True
         while not self._ended and not self._lost and len(self._kept) <= limit:
             message = await self._receive()
@@ -157,13 +165,22 @@ class Layer:
         if scope["type"] == "http":
             verifier = self._source.verifier
             limit = verifier.registry.bounds.max_body
-            body = Body(receive, limit, lambda: _excess(verifier, request_of(scope)))
+            body = Body(
+                receive, _declared(scope), limit, lambda: _excess(verifier, request_of(scope))
+            )
             scope[KEY] = Exchange(verifier, body)
             await self.app(scope, body.receive, _refusing(body, send))
         else:
             if scope["type"] == "websocket":
                 scope[KEY] = Exchange(self._source.verifier, None)
             await self.app(scope, receive, send)
+
+
+def _declared(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return 0
 
 
 async def _excess(verifier: Verifier, request: Request) -> AuthError | None:

@@ -59,6 +59,8 @@ def _with_security(
                 found = [entry] if placeholder is None else requirements[placeholder]
                 security.extend(each for each in found if each not in security)
             result[method] = {**operation, "security": security}
+            if not security:  # an empty list would say that the operation is open
+                del result[method]["security"]
     return result
 
 

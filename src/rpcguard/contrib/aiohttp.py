@@ -19,8 +19,12 @@ from rpcguard.verifier import Verifier
 __all__ = ["RPCAuthMiddleware", "principal_of", "rpc_auth_middleware"]
 
 _RequestKey: Any = getattr(web, "RequestKey", None)  # aiohttp 3.14
-_PRINCIPAL: Final[Any] = _RequestKey("rpcguard_principal", Principal) if _RequestKey else "rpcguard_principal"
-_VERDICTS: Final[Any] = _RequestKey("rpcguard_verdicts", Verdicts) if _RequestKey else "rpcguard_verdicts"
+_PRINCIPAL: Final[Any] = (
+    _RequestKey("rpcguard_principal", Principal) if _RequestKey else "rpcguard_principal"
+)
+_VERDICTS: Final[Any] = (
+    _RequestKey("rpcguard_verdicts", Verdicts) if _RequestKey else "rpcguard_verdicts"
+)
 
 
 def principal_of(request: web.Request) -> Principal:
@@ -128,7 +132,9 @@ def _request_of(request: web.Request) -> Request:
     return Request(
         method=request.method,
         target=request.raw_path,
-        headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers],
+        headers=[
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers
+        ],
         body=None,
         client=_peer(request),
         scheme="https" if request.get_extra_info("sslcontext") is not None else "http",

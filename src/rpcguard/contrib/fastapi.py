@@ -95,7 +95,10 @@ class RequireRPCAuth(SecurityBase):
             return self._authenticate(connection)
         if schemes is None and project is None:
             raise TypeError("pass require_rpc_auth itself to Depends, or narrow it with keywords")
-        narrowing = (self._schemes if schemes is None else chosen(schemes), project or self._project)
+        narrowing = (
+            self._schemes if schemes is None else chosen(schemes),
+            project or self._project,
+        )
         return _guards.setdefault(narrowing, RequireRPCAuth(*narrowing))
 
     async def _authenticate(self, connection: HTTPConnection) -> Principal:
@@ -178,7 +181,9 @@ class RPCGuard:
 def _exchange(connection: HTTPConnection) -> Exchange:
     exchange: Exchange | None = connection.scope.get(KEY)
     if exchange is None:
-        raise RuntimeError("require_rpc_auth needs RPCGuard(app, ...) on this application or above it")
+        raise RuntimeError(
+            "require_rpc_auth needs RPCGuard(app, ...) on this application or above it"
+        )
     return exchange
 
 

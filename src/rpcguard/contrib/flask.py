@@ -36,7 +36,9 @@ _EXTENSION: Final = "rpcguard"
 _BODY: Final = "rpcguard.body"
 _PRINCIPAL: Final = "rpcguard.principal"
 _VERDICTS: Final = "rpcguard.verdicts"
-_UNIX_PEERS: Final = frozenset({"", "<local>"})  # gunicorn's and werkzeug's REMOTE_ADDR of a Unix socket
+_UNIX_PEERS: Final = frozenset(
+    {"", "<local>"}
+)  # gunicorn's and werkzeug's REMOTE_ADDR of a Unix socket
 _POLICY_VIOLATION: Final = 1008  # RFC 6455 section 7.4.1
 
 
@@ -169,7 +171,9 @@ def _answer(error: AuthError) -> Response:
 
 def _request_of(environ: dict[str, Any]) -> Request:
     headers = [
-        (key[5:].replace("_", "-"), value) for key, value in environ.items() if key.startswith("HTTP_")
+        (key[5:].replace("_", "-"), value)
+        for key, value in environ.items()
+        if key.startswith("HTTP_")
     ]
     peer = environ.get("REMOTE_ADDR")
     return Request(

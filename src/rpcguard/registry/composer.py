@@ -32,7 +32,6 @@ _CORE = "tag:yaml.org,2002:"
 _TEXT_TAGS = frozenset({"!", *(_CORE + name for name in ("str", "int", "float", "bool", "null"))})
 _ITEMS_TAGS = frozenset({"!", _CORE + "seq"})
 _MAPPING_TAGS = frozenset({"!", _CORE + "map"})
-_NULL_TAGS = frozenset({None, _CORE + "null"})
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 # Neither the tag nor the alias is quoted: a secret that begins with ! or * looks like one.
 _BAD_TAG = "tags are not supported (quote a text that begins with !)"
@@ -160,7 +159,7 @@ class Composer:
         elif (mapping := self._awaiting_key()) is not None:
             self._frames[-1].key = self._key(mapping, text, style, place)
             return
-        elif not style and text in _NULLS and tag in _NULL_TAGS:
+        elif text in _NULLS and (tag == _CORE + "null" or not (tag or style)):
             node = Text(place, None)
         else:
             node = Text(place, text)

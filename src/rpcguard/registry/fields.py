@@ -103,7 +103,7 @@ def _form(pattern: str, wanted: str, *, key: bool = False) -> Spelled:
 
 
 YesNo = Annotated[bool, Spelled(grammars.yes_no, _seen(type="boolean"))]
-Version = Annotated[int, Spelled(partial(grammars.integer, low=1, high=1), {"const": 1})]
+Version = Annotated[int, Spelled(grammars.version, {"const": 1})]
 Count = Annotated[int, _count(1, 1_000_000_000)]
 Batch = Annotated[int, _count(1, 100_000)]
 SecretBytes = Annotated[int, _count(1, 4096)]

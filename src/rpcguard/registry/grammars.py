@@ -36,6 +36,13 @@ def yes_no(text: str) -> bool:
         raise ValueError("expected true or false") from None
 
 
+def version(text: str) -> int:
+    """The one version of the vocabulary that there is."""
+    if text != "1":
+        raise ValueError("expected 1: this release knows no other version of the vocabulary")
+    return 1
+
+
 def integer(text: str, low: int, high: int) -> int:
     """A decimal integer from *low* to *high*: no `+`, no leading zero, no `1_000`, no `0x10`."""
     if not _INTEGER.fullmatch(text):

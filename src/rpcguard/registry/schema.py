@@ -204,7 +204,7 @@ class SignatureSpec(_Model):
 
 
 class ApiKeySpec(_Model):
-    """Where API keys are read."""
+    """Where callers put an API key."""
 
     read: NonEmpty[Literal["bearer", "header", "path", "query"]] | None = None
     """The places."""
@@ -380,7 +380,7 @@ class Project(_Model):
 
 
 class Bounds(_Model):
-    """What is read at most."""
+    """Bounds on what a request makes the guard read."""
 
     max_credential: fields.CredentialSize = 8 << 10
     """Bytes of one credential; default 8KiB."""

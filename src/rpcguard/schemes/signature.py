@@ -38,9 +38,10 @@ def _base64_exact(text: str, size: int) -> bytes:
 
 
 def _hex_exact(text: str, size: int) -> bytes:
-    if len(text) != size * 2:
-        raise ValueError("not hex of the right length")
-    return binascii.unhexlify(text)
+    data = binascii.unhexlify(text) if len(text) == size * 2 else b""
+    if data.hex() != text:  # upper case would be a second name for one key, and replay its nonces
+        raise ValueError("not lower-case hex of the right length")
+    return data
 
 
 DECODERS: Mapping[str, Callable[[str, int], bytes]] = {

@@ -74,9 +74,8 @@ class Case:
 
 def rpc(method: str, **members: str) -> bytes:
     """Return the JSON-RPC request for *method*; *members* stand beside its own."""
-    return json.dumps(
-        {"jsonrpc": "2.0", "id": 1, "method": method, "params": [], **members}
-    ).encode()
+    call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": [], **members}
+    return json.dumps(call, separators=(",", ":")).encode()
 
 
 WHOAMI = rpc("rpcguard_whoami")

@@ -116,7 +116,7 @@ class Server:
     def signal(self, name: str) -> None:
         """Send the signal called *name* to the server's whole group."""
         if hasattr(os, "killpg"):
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left in it
                 os.killpg(self._process.pid, getattr(signal, name))
         elif name == "SIGTERM":
             self._process.terminate()

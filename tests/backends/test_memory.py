@@ -1,0 +1,180 @@
+"""`memory://`: what it does that no shared backend does."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from backends.kinds import START, ask, owe
+
+from rpcguard.backends import memory
+from rpcguard.backends.memory import MemoryBackend
+from rpcguard.errors import BackendError
+from rpcguard.owed import Answer, Revocation
+
+OK, FORGOTTEN, REPLAYED = Answer.OK, Answer.FORGOTTEN, Answer.REPLAYED
+LOGGER = "rpcguard.backends"
+
+
+# The restart guard
+
+
+@pytest.mark.parametrize(
+    ("issued_at", "answer"),
+    [(0.0, FORGOTTEN), (START - 0.001, FORGOTTEN), (START, OK), (START + 5, OK)],
+    ids=["without a time", "before the start", "at the start", "after the start"],
+)
+def test_a_proof_from_before_the_start_may_have_been_spent_and_is_refused(
+    issued_at: float, answer: Answer
+) -> None:
+    backend = MemoryBackend(now=START)
+    assert backend.settle(owe("n", issued_at=issued_at), START) is answer
+
+
+def test_the_guard_is_about_nonces_alone() -> None:
+    assert MemoryBackend(now=START).settle(ask(b"t" * 16, issued_at=0), START) is OK
+
+
+def test_the_guard_can_be_switched_off() -> None:
+    backend = MemoryBackend(now=START, restart_guard=False)
+    assert backend.settle(owe("n", issued_at=0), START) is OK
+    assert backend.settle(owe("n", issued_at=0), START) is REPLAYED
+
+
+# Bounded in steps and in size
+
+
+def test_ended_nonces_are_dropped_in_bounded_steps() -> None:
+    backend = MemoryBackend(now=START)
+    for number in range(1000):
+        backend.settle(owe(str(number), lasts=number % 90 + 1), START)
+    stored = len(backend._live)
+    dropped = []
+    for number in range(20):
+        backend.settle(owe(f"later {number}", lasts=1000), START + 500)
+        dropped.append(stored + 1 - len(backend._live))
+        stored = len(backend._live)
+    assert max(dropped) == memory._STEP
+    assert stored == 20
+
+
+def test_nothing_is_left_of_what_has_ended() -> None:
+    backend = MemoryBackend(now=START)
+    for number in range(1000):
+        backend.settle(owe(str(number), subject=str(number), lasts=number % 90 + 1), START)
+    for number in range(50):
+        backend.settle(owe(f"later {number}", subject="t", project="q", lasts=100), START + 90)
+    assert len(backend._live) == 50
+    assert backend._projects == {"q": 50}
+    assert list(backend._subjects) == [("q", "t")]
+    assert len(backend._buckets) == 1
+    assert len(backend._deadlines) == 2  # the bucket and the sentinel
+
+
+def test_revocations_that_are_over_are_dropped() -> None:
+    backend = MemoryBackend(now=START)
+    backend.revoke([Revocation(b"%d" % n, None, START + 10) for n in range(50)], START)
+    backend.revoke([Revocation(b"0", None, START + 30)], START)
+    backend.revoke([Revocation(b"1", None, None)], START)
+    backend.revoke([Revocation(b"last")], START + 20)
+    assert set(backend._revoked) == {b"0", b"1", b"last"}
+
+
+def test_where_no_revocation_can_be_kept_revoke_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MAX_REVOCATIONS", 3)
+    backend = MemoryBackend(now=START)
+    backend.revoke([Revocation(b"%d" % n, None, START + 10) for n in range(3)], START)
+    backend.revoke([Revocation(b"2")], START)  # known already: needs no room
+    with pytest.raises(BackendError):
+        backend.revoke([Revocation(b"1"), Revocation(b"3")], START)
+    assert backend.settle(ask(b"3"), START) is OK
+    assert backend.settle(ask(b"1"), START) is Answer.REVOKED
+    backend.revoke([Revocation(b"3")], START + 10)
+    assert backend.settle(ask(b"3"), START + 10) is Answer.REVOKED
+
+
+# One process
+
+
+@pytest.mark.parametrize("workers", ["2", "16"])
+def test_several_workers_are_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, workers: str
+) -> None:
+    monkeypatch.setenv("WEB_CONCURRENCY", workers)
+    MemoryBackend(now=START)
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == (LOGGER, logging.WARNING)
+    assert "per process" in record.getMessage()
+
+
+@pytest.mark.parametrize("workers", ["", "1", "0", "many", "-3"])
+def test_one_worker_is_not_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, workers: str
+) -> None:
+    monkeypatch.setenv("WEB_CONCURRENCY", workers)
+    MemoryBackend(now=START)
+    assert caplog.records == []
+
+
+FORKING = """
+import logging, os, sys, threading
+sys.path.insert(0, sys.argv[1])
+from backends.kinds import START, owe
+from rpcguard.backends.memory import MemoryBackend
+from rpcguard.owed import Answer
+
+logging.basicConfig(format="%(name)s %(levelname)s %(message)s")
+backend = MemoryBackend(now=START)
+gone = MemoryBackend(now=START)
+del gone
+stop = threading.Event()
+settled = threading.Event()
+
+def keep_settling(me):
+    number = 0
+    while not stop.is_set():
+        backend.settle(owe(f"{me} {number}", lasts=90), START)
+        number += 1
+        settled.set()
+
+threads = [threading.Thread(target=keep_settling, args=(me,)) for me in range(4)]
+for thread in threads:
+    thread.start()
+settled.wait(30)
+assert backend.settle(owe("before"), START) is Answer.OK
+ends = []
+for child in range(10):
+    pid = os.fork()
+    if pid == 0:
+        again = backend.settle(owe("before"), START) is Answer.REPLAYED
+        fresh = backend.settle(owe("after"), START) is Answer.OK
+        whole = backend._projects["p"] == len(backend._live)
+        os._exit(0 if again and fresh and whole else 1)
+    ends.append(os.waitpid(pid, 0)[1])
+stop.set()
+for thread in threads:
+    thread.join(30)
+assert backend.settle(owe("after"), START) is Answer.OK
+print(ends)
+"""
+
+
+def test_a_forked_child_goes_on_and_says_that_it_is_alone() -> None:
+    environment = {name: text for name, text in os.environ.items() if name != "WEB_CONCURRENCY"}
+    tests = str(Path(__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING, tests],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=environment,
+    )
+    assert done.stdout == f"{[0] * 10}\n", done.stderr
+    warnings = [line for line in done.stderr.splitlines() if line.startswith(LOGGER)]
+    assert len(warnings) == 10
+    assert all("WARNING memory:// is per process" in line for line in warnings)
