@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from rpcguard.errors import AuthError
-from rpcguard.jsonrpc import calls
+from rpcguard.jsonrpc import Call
+from rpcguard.jsonrpc import calls as read_calls
 from rpcguard.owed import Owed, Pending
 from rpcguard.peer import FIELDS as PEER_FIELDS
 from rpcguard.peer import Proxies
@@ -68,6 +69,8 @@ class Project:
         public_prefix: Path prefix that a proxy strips; clients sign with it.
         preset: Name of its preset.
         sessions: What issues its sessions, or None.
+        key_issuer: This project as callers see it who want an API key: only the wallet signature
+            counts, of the version that keys demand. None where keys are not issued.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Project:
     public_prefix: str = ""
     preset: str = ""
     sessions: Sessions | None = None
+    key_issuer: Project | None = None
 
     def dress(self, error: AuthError) -> AuthError:
         """Give *error* this project's id, form, texts and challenges, and return it."""
@@ -105,6 +109,21 @@ class Project:
             description = error.message.replace('"', "'")
             challenge += f', error="invalid_token", error_description="{description}"'
         return challenge
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked of one request: see `Authenticator.authenticate`."""
+
+    standing: bool
+    calls: bool
+
+    def judge(self, policies: tuple[Policy, ...], facts: Facts) -> None:
+        for policy in policies:
+            if self.calls:
+                policy.check(facts)
+            else:
+                policy.check_caller(facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +163,10 @@ class Authenticator:
         request: Request,
         now: float,
         *,
-        project: str | None = None,
+        project: str | Project | None = None,
         schemes: Collection[str] | None = None,
         standing: bool = False,
+        calls: bool = True,
     ) -> Pending | BodyWanted:
         """
         Return what is proved, or ask for the body.
@@ -154,16 +174,17 @@ class Authenticator:
         Args:
             request: The request; its `body` may be None.
             now: Unix seconds.
-            project: Name of the project whatever the target says, or None to match.
+            project: The project, or its name, whatever the target says; None to match.
             schemes: The only kinds of credential to take, or None for all of the project.
             standing: Ask again about a handshake that was accepted; see `Scheme.prove`.
+            calls: The body holds JSON-RPC calls, which policies judge.
 
         Raises:
             AuthError: If the request is refused.
         """
         found, incoming = self._match(request, project)
         try:
-            return self._judge(found, incoming, now, schemes, standing)
+            return self._judge(found, incoming, now, schemes, _Asked(standing, calls))
         except AuthError as error:
             raise found.dress(error) from None
 
@@ -177,12 +198,14 @@ class Authenticator:
             return True
         return any(s.present(incoming) and s.wants_body(incoming) for s in found.schemes)
 
-    def _match(self, request: Request, project: str | None) -> tuple[Project, Incoming]:
+    def _match(self, request: Request, project: str | Project | None) -> tuple[Project, Incoming]:
         raw, path = split(request.target)
         fields = request.fields(self._read)
         if project is None:
             found, depth = self._router.find(host_name(fields.get("host", ())), path)
             rest = raw.split("/", depth + 1)[-1] if raw.count("/") > depth else ""
+        elif isinstance(project, Project):
+            found, rest = project, ""
         else:
             if project not in self.projects:
                 raise AuthError(
@@ -198,22 +221,19 @@ class Authenticator:
         incoming: Incoming,
         now: float,
         schemes: Collection[str] | None,
-        standing: bool,
+        asked: _Asked,
     ) -> Pending | BodyWanted:
-        if project.require_https and not self._proxies.secure(
-            incoming.request.client, incoming.request.scheme, incoming.fields
-        ):
-            raise AuthError("https_required")
+        self._check_https(project, incoming.request, incoming.fields)
         scheme = self._scheme(project, incoming, schemes)
         if scheme is None:
             anonymous = Principal("anonymous", project.name, "none")
-            return self._pend(project, incoming, Proof(anonymous, Owed()))
+            return self._pend(project, incoming, Proof(anonymous, Owed()), asked)
         if incoming.request.body is not None and scheme.wants_body(incoming):
             self._check_body(incoming)
-        proof = scheme.prove(incoming, now, standing=standing)
+        proof = scheme.prove(incoming, now, standing=asked.standing)
         if isinstance(proof, NeedBody):
             return self._want_body(project, incoming)
-        return self._pend(project, incoming, proof)
+        return self._pend(project, incoming, proof, asked)
 
     def _scheme(
         self, project: Project, incoming: Incoming, schemes: Collection[str] | None
@@ -230,34 +250,70 @@ class Authenticator:
             raise AuthError("missing_credentials")
         return claiming[0] if claiming else None
 
+    def issuing_project(self, name: str | None) -> Project:
+        """
+        Return the project whose credentials are issued: *name*, or the only one with sessions.
+
+        Raises:
+            LookupError: If there is none of that name, or not exactly one with sessions.
+        """
+        if name is not None:
+            if name not in self.projects:
+                raise LookupError(f"no project {name!r}")
+            return self.projects[name]
+        with_sessions = [p for p in self.projects.values() if p.sessions is not None]
+        if len(with_sessions) != 1:
+            raise LookupError(f"{len(with_sessions)} projects have a session: name one")
+        return with_sessions[0]
+
+    def check_connection(self, project: Project, request: Request) -> None:
+        """
+        Refuse a plain request where the project demands HTTPS.
+
+        Raises:
+            AuthError: `https_required`.
+        """
+        self._check_https(project, request, request.fields(PEER_FIELDS))
+
+    def caller(self, request: Request) -> Facts:
+        """Return what a policy looks at in the caller of *request*, its calls left out."""
+        return self._caller(request, request.fields(_ALWAYS_READ), None)
+
+    def _check_https(
+        self, project: Project, request: Request, fields: Mapping[str, list[str]]
+    ) -> None:
+        if project.require_https and not self._proxies.secure(
+            request.client, request.scheme, fields
+        ):
+            raise AuthError("https_required")
+
     def _pend(
-        self, project: Project, incoming: Incoming, proof: Proof | Claim
+        self, project: Project, incoming: Incoming, proof: Proof | Claim, asked: _Asked
     ) -> Pending | BodyWanted:
         """Judge what can be judged now; the rest is for `Pending.conclude`."""
         own = () if project.policy is None else (project.policy,)
         if isinstance(proof, Proof):
             policies = (*own, *proof.policies)
             if policies:
-                facts = self._facts(project, incoming, any(p.needs_body for p in policies))
+                needs_body = asked.calls and any(p.needs_body for p in policies)
+                facts = self._facts(project, incoming, needs_body)
                 if isinstance(facts, BodyWanted):
                     return facts
-                for policy in policies:
-                    policy.check(facts)
+                asked.judge(policies, facts)
             principal = proof.principal
             return Pending(lambda _: principal, proof.owed, project.dress)
         claim = proof
-        facts = self._facts(project, incoming, claim.needs_body or any(p.needs_body for p in own))
-        if isinstance(facts, BodyWanted):
-            return facts
-        for policy in own:
-            policy.check(facts)
+        needs_body = asked.calls and (claim.needs_body or any(p.needs_body for p in own))
+        known = self._facts(project, incoming, needs_body)
+        if isinstance(known, BodyWanted):
+            return known
+        asked.judge(own, known)
 
         def conclude(value: str | None) -> Principal:
             if value is None:
                 raise AuthError("backend_unavailable", detail="the backend gave no record")
             concluded = claim.conclude(value)
-            for policy in concluded.policies:
-                policy.check(facts)
+            asked.judge(concluded.policies, known)
             return concluded.principal
 
         return Pending(conclude, claim.owed, project.dress)
@@ -271,13 +327,14 @@ class Authenticator:
             if request.body is None:
                 return self._want_body(project, incoming)
             self._check_body(incoming)
-            found = calls(request.body, self.bounds.max_batch)
-        return Facts(
-            self._proxies.client(request.client, fields),
-            fields.get("origin", ()),
-            fields.get("user-agent", ()),
-            found,
-        )
+            found = read_calls(request.body, self.bounds.max_batch)
+        return self._caller(request, fields, found)
+
+    def _caller(
+        self, request: Request, fields: Mapping[str, list[str]], found: tuple[Call, ...] | None
+    ) -> Facts:
+        address = self._proxies.client(request.client, fields)
+        return Facts(address, fields.get("origin", ()), fields.get("user-agent", ()), found)
 
     def _want_body(self, project: Project, incoming: Incoming) -> BodyWanted:
         self._check_body(incoming)

@@ -94,8 +94,24 @@ class Policy:
 
     def check(self, facts: Facts) -> None:
         """
+        Judge the caller, then the calls.
+
         Raises:
             AuthError: One of the `forbidden_…` reasons.
+        """
+        self.check_caller(facts)
+        if self.needs_body:
+            if facts.calls is None:
+                raise AuthError("forbidden_method", detail="this socket's frames are not judged")
+            for call in facts.calls:
+                self._check_call(call)
+
+    def check_caller(self, facts: Facts) -> None:
+        """
+        Judge address, origin and user agent alone, as for a sign-in, which calls no method.
+
+        Raises:
+            AuthError: `forbidden_ip`, `forbidden_origin` or `forbidden_user_agent`.
         """
         if self.networks is not None and (
             facts.address is None or not within(facts.address, self.networks)
@@ -108,13 +124,6 @@ class Policy:
             and any(part in facts.user_agents[0] for part in self.user_agents)
         ):
             raise AuthError("forbidden_user_agent")
-        if self.needs_body:
-            if facts.calls is None:
-                raise AuthError(
-                    "forbidden_method", detail="the frames of this socket are not checked"
-                )
-            for call in facts.calls:
-                self._check_call(call)
 
     def _origin_allowed(self, origins: Sequence[str]) -> bool:
         if not origins:

@@ -12,16 +12,19 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from rpcguard import owed
+from rpcguard import owed as names
 from rpcguard.authenticator import Authenticator, BodyWanted
 from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_backend
 from rpcguard.errors import AuthError, BackendError, ConfigError
-from rpcguard.owed import Pending, Revocation
+from rpcguard.issuing import ROUTES, Desk, tokens
+from rpcguard.owed import Owed, Pending, Revocation
 from rpcguard.principal import Principal
 from rpcguard.registry.compile import Compiled, load
 from rpcguard.registry.watcher import Watcher
@@ -103,6 +106,7 @@ class Verifier:
         *,
         project: str | None = None,
         schemes: Collection[str] | None = None,
+        standing: bool = False,
     ) -> Principal:
         """
         Return who is calling.
@@ -113,21 +117,29 @@ class Verifier:
                 which it raises `AuthError("body_too_large")`.
             project: Name of the project to use whatever the target says.
             schemes: The only kinds of credential to take.
+            standing: Ask whether the credential of a connection that was accepted still stands:
+                it need not be fresh and spends nothing.
 
         Raises:
             AuthError: If the request is refused, for whatever reason.
         """
         now = self._clock()
-        authenticate = self._compiled.authenticator.authenticate
+        authenticate = partial(
+            self._compiled.authenticator.authenticate,
+            now=now,
+            project=project,
+            schemes=schemes,
+            standing=standing,
+        )
         try:
-            step = authenticate(request, now, project=project, schemes=schemes)
+            step = authenticate(request)
             if isinstance(step, BodyWanted):
                 with _Reading(step):
                     body = read_body(step.limit) if read_body else None
-                step = authenticate(request.with_body(body), now, project=project, schemes=schemes)
-            pending = _proved(step)
+                step = authenticate(request.with_body(body))
+            pending, owed = _proved(step, standing)
             try:
-                answer = self._backend.settle(pending.owed, now) if pending.owed else None
+                answer = self._backend.settle(owed, now) if owed else None
             except BackendError as error:
                 raise pending.unavailable(str(error)) from error
             return pending.conclude(answer)
@@ -142,19 +154,26 @@ class Verifier:
         *,
         project: str | None = None,
         schemes: Collection[str] | None = None,
+        standing: bool = False,
     ) -> Principal:
         """`verify` for a running event loop; see there."""
         now = self._clock()
-        authenticate = self._compiled.authenticator.authenticate
+        authenticate = partial(
+            self._compiled.authenticator.authenticate,
+            now=now,
+            project=project,
+            schemes=schemes,
+            standing=standing,
+        )
         try:
-            step = authenticate(request, now, project=project, schemes=schemes)
+            step = authenticate(request)
             if isinstance(step, BodyWanted):
                 with _Reading(step):
                     body = await read_body(step.limit) if read_body else None
-                step = authenticate(request.with_body(body), now, project=project, schemes=schemes)
-            pending = _proved(step)
+                step = authenticate(request.with_body(body))
+            pending, owed = _proved(step, standing)
             try:
-                answer = await self._backend.asettle(pending.owed, now) if pending.owed else None
+                answer = await self._backend.asettle(owed, now) if owed else None
             except BackendError as error:
                 raise pending.unavailable(str(error)) from error
             return pending.conclude(answer)
@@ -199,16 +218,84 @@ class Verifier:
         if jti is not None:
             if key is None:
                 raise ValueError("jti names a token only together with its key")
-            revocations.append(Revocation(owed.digest("jti", project, key, jti), None, expires_at))
+            revocations.append(Revocation(names.digest("jti", project, key, jti), None, expires_at))
         elif key is not None:
-            revocations.append(Revocation(owed.key_name(project, key), None, expires_at))
+            revocations.append(Revocation(names.key_name(project, key), None, expires_at))
         if session is not None:
-            revocations.append(Revocation(owed.session_name(project, session), None, expires_at))
+            revocations.append(Revocation(names.session_name(project, session), None, expires_at))
         if subject is not None:
-            revocations.append(Revocation(owed.subject_name(project, subject), now, expires_at))
+            revocations.append(Revocation(names.subject_name(project, subject), now, expires_at))
         if not revocations:
             raise ValueError("name a subject, a key, a session or a jti to revoke")
         self._backend.revoke(revocations, now)
+
+    def issue(
+        self, project: str, subject: str, claims: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """
+        Return a new session for *subject*, for an application's own login.
+
+        Args:
+            project: Name of a project with a `session`.
+            subject: Who it is for.
+            claims: Further claims of the token.
+
+        Returns:
+            `token` and `expiresAt` (Unix seconds); where refresh is on, `refreshToken` and
+            `refreshExpiresAt` too.
+
+        Raises:
+            LookupError: If there is no such project, or it has no `session`.
+            ValueError: If *claims* names a claim that rpcguard sets.
+            BackendError: If the backend could not record the refresh token.
+        """
+        found = self.registry.projects.get(project)
+        if found is None or found.sessions is None:
+            raise LookupError(f"no project {project!r} with a session")
+        return tokens(found.sessions, self._backend, subject, self._clock(), claims or {})
+
+    def new_api_key(self, project: str, subject: str, expires_at: float | None = None) -> str:
+        """
+        Return a new API key of *subject*, in place of the previous one, which ends at once.
+
+        Args:
+            project: Name of the project.
+            subject: Whose key it is: a wallet's base58 key.
+            expires_at: Unix seconds at which it ends, or None.
+
+        Raises:
+            LookupError: If there is no such project, or it issues no keys.
+            BackendError: If the backend could not record it.
+        """
+        return self._desk(project).new_key(subject, expires_at)
+
+    def serve(self, route: str, request: Request, project: str | None = None) -> dict[str, Any]:
+        """
+        Answer one of the routes that issue credentials; it may block, so call it in a thread.
+
+        Args:
+            route: A key of `rpcguard.issuing.ROUTES`, such as "/auth/verify".
+            request: The request, its body read.
+            project: Name of the project; it may be left out where exactly one has a `session`.
+
+        Raises:
+            AuthError: If the request is refused, in the project's own form.
+        """
+        desk = self._desk(project)
+        try:
+            return ROUTES[route](desk, request)
+        except AuthError as error:
+            _log_refusal(desk.project.dress(error))
+            raise
+        except BackendError as error:
+            refusal = AuthError("backend_unavailable", detail=str(error))
+            _log_refusal(desk.project.dress(refusal))
+            raise refusal from error
+
+    def _desk(self, project: str | None) -> Desk:
+        authenticator = self._compiled.authenticator
+        found = authenticator.issuing_project(project)
+        return Desk(authenticator, found, self._backend, self._clock())
 
     def reload(self) -> None:
         """
@@ -267,10 +354,10 @@ class _Reading:
             self._step.project.dress(error)
 
 
-def _proved(step: Pending | BodyWanted) -> Pending:
+def _proved(step: Pending | BodyWanted, standing: bool) -> tuple[Pending, Owed]:
     if isinstance(step, BodyWanted):  # there was no way to read it
         raise step.project.dress(AuthError("invalid_body", detail="the body could not be read"))
-    return step
+    return step, replace(step.owed, nonce=None) if standing else step.owed
 
 
 def _log_refusal(error: AuthError) -> None:

@@ -6,21 +6,26 @@ A session is worth what its wallet is worth now: on every request the wallet mus
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
 
+from rpcguard import owed
 from rpcguard.errors import AuthError
+from rpcguard.keys import Key
+from rpcguard.owed import Record
 from rpcguard.principal import Principal
 from rpcguard.schemes.base import Incoming, NeedBody, Proof
 from rpcguard.schemes.challenge import Challenges
 from rpcguard.schemes.jwt import JwtScheme
 from rpcguard.schemes.wallets import Wallets
 
+REFRESH_PREFIX = "rfr_"
 TYP = "rpcguard-session+jwt"
 ISSUER = "rpcguard"
 SUBPROTOCOL = "sec-websocket-protocol"
@@ -34,13 +39,20 @@ def header_of(token: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class SigningSecret:
+    """One session secret: its key (see `rpcguard.keys.Key`), its bytes, its challenges."""
+
+    key: Key
+    secret: bytes = field(repr=False)
+    challenges: Challenges = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Issued:
-    """A session token, its end in Unix seconds, and the names it can be revoked by."""
+    """A session token and its end in Unix seconds."""
 
     token: str = field(repr=False)
     expires_at: int
-    jti: str
-    sid: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +63,43 @@ class Sessions:
     Attributes:
         project: Name of the project.
         audience: The project's id.
-        secret_id: Id of the secret that signs.
-        secret: The secret.
+        secrets: The secrets; the first active one signs.
         ttl: Seconds that a token lives.
         refresh_ttl: Seconds that a refresh token lives, or None where there are none.
-        challenges: The project's challenges.
-        wallets: Who may sign in.
+        wallets: Who may sign in, or None where subjects are not wallets.
+        decode: Reads a wallet's key and signature from text.
+        skew: Seconds that a spent challenge is remembered beyond its end.
     """
 
     project: str
     audience: str
-    secret_id: str
-    secret: bytes = field(repr=False)
+    secrets: tuple[SigningSecret, ...]
     ttl: int
     refresh_ttl: int | None
-    challenges: Challenges = field(repr=False)
     wallets: Wallets | None
+    decode: Callable[[str, int], bytes]
+    skew: float
 
-    def mint(
-        self, subject: str, now: float, *, sid: str | None, claims: Mapping[str, Any]
-    ) -> Issued:
+    def signing(self, now: float) -> SigningSecret:
+        """
+        Return the secret that signs at *now*.
+
+        Raises:
+            AuthError: `backend_unavailable`, if none is active: nobody can be let in.
+        """
+        for secret in self.secrets:
+            if secret.key.active(now):
+                return secret
+        raise AuthError("backend_unavailable", detail="no session secret is active")
+
+    def mint(self, subject: str, now: float, claims: Mapping[str, Any]) -> Issued:
         """
         Return a new token for *subject*.
+
+        Args:
+            subject: Who it is for.
+            now: Unix seconds.
+            claims: Further claims.
 
         Raises:
             ValueError: If *claims* names a claim that rpcguard sets.
@@ -80,22 +107,47 @@ class Sessions:
         taken = OWN_CLAIMS.intersection(claims)
         if taken:
             raise ValueError(f"rpcguard sets {', '.join(sorted(taken))}")
-        issued_at = int(now)
-        jti = secrets.token_urlsafe(16)
-        payload = {
-            **claims,
+        return self._mint({**claims, "sub": subject}, now)
+
+    def _mint(self, claims: Mapping[str, Any], now: float) -> Issued:
+        signing = self.signing(now)
+        expires_at = int(now) + self.ttl
+        own = {
             "iss": ISSUER,
             "aud": self.audience,
-            "sub": subject,
-            "jti": jti,
-            "iat": issued_at,
-            "exp": issued_at + self.ttl,
+            "jti": secrets.token_urlsafe(16),
+            "iat": int(now),
+            "exp": expires_at,
         }
-        if sid is not None:
-            payload["sid"] = sid
-        headers = {"typ": TYP, "kid": self.secret_id}
-        token = jwt.encode(payload, self.secret, algorithm="HS256", headers=headers)
-        return Issued(token, issued_at + self.ttl, jti, sid)
+        headers = {"typ": TYP, "kid": signing.key.kid}
+        token = jwt.encode({**claims, **own}, signing.secret, algorithm="HS256", headers=headers)
+        return Issued(token, expires_at)
+
+    def start(
+        self, subject: str, now: float, claims: Mapping[str, Any]
+    ) -> tuple[Issued, str, Record]:
+        """Return the first token, refresh token and record of a new family."""
+        sid = secrets.token_urlsafe(16)
+        self.mint(subject, now, claims)  # refuses claims that rpcguard sets
+        return self.renew(json.dumps({"sub": subject, "sid": sid, "claims": dict(claims)}), now)
+
+    def renew(self, value: str, now: float) -> tuple[Issued, str, Record]:
+        """Return the next token, refresh token and record of the family that *value* describes."""
+        family = json.loads(value)
+        subject, sid = family["sub"], family["sid"]
+        issued = self._mint({**family["claims"], "sub": subject, "sid": sid}, now)
+        shard = owed.bucket(self.project, subject)
+        text = f"{REFRESH_PREFIX}{shard:02x}{secrets.token_urlsafe(32)}"
+        of_session = owed.session_name(self.project, sid)
+        record = Record(
+            owed.refresh_name(self.project, text),
+            of_session,
+            value,
+            now,
+            int(now) + (self.refresh_ttl or 0),
+            (of_session, owed.subject_name(self.project, subject)),
+        )
+        return issued, text, record
 
 
 class SessionScheme:

@@ -1,0 +1,253 @@
+"""
+What rpcguard gives out: challenges, session tokens, refresh tokens, API keys; and takes back.
+
+Every function asks for the time and uses one generation of the registry. The routes of all three
+frameworks come here; they are rare and small, so there is one synchronous form.
+"""
+
+from __future__ import annotations
+
+import hmac
+import itertools
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rpcguard import owed, strict_json
+from rpcguard.authenticator import Authenticator, BodyWanted, Project
+from rpcguard.backends.base import Backend
+from rpcguard.errors import AuthError
+from rpcguard.keys import check_ed25519, verify_ed25519
+from rpcguard.owed import Answer, Nonce, Owed, Pending, Revocation, Verdict
+from rpcguard.principal import Principal
+from rpcguard.request import Request
+from rpcguard.schemes.api_key import ApiKeyScheme
+from rpcguard.schemes.challenge import SLOTS, Challenge
+from rpcguard.schemes.session import Sessions
+from rpcguard.schemes.signature import KEY_BYTES, SIGNATURE_BYTES
+
+MAX_BODY = 8 * 1024  # bytes of a sign-in's body
+_turns = itertools.count(secrets.randbelow(SLOTS))  # slots are handed out in turn by each worker
+
+
+def tokens(
+    sessions: Sessions, backend: Backend, subject: str, now: float, claims: Mapping[str, Any]
+) -> dict[str, Any]:
+    """
+    Return a new session of *subject* as the routes answer it: `token` and `expiresAt` (Unix
+    seconds), and where refresh is on, `refreshToken` and `refreshExpiresAt`.
+
+    Raises:
+        ValueError: If *claims* names a claim that rpcguard sets.
+        BackendError: If the backend could not record the refresh token.
+    """
+    if sessions.refresh_ttl is None:
+        issued = sessions.mint(subject, now, claims)
+        return {"token": issued.token, "expiresAt": issued.expires_at}
+    issued, text, record = sessions.start(subject, now, claims)
+    backend.put(record, now)
+    return _answer(issued.token, issued.expires_at, text, record)
+
+
+def _answer(token: str, expires_at: int, text: str, record: owed.Record) -> dict[str, Any]:
+    return {
+        "token": token,
+        "expiresAt": expires_at,
+        "refreshToken": text,
+        "refreshExpiresAt": record.expires_at,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """
+    Where callers sign in and out of one project.
+
+    Attributes:
+        authenticator: The generation of the registry.
+        project: The project.
+        backend: Its backend.
+        now: Unix seconds.
+    """
+
+    authenticator: Authenticator
+    project: Project
+    backend: Backend
+    now: float
+
+    def challenge(self, request: Request) -> dict[str, Any]:
+        """`POST /auth/challenge {"pubkey"}`: something to sign, derived and not stored."""
+        sessions, pubkey, _ = self._sign_in(request)
+        challenges = sessions.signing(self.now).challenges.at(pubkey, self.now, self.backend.epoch)
+        spent = self.backend.spent([challenge.name for challenge in challenges], self.now)
+        first = next(_turns)
+        for turn in range(SLOTS):
+            challenge = challenges[(first + turn) % SLOTS]
+            if challenge.name not in spent:
+                return {"challenge": challenge.text}
+        raise AuthError("rate_limited", detail="this key has used every challenge of this minute")
+
+    def verify(self, request: Request) -> dict[str, Any]:
+        """`POST /auth/verify {"pubkey", "signature"}`: a session for who signed the challenge."""
+        sessions, pubkey, body = self._sign_in(request)
+        try:
+            public = sessions.decode(pubkey, KEY_BYTES)
+            signature = sessions.decode(_text(body, "signature"), SIGNATURE_BYTES)
+        except ValueError as error:
+            raise AuthError("invalid_body", detail=f"signature: {error}") from None
+        challenge = self._signed(sessions, pubkey, public, signature, body.get("challenge"))
+        if sessions.wallets is not None:
+            wallet = sessions.wallets.find(pubkey)
+            if wallet.allow is not None:
+                wallet.allow.check_caller(self.authenticator.caller(request))
+        nonce = Nonce(challenge.name, challenge.ends + sessions.skew)
+        self._settle(Owed(self.project.name, pubkey, self.now, nonce=nonce))
+        return tokens(sessions, self.backend, pubkey, self.now, {})
+
+    def _signed(
+        self, sessions: Sessions, pubkey: str, public: bytes, signature: bytes, meant: object
+    ) -> Challenge:
+        challenges = sessions.signing(self.now).challenges
+        for challenge in challenges.recent(pubkey, self.now, self.backend.epoch):
+            if isinstance(meant, str) and not hmac.compare_digest(
+                meant.encode("utf-8"), challenge.text.encode("utf-8")
+            ):
+                continue
+            if verify_ed25519(public, challenge.text.encode("utf-8"), signature):
+                return challenge
+        raise AuthError("invalid_credentials", cause="bad_signature")
+
+    def refresh(self, request: Request) -> dict[str, Any]:
+        """`POST /auth/refresh {"refreshToken"}`: the next pair; a spent one ends its family."""
+        sessions = self._sessions()
+        self._check_caller(request)
+        text = _text(_body(request), "refreshToken")
+        name = owed.refresh_name(self.project.name, text)
+        answer = self.backend.settle(Owed(self.project.name, record=name), self.now)
+        self._refuse_reuse(sessions, answer)
+        value = answer.record or "{}"
+        if sessions.wallets is not None:
+            sessions.wallets.find(strict_json.loads(value)["sub"])
+        issued, text, record = sessions.renew(value, self.now)
+        self._refuse_reuse(sessions, self.backend.rotate(name, record, self.now))
+        return _answer(issued.token, issued.expires_at, text, record)
+
+    def _refuse_reuse(self, sessions: Sessions, answer: Answer) -> None:
+        # RFC 9700 section 4.14: who of two holders is the thief cannot be told, so both are out
+        if answer.verdict is Verdict.REPLAYED and answer.record is not None:
+            sid = strict_json.loads(answer.record)["sid"]
+            self._end_family(sessions, sid)
+        self._conclude(answer)
+
+    def _end_family(self, sessions: Sessions, sid: str) -> None:
+        matters = self.now + max(sessions.ttl, sessions.refresh_ttl or 0) + sessions.skew
+        name = owed.session_name(self.project.name, sid)
+        self.backend.revoke([Revocation(name, None, matters)], self.now)
+
+    def logout(self, request: Request) -> dict[str, Any]:
+        """`POST /auth/logout` with a session token: ends it, and its family, everywhere."""
+        sessions = self._sessions()
+        pending = self._authenticated(request, self.project, frozenset({"session"}))
+        principal = self._settle_pending(pending)
+        claims = principal.claims
+        ends = (principal.expires_at or self.now) + sessions.skew
+        token = owed.digest("jti", self.project.name, principal.key_id or "", claims["jti"])
+        self.backend.revoke([Revocation(token, None, ends)], self.now)
+        if "sid" in claims:
+            self._end_family(sessions, claims["sid"])
+        return {"revoked": True}
+
+    def api_key(self, request: Request) -> dict[str, Any]:
+        """`POST /account/api-key`, signed by the wallet: a new key in place of the previous one."""
+        issuer = self.project.key_issuer
+        if issuer is None:
+            raise AuthError("no_project", detail="this project issues no API keys")
+        principal = self._settle_pending(self._authenticated(request, issuer, None))
+        return {"apiKey": self.new_key(principal.subject, None)}
+
+    def new_key(self, subject: str, expires_at: float | None) -> str:
+        """
+        Return a new API key of *subject*; the previous one ends at once.
+
+        Raises:
+            LookupError: If the project issues no keys.
+        """
+        for scheme in self.project.schemes:
+            if isinstance(scheme, ApiKeyScheme):
+                text, record = scheme.issue(subject, self.now, expires_at)
+                self.backend.put(record, self.now)
+                return text
+        raise LookupError(f"project {self.project.name!r} issues no API keys")
+
+    def _sessions(self) -> Sessions:
+        if self.project.sessions is None:
+            raise AuthError("no_project", detail="this project has no sessions")
+        return self.project.sessions
+
+    def _sign_in(self, request: Request) -> tuple[Sessions, str, dict[str, Any]]:
+        sessions = self._sessions()
+        if sessions.wallets is None:
+            raise AuthError("no_project", detail="this project has no wallets to sign in with")
+        self._check_caller(request)
+        body = _body(request)
+        pubkey = _text(body, "pubkey")
+        try:
+            check_ed25519(sessions.decode(pubkey, KEY_BYTES))
+        except ValueError as error:
+            raise AuthError("invalid_body", detail=f"pubkey: {error}") from None
+        return sessions, pubkey, body
+
+    def _check_caller(self, request: Request) -> None:
+        self.authenticator.check_connection(self.project, request)
+        if self.project.policy is not None:
+            self.project.policy.check_caller(self.authenticator.caller(request))
+
+    def _authenticated(
+        self, request: Request, project: Project, schemes: frozenset[str] | None
+    ) -> Pending:
+        step = self.authenticator.authenticate(
+            request, self.now, project=project, schemes=schemes, calls=False
+        )
+        if isinstance(step, BodyWanted):
+            raise AuthError("invalid_body", detail="the body could not be read")
+        return step
+
+    def _settle_pending(self, pending: Pending) -> Principal:
+        answer = self.backend.settle(pending.owed, self.now) if pending.owed else None
+        return pending.conclude(answer)
+
+    def _settle(self, questions: Owed) -> None:
+        self._conclude(self.backend.settle(questions, self.now))
+
+    def _conclude(self, answer: Answer) -> None:
+        nobody = Principal("", self.project.name, "none")
+        Pending(lambda _: nobody, Owed(), self.project.dress).conclude(answer)
+
+
+ROUTES: Mapping[str, Callable[[Desk, Request], dict[str, Any]]] = {
+    "/auth/challenge": Desk.challenge,
+    "/auth/verify": Desk.verify,
+    "/auth/refresh": Desk.refresh,
+    "/auth/logout": Desk.logout,
+    "/account/api-key": Desk.api_key,
+}
+
+
+def _body(request: Request) -> dict[str, Any]:
+    if len(request.body or b"") > MAX_BODY:
+        raise AuthError("body_too_large")
+    try:
+        document = strict_json.loads(request.body or b"")
+    except ValueError as error:
+        raise AuthError("invalid_body", detail=str(error)) from None
+    if not isinstance(document, dict):
+        raise AuthError("invalid_body", detail="not a JSON object")
+    return document
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise AuthError("invalid_body", detail=f"{name} is missing or not a string")
+    return value
