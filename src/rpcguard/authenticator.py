@@ -318,9 +318,7 @@ class Authenticator:
 
         return Pending(conclude, claim.owed, project.dress)
 
-    def _facts(
-        self, project: Project, incoming: Incoming, needs_body: bool
-    ) -> Facts | BodyWanted:
+    def _facts(self, project: Project, incoming: Incoming, needs_body: bool) -> Facts | BodyWanted:
         request, fields = incoming.request, incoming.fields
         found = None
         if needs_body and not request.websocket:

@@ -193,7 +193,10 @@ _REFUSALS = {
     Verdict.FORGOTTEN: ("expired", "older than what the backend remembers"),
     Verdict.UNKNOWN: ("invalid_credentials", "no such record, or it has ended"),
     Verdict.SUBJECT_FULL: ("rate_limited", "the subject holds as many live nonces as it may"),
-    Verdict.PROJECT_FULL: ("backend_unavailable", "the project holds as many live nonces as it may"),
+    Verdict.PROJECT_FULL: (
+        "backend_unavailable",
+        "the project holds as many live nonces as it may",
+    ),
 }
 
 

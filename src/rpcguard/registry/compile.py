@@ -79,10 +79,11 @@ def _project(
 ) -> Project:
     loc: Loc = ("projects", name)
     refusal = model.refusal
-    return Project(
+    compiled = compile_schemes(name, model, registry, report)
+    project = Project(
         name=name,
         id=model.id or name,
-        schemes=compile_schemes(name, model, registry, report),
+        schemes=compiled.schemes,
         policy=compile_policy(model.allow, (*loc, "allow"), report),
         refusals=Refusals(
             bare=model.refusals == "bare",
@@ -94,7 +95,11 @@ def _project(
         anonymous=model.when_no_keys == "allow" and model.keys is None,
         public_prefix=_public_prefix(model.public_prefix or "", (*loc, "public_prefix"), report),
         preset=model.preset,
+        sessions=compiled.sessions,
     )
+    if compiled.for_keys is None:
+        return project
+    return replace(project, key_issuer=replace(project, schemes=(compiled.for_keys,)))
 
 
 def _public_prefix(text: str, loc: Loc, report: Report) -> str:

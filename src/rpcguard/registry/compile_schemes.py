@@ -5,17 +5,25 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from rpcguard import keys, owed
 from rpcguard.registry import schema
 from rpcguard.registry.key_rings import key_ring, secret_ring
 from rpcguard.registry.policies import compile_policy
 from rpcguard.registry.report import Loc, Report
+from rpcguard.registry.sessions import (
+    compile_sessions,
+    has_sessions,
+    session_headers,
+    session_scheme,
+)
 from rpcguard.schemes.api_key import ApiKeyRules, ApiKeyScheme, StaticKey
 from rpcguard.schemes.base import Scheme
 from rpcguard.schemes.binding import Binding
 from rpcguard.schemes.claims import ClaimRules
 from rpcguard.schemes.jwt import JwtRules, JwtScheme
+from rpcguard.schemes.session import Sessions
 from rpcguard.schemes.signature import (
     DECODERS,
     KEY_BYTES,
@@ -23,28 +31,54 @@ from rpcguard.schemes.signature import (
     SignatureRules,
     SignatureScheme,
     Version,
-    Wallet,
 )
+from rpcguard.schemes.wallets import Wallet, Wallets
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """
+    What a project can do.
+
+    Attributes:
+        schemes: The kinds of credential that it enables.
+        sessions: What issues its sessions, or None.
+        for_keys: The wallet signature that an API key is issued for, or None.
+    """
+
+    schemes: tuple[Scheme, ...]
+    sessions: Sessions | None
+    for_keys: SignatureScheme | None
 
 
 def compile_schemes(
     name: str, model: schema.Project, registry: schema.Registry, report: Report
-) -> tuple[Scheme, ...]:
+) -> Compiled:
     """Return the schemes that the project enables: those it has keys, secrets or wallets for."""
     loc: Loc = ("projects", name)
     kinds = set(model.schemes or ())
     schemes: list[Scheme] = []
-    if "jwt" in kinds and _has_jwt(model, loc, report):
-        schemes.append(_jwt(name, model, registry, report))
+    sessions = None
+    signature = None
     if "signature" in kinds:
         if model.signature is None:
             report.error(loc, "the signature scheme needs `signature`")
         elif model.wallets is None:
             report.error(loc, "wallets is missing: `open` for any key pair, or a list")
         else:
-            schemes.append(_signature(name, model, model.signature, registry, report))
-    if "api_key" in kinds and model.api_keys is not None:
-        schemes.append(_api_key(name, model, registry, report))
+            signature = _signature(name, model, model.signature, registry, report)
+            schemes.append(SignatureScheme(signature))
+    wallets = signature.wallets if signature else None
+    if "session" in kinds and has_sessions(model, loc, report):
+        decode = signature.decode if signature else DECODERS["base58"]
+        sessions = compile_sessions(name, model, registry, wallets, decode, report)
+        schemes.append(session_scheme(sessions, model, registry))
+    if "jwt" in kinds and _has_jwt(model, sessions is not None, loc, report):
+        schemes.insert(0, _jwt(name, model, registry, sessions, report))
+    if "api_key" in kinds and (model.api_keys is not None or wallets is not None):
+        schemes.append(_api_key(name, model, registry, wallets, report))
+    if model.session is not None and "session" not in kinds:
+        report.error((*loc, "session"), f"preset {model.preset!r} has no use for it")
     for entry, kind in (
         ("secrets", "jwt"),
         ("keys", "jwt"),
@@ -55,16 +89,22 @@ def compile_schemes(
             report.error((*loc, entry), f"preset {model.preset!r} has no use for it")
         if getattr(model, entry) == []:
             report.warning((*loc, entry), "empty: nobody can use it")
-    return tuple(schemes)
+    for_keys = None
+    if signature is not None and wallets is not None and "api_key" in kinds:
+        lowest = model.api_key.min_version if model.api_key else None
+        for_keys = SignatureScheme(
+            replace(signature, min_version=max(signature.min_version, lowest or 0))
+        )
+    return Compiled(tuple(schemes), sessions, for_keys)
 
 
-def _has_jwt(model: schema.Project, loc: Loc, report: Report) -> bool:
+def _has_jwt(model: schema.Project, has_sessions: bool, loc: Loc, report: Report) -> bool:
     wanted, other = ("secrets", "keys") if model.key_by == "secret" else ("keys", "secrets")
     if getattr(model, other) is not None:
         report.error((*loc, other), f"preset {model.preset!r} takes `{wanted}`")
     if getattr(model, wanted) is not None:
         return True
-    if model.api_keys is not None and "api_key" in (model.schemes or ()):
+    if has_sessions or (model.api_keys is not None and "api_key" in (model.schemes or ())):
         return False
     if model.when_no_keys is None:
         report.error(loc, f"`{wanted}` is missing")
@@ -73,7 +113,13 @@ def _has_jwt(model: schema.Project, loc: Loc, report: Report) -> bool:
     return True
 
 
-def _jwt(name: str, model: schema.Project, registry: schema.Registry, report: Report) -> JwtScheme:
+def _jwt(
+    name: str,
+    model: schema.Project,
+    registry: schema.Registry,
+    sessions: Sessions | None,
+    report: Report,
+) -> JwtScheme:
     loc: Loc = ("projects", name)
     binding = Binding(
         model.url_claim,
@@ -120,7 +166,8 @@ def _jwt(name: str, model: schema.Project, registry: schema.Registry, report: Re
         claims=claims,
         binding=binding,
     )
-    return JwtScheme(rules, ring(model, loc, report))
+    not_ours = session_headers(sessions) if sessions is not None else frozenset()
+    return JwtScheme(rules, ring(model, loc, report), not_ours=not_ours)
 
 
 def _or(value: float | None, default: float) -> float:
@@ -133,7 +180,7 @@ def _signature(
     spec: schema.SignatureSpec,
     registry: schema.Registry,
     report: Report,
-) -> SignatureScheme:
+) -> SignatureRules:
     loc: Loc = ("projects", name)
     decode = DECODERS[spec.encoding]
     rules = SignatureRules(
@@ -167,7 +214,7 @@ def _signature(
         report.error(
             (*loc, "min_version"), f"the preset's versions are {', '.join(rules.versions)}"
         )
-    return SignatureScheme(rules)
+    return rules
 
 
 def _pattern(text: str, loc: Loc, report: Report) -> re.Pattern[str]:
@@ -199,11 +246,9 @@ def _versions(spec: schema.SignatureSpec, loc: Loc, report: Report) -> Mapping[s
     return versions
 
 
-def _wallets(
-    model: schema.Project, decode: object, loc: Loc, report: Report
-) -> Mapping[str, Wallet] | None:
+def _wallets(model: schema.Project, decode: object, loc: Loc, report: Report) -> Wallets:
     if model.wallets is None or isinstance(model.wallets, str):
-        return None
+        return Wallets(None)
     wallets: dict[str, Wallet] = {}
     for index, entry in enumerate(model.wallets):
         place = (*loc, index)
@@ -215,11 +260,15 @@ def _wallets(
             report.error((*place, "pubkey"), "listed before")
         policy = compile_policy(entry.allow, (*place, "allow"), report)
         wallets[entry.pubkey] = Wallet(entry.name, entry.min_version or 0, policy)
-    return wallets
+    return Wallets(wallets)
 
 
 def _api_key(
-    name: str, model: schema.Project, registry: schema.Registry, report: Report
+    name: str,
+    model: schema.Project,
+    registry: schema.Registry,
+    wallets: Wallets | None,
+    report: Report,
 ) -> ApiKeyScheme:
     loc: Loc = ("projects", name, "api_keys")
     static: dict[bytes, StaticKey] = {}
@@ -245,5 +294,6 @@ def _api_key(
             query=(spec.query or "api_key") if spec and "query" in read else "",
             max_credential=registry.bounds.max_credential,
             revocable=model.revocation is not False,
+            wallets=wallets,
         )
     )

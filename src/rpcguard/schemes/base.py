@@ -147,7 +147,9 @@ class Scheme(Protocol):
         """Return whether the proof covers the body."""
         ...
 
-    def prove(self, incoming: Incoming, now: float, *, standing: bool = False) -> Proof | Claim | NeedBody:
+    def prove(
+        self, incoming: Incoming, now: float, *, standing: bool = False
+    ) -> Proof | Claim | NeedBody:
         """
         Verify the credential. Whatever it raises is final; no other scheme is tried.
 

@@ -177,9 +177,7 @@ class JwtScheme:
                 )
         return rules.binding.check(verified.claims, incoming)
 
-    def _verify(
-        self, token: str, incoming: Incoming, now: float, standing: bool
-    ) -> _Verified:
+    def _verify(self, token: str, incoming: Incoming, now: float, standing: bool) -> _Verified:
         rules = self._rules
         jws = parse(token, rules.max_credential)
         claims = _payload(jws)

@@ -119,9 +119,12 @@ class Sessions:
             "iat": int(now),
             "exp": expires_at,
         }
+        return Issued(self.sign({**claims, **own}, signing), expires_at)
+
+    def sign(self, claims: Mapping[str, Any], signing: SigningSecret) -> str:
+        """Return the token of *claims* as *signing* signs it."""
         headers = {"typ": TYP, "kid": signing.key.kid}
-        token = jwt.encode({**claims, **own}, signing.secret, algorithm="HS256", headers=headers)
-        return Issued(token, expires_at)
+        return jwt.encode(dict(claims), signing.secret, algorithm="HS256", headers=headers)
 
     def start(
         self, subject: str, now: float, claims: Mapping[str, Any]

@@ -30,7 +30,8 @@ class Wallets:
         """Take the listed wallets, or None for `open`: any key pair is an identity."""
         self._listed = listed
         self.needs_body = any(
-            wallet.allow is not None and wallet.allow.needs_body for wallet in (listed or {}).values()
+            wallet.allow is not None and wallet.allow.needs_body
+            for wallet in (listed or {}).values()
         )
 
     def find(self, pubkey: str) -> Wallet:
