@@ -215,7 +215,7 @@ class Authenticator:
             if (schemes is None or scheme.name in schemes) and scheme.present(incoming)
         ]
         if not claiming:
-            if project.anonymous:
+            if project.anonymous and schemes is None:
                 return Proof(Principal("anonymous", project.name, "none"), Owed())
             raise AuthError("missing_credentials")
         if len(claiming) > 1:

@@ -1,4 +1,4 @@
-"""Credentials of every preset, made with PyJWT and PyNaCl alone, and the registry that knows them."""
+"""Credentials of the presets, made with PyJWT and PyNaCl alone, and a registry that knows them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ projects:
     keys: [{kid: %(kid)s, name: ci, public_key: "${file:evm.pem}"}]
   solana:
     preset: nodius
-    match: {path: [/solana, /ws/solana, /mnt/solana, /mnt/ws/solana, /model/solana, /api/solana, /twice/solana]}
+    match:
+      path: [/solana, /ws/solana, /mnt/solana, /model/solana, /api/solana, /twice/solana]
     wallets: open
   payouts:
     preset: oppiwallet
@@ -59,6 +60,11 @@ projects:
     preset: engine-api
     match: {path: [/engine, /ws/engine]}
     secrets: [{id: jwt, secret: "${file:jwt.hex}"}]
+  secure:
+    preset: meganode
+    match: {path: /secure}
+    secrets: [{id: a, secret: "${env:MEGANODE_SECRET}"}]
+    require_https: true
   limited:
     preset: meganode
     match: {path: [/limited, /ws/limited]}
@@ -93,8 +99,10 @@ def _evm_key() -> ec.EllipticCurvePrivateKey:
 
 
 def _public_pem() -> bytes:
-    return _evm_key().public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    return (
+        _evm_key()
+        .public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
 
 

@@ -111,7 +111,10 @@ def test_one_byte_above_the_limit_is_too_much(server: Served) -> None:
 def test_an_encoded_body_that_must_be_read_is_refused(server: Served, coding: str) -> None:
     headers = [*cred.nodius(b"x"), ("Content-Encoding", coding)]
     answer = request(server.port, "POST", "/solana", headers, b"x")
-    assert answer.status in (400, 415)  # aiohttp refuses a coding that it does not know or a bad body
+    assert answer.status in (
+        400,
+        415,
+    )  # aiohttp refuses a coding that it does not know or a bad body
     if answer.status == 415:
         assert answer.reason == "unsupported_encoding"
 

@@ -1,4 +1,4 @@
-"""What is Flask's own: set-up, views of every kind, bodies that somebody touched first, WSGI servers."""
+"""What is Flask's own: set-up, views of every kind, bodies touched first, what WSGI servers say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from flask import Blueprint, Flask, request
@@ -18,6 +18,7 @@ from werkzeug.test import EnvironBuilder, TestResponse, run_wsgi_app
 
 import rpcguard
 from contrib import credentials as cred
+from contrib import wire
 from contrib.flask_routes import AsyncFlask
 from contrib.servers import wsgi
 from contrib.wire import Headers, websocket
@@ -47,7 +48,9 @@ def _add_echo(app: Flask) -> None:
         return current_principal.project.encode() + b" " + request.get_data()
 
 
-def _post(app: Flask, path: str, headers: Headers, body: bytes = b"", **options: Any) -> TestResponse:
+def _post(
+    app: Flask, path: str, headers: Headers, body: bytes = b"", **options: Any
+) -> TestResponse:
     return app.test_client().post(path, headers=headers, data=body, **options)
 
 
@@ -128,7 +131,7 @@ class TestViews:
 
     def test_a_view_may_be_a_class(self, app: Flask) -> None:
         class View(MethodView):
-            decorators = [rpcguard.protect(schemes=["jwt"])]
+            decorators: ClassVar[list[Any]] = [rpcguard.protect(schemes=["jwt"])]
 
             def post(self) -> str:
                 return current_principal.scheme
@@ -212,7 +215,9 @@ class TestBody:
     def test_a_body_consumed_before_is_never_taken_for_an_empty_one(
         self, app: Flask, how: str
     ) -> None:
-        app.before_request(lambda: (request.form if how == "form" else request.stream.read()) and None)
+        app.before_request(
+            lambda: (request.form if how == "form" else request.stream.read()) and None
+        )
         _add_echo(app)
         form = "application/x-www-form-urlencoded"
         with pytest.raises(RuntimeError, match="consumed"):
@@ -285,7 +290,9 @@ class TestEnviron:
         assert b"invalid_target" in self._call(app, environ)[1]
 
     @pytest.mark.parametrize("raw", ["/api/solana", "/solana"])
-    def test_the_servers_prefix_counts_where_it_is_in_the_target(self, app: Flask, raw: str) -> None:
+    def test_the_servers_prefix_counts_where_it_is_in_the_target(
+        self, app: Flask, raw: str
+    ) -> None:
         _add_echo(app)
         headers = cred.nodius(b"x", target=raw)
         environ = self._environ("/solana", headers, SCRIPT_NAME="/api", RAW_URI=raw)
@@ -332,3 +339,18 @@ def test_a_websocket_that_was_accepted_too_early_is_closed_unseen(verifier: Veri
             assert socket.receive() == 1008
         with websocket(port, "/ws/v1/", cred.meganode()) as (socket, answer):
             assert socket.receive() == "bsc"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_handshake_headers_do_not_hide_a_body_from_the_policy(
+    verifier: Verifier, method: str
+) -> None:
+    app = Flask(__name__)
+    RPCGuard(app, verifier)
+    app.route("/limited", methods=[method])(rpcguard.protect(lambda: "in"))
+    body = b'{"jsonrpc":"2.0","id":7,"method":"eth_send"}'
+    with wsgi(app) as port:
+        answer = wire.request(port, method, "/limited", [*cred.meganode(), *wire.HANDSHAKE], body)
+        assert answer.status == 400  # werkzeug: a handshake on a route for plain requests
+        answer = wire.request(port, method, "/limited", cred.meganode(), body)
+        assert answer.reason == "forbidden_method"

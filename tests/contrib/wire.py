@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import socket
@@ -15,6 +14,13 @@ from typing import Any
 TIMEOUT = 20.0  # seconds until a test is a hang
 
 Headers = list[tuple[str, str]]
+
+HANDSHAKE: Headers = [
+    ("Upgrade", "websocket"),
+    ("Connection", "Upgrade"),
+    ("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="),
+    ("Sec-WebSocket-Version", "13"),
+]
 
 
 @dataclass(frozen=True)
@@ -136,16 +142,8 @@ def websocket(
     port: int, target: str, headers: Iterable[tuple[str, str]] = ()
 ) -> Iterator[tuple[WebSocket, Answer]]:
     """Try a WebSocket handshake; gives the socket and the answer to the handshake."""
-    key = base64.b64encode(os.urandom(16)).decode()
-    fields = [
-        ("Upgrade", "websocket"),
-        ("Connection", "Upgrade"),
-        ("Sec-WebSocket-Key", key),
-        ("Sec-WebSocket-Version", "13"),
-        *headers,
-    ]
     with connection(port) as sock:
-        sock.sendall(head("GET", target, fields))
+        sock.sendall(head("GET", target, [*HANDSHAKE, *headers]))
         answer = _read_head(sock)
         yield WebSocket(sock), answer
 
