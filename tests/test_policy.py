@@ -283,8 +283,8 @@ def test_only_methods_and_addresses_need_the_body():
     assert not Policy(networks=(), origins=(), user_agents=()).needs_body
 
 
-@pytest.mark.timeout(10)
-@pytest.mark.parametrize("pattern", ["*get*Logs", "*a*b*c*d", "eth_*_*_*_x"])
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("pattern", ["*get*Logs", "eth_*_*_*_x"])
 def test_a_long_method_costs_no_more_than_its_length(pattern):
     """A caller chooses the name, up to max_body; the cost must not be its square."""
     for unit in ("_get", "abc", "_"):

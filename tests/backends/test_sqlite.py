@@ -206,6 +206,15 @@ def test_junk_in_the_store_refuses(path: Path, damage: str) -> None:
                 asyncio.run(backend.asettle(owed, START))
 
 
+def test_a_store_without_its_state_is_not_opened(path: Path) -> None:
+    SqliteBackend(path, now=START).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DELETE FROM state")
+        connection.commit()
+    with pytest.raises(ConfigError):
+        SqliteBackend(path, now=START)
+
+
 def test_a_damaged_page_refuses(path: Path) -> None:
     with opened(path) as backend:
         for number in range(200):
@@ -278,6 +287,17 @@ GUARDED = {"0.0": OK, "5.0": FORGOTTEN, "10.0": FORGOTTEN, "none": FORGOTTEN}
 
 def test_this_system_names_its_boot() -> None:
     assert boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\n"], ids=["missing", "empty", "no text"])
+def test_a_system_that_does_not_name_its_boot_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    file = tmp_path / "boot_id"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setattr(sqlite_file, "_BOOT_ID", file)
+    assert boot_id() is None
 
 
 def test_a_new_file_guards_against_nothing(path: Path) -> None:

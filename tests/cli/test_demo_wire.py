@@ -10,6 +10,7 @@ import threading
 import pytest
 from websockets.sync.server import serve
 
+from rpcguard.cli.demo import wire
 from rpcguard.cli.demo.wire import Shot, send
 
 
@@ -64,17 +65,48 @@ def test_a_handshake_that_goes_wrong_is_an_error_of_http(answer, said):
         thread.join()
 
 
-def test_the_early_refusal_of_a_large_body_is_read(echo):
+def head(stream) -> bytes:
+    """Read one request up to its body."""
+    return b"".join(iter(stream.readline, b"\r\n"))
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_large_body_is_sent_only_when_the_server_asks_for_it(asked):
+    body, seen = b" " * 2_000_000, []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def refuse():
+        def answer():
             connection, _ = listener.accept()
-            with connection:
-                connection.recv(1000)
+            with connection, connection.makefile("rb") as stream:
+                assert b"Expect: 100-continue" in head(stream)
+                if asked:
+                    connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+                    seen.append(stream.read(len(body)))
                 connection.sendall(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\n{}")
+                seen.append(stream.read())
 
-        thread = threading.Thread(target=refuse)
+        thread = threading.Thread(target=answer)
         thread.start()
-        reply = send(listener.getsockname()[1], Shot("/", (), b" " * 20_000_000))
+        reply = send(listener.getsockname()[1], Shot("/", (), body))
         thread.join()
     assert (reply.status, reply.document) == (413, {})
+    assert seen == ([body, b""] if asked else [b""])
+
+
+def test_a_large_body_is_sent_to_a_server_that_stays_silent(monkeypatch):
+    monkeypatch.setattr(wire, "PATIENCE", 0.1)
+    body = b" " * 2_000_000
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rb") as stream:
+                head(stream)
+                assert stream.read(len(body)) == body
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        reply = send(listener.getsockname()[1], Shot("/", (), body))
+        thread.join()
+    assert (reply.status, reply.document) == (200, {})

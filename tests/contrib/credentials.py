@@ -30,6 +30,8 @@ EVM_ID = "2a8428f5a79b09aadff75a745397cf6d2f59d51e"
 WALLET = SigningKey(bytes(range(32)))
 PUBKEY = base58.b58encode(bytes(WALLET.verify_key)).decode()
 
+SECRETS = {"MEGANODE_SECRET": MEGANODE_SECRET, "ENC_KEY": ENC_KEY}
+
 REGISTRY = """\
 version: 1
 backend: "memory://?restart_guard=off"
@@ -65,6 +67,11 @@ projects:
     match: {path: /secure}
     secrets: [{id: a, secret: "${env:MEGANODE_SECRET}"}]
     require_https: true
+  local:
+    preset: meganode
+    match: {path: /local}
+    secrets: [{id: a, secret: "${env:MEGANODE_SECRET}"}]
+    allow: {ips: [127.0.0.1/32]}
   limited:
     preset: meganode
     match: {path: [/limited, /ws/limited]}
@@ -74,7 +81,7 @@ projects:
 
 
 def write_registry(folder: Path) -> Path:
-    """Write the registry, its keys, and put its secrets into the environment."""
+    """Write the registry and its keys; `SECRETS` must be in the environment when it is loaded."""
     values = {
         "api_key": hashlib.sha256(API_KEY.encode()).hexdigest(),
         "evm_id": EVM_ID,
@@ -88,8 +95,6 @@ def write_registry(folder: Path) -> Path:
     for name, content in (("evm.pem", _public_pem()), ("jwt.hex", ENGINE_SECRET.hex().encode())):
         (folder / name).write_bytes(content)
         (folder / name).chmod(0o600)
-    os.environ["MEGANODE_SECRET"] = MEGANODE_SECRET
-    os.environ["ENC_KEY"] = ENC_KEY
     return path
 
 

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from contrib import credentials as cred
 from contrib.servers import aio
-from contrib.wire import HANDSHAKE, Answer, request
+from contrib.wire import HANDSHAKE, Answer, chunked_request, request
 from rpcguard import AuthError, ConfigError, Verifier
 from rpcguard.contrib.aiohttp import principal_of, rpc_auth_middleware
 
@@ -192,8 +192,10 @@ class TestBody:
 
         assert self._post(_echo, verifier, b"xy", first).body == b"solana xy"
         body = bytes(cred.MAX_BODY + 1)
-        answer = self._post(_echo, verifier, body, first, client_max_size=2 * len(body))
-        assert answer.status == 413
+        guard = rpc_auth_middleware(verifier)
+        with _serve(_echo, first, guard, client_max_size=2 * len(body)) as port:
+            answer = chunked_request(port, "/solana", cred.nodius(body), body, 1 << 20)
+        assert (answer.status, answer.reason) == (413, "body_too_large")
 
     @pytest.mark.parametrize("size", [1, 2, -1])
     def test_a_body_consumed_before_is_never_taken_for_an_empty_one(

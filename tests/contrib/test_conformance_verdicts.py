@@ -228,6 +228,14 @@ def test_https_is_the_connections_and_not_a_clients_word(server: Served) -> None
         assert (answer.status, answer.reason) == (403, "https_required")
 
 
+@pytest.mark.parametrize("forwarded", ["203.0.113.7", "127.0.0.1, 203.0.113.7", "unix", ""])
+def test_the_client_is_the_sockets_peer_and_not_its_own_word(
+    server: Served, forwarded: str
+) -> None:
+    headers = [*cred.meganode(), ("X-Forwarded-For", forwarded), ("X-Real-IP", "203.0.113.7")]
+    assert request(server.port, "POST", "/local", headers, CALL).status == 200
+
+
 def test_open_routes_stay_open(server: Served) -> None:
     assert request(server.port, "GET", "/open", body=None).status == 200
 

@@ -261,6 +261,20 @@ class TestBodyModel:
         assert outcome.json[1] == len(body)
         assert _post(app, "/v1/", self._headers([]), body).reason == "missing_credentials"
 
+    def test_an_open_route_reads_what_it_likes_whatever_the_policy_of_its_path(
+        self, app: FastAPI
+    ) -> None:
+        sub = FastAPI()
+        app.mount("/limited", sub)
+        app.router.routes.insert(0, app.router.routes.pop())
+
+        @sub.post("/open")
+        async def upload(request: Request) -> int:
+            return len(await request.body())
+
+        body = bytes(cred.MAX_BODY + 1)
+        assert _post(app, "/limited/open", [], body).json == len(body)
+
     def test_malformed_json_may_be_422_before_the_guard(self, app: FastAPI) -> None:
         assert _post(app, "/v1/", self._headers([]), b"{").status == 422
 
@@ -268,7 +282,7 @@ class TestBodyModel:
         headers = self._headers(cred.nodius(b""))
         with asgi(fastapi_routes.create(str(registry))) as port, connection(port) as sock:
             coding = ("Transfer-Encoding", "chunked")
-            unfinished = chunked(bytes(cred.MAX_BODY + 65536), 65536).removesuffix(b"0\r\n\r\n")
+            unfinished = chunked(bytes(cred.MAX_BODY + 1), 65536).removesuffix(b"0\r\n\r\n")
             sock.sendall(head("POST", "/model/solana", [*headers, coding]) + unfinished)
             answer = read_answer(sock)
             assert (answer.status, answer.reason) == (413, "body_too_large")
@@ -330,6 +344,23 @@ class TestMiddleware:
 
         with pytest.raises(RuntimeError, match="consumed"):
             _post(app, "/v1/", [*cred.meganode(), *cred.nodius(b"x")], b"x", b"y")
+
+    def test_a_middleware_may_ask_too(self, verifier: Verifier) -> None:
+        app, seen = FastAPI(), []
+
+        class Asking:
+            def __init__(self, app: Any) -> None:
+                self.app = app
+
+            async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+                seen.append(await require_rpc_auth(HTTPConnection(scope)))
+                await self.app(scope, receive, send)
+
+        app.add_middleware(Asking)
+        RPCGuard(app, verifier)
+        _add_echo(app)
+        assert _post(app, "/solana", cred.nodius(b"x"), b"x").json == "solana x"
+        assert [principal.project for principal in seen] == ["solana"]
 
     def test_an_application_may_go_on_without_a_principal(self, app: FastAPI) -> None:
         async def optional(connection: HTTPConnection) -> Principal | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import io
+import socket
+import ssl
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -256,6 +258,13 @@ class TestBody:
         with app.request_context(environ), pytest.raises(ClientDisconnected):
             adapter._read_body(100)
 
+    def test_a_body_is_read_once(self, app: Flask) -> None:
+        with app.test_request_context("/solana", method="POST", data=b"xy"):
+            assert adapter._read_body(100) == b"xy"
+            assert adapter._read_body(100) == b"xy"
+            with pytest.raises(AuthError, match="body_too_large"):
+                adapter._read_body(1)
+
 
 class TestEnviron:
     def _call(self, app: Flask, environ: dict[str, Any]) -> tuple[str, bytes]:
@@ -314,6 +323,12 @@ class TestEnviron:
         environ = self._environ("/x", [("X-Forwarded-For", "8.8.8.8")], REMOTE_ADDR=address)
         with app.request_context(environ):
             assert adapter._request_of(environ).client == expected
+
+    @pytest.mark.parametrize(("socket", "scheme"), [(ssl.SSLSocket, "https"), (socket, "http")])
+    def test_gunicorns_scheme_is_the_sockets(self, app: Flask, socket: Any, scheme: str) -> None:
+        changes = {"gunicorn.socket": socket, "wsgi.url_scheme": "https"}
+        with app.request_context(self._environ("/x", [], **changes)):
+            assert adapter._request_of(request.environ).scheme == scheme
 
     def test_headers_are_marked_as_joined(self, app: Flask) -> None:
         environ = self._environ("/x", [("X-Nonce", "a"), ("X-Nonce", "b")])

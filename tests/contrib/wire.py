@@ -78,15 +78,15 @@ def connection(port: int) -> Iterator[socket.socket]:
 
 
 def read_answer(sock: socket.socket, *, method: str = "POST") -> Answer:
-    """Read one response: to its length, or to the end of the connection."""
+    """Read one response, skipping interim ones: to its length, or to the end of the connection."""
     with sock.makefile("rb") as stream:
-        status = int(stream.readline().split()[1])
-        headers: Headers = []
-        while line := stream.readline().strip():
-            name, _, value = line.decode("latin-1").partition(":")
-            headers.append((name, value.strip()))
-        if status in (100, 103):
-            return read_answer(sock, method=method)
+        status = 100
+        while status in (100, 103):
+            status = int(stream.readline().split()[1])
+            headers: Headers = []
+            while line := stream.readline().strip():
+                name, _, value = line.decode("latin-1").partition(":")
+                headers.append((name, value.strip()))
         answer = Answer(status, headers, b"")
         length = answer.all("content-length")
         if method == "HEAD" or status in (101, 204, 304):
@@ -144,11 +144,12 @@ def websocket(
     """Try a WebSocket handshake; gives the socket and the answer to the handshake."""
     with connection(port) as sock:
         sock.sendall(head("GET", target, [*HANDSHAKE, *headers]))
-        answer = _read_head(sock)
+        answer = read_head(sock)
         yield WebSocket(sock), answer
 
 
-def _read_head(sock: socket.socket) -> Answer:
+def read_head(sock: socket.socket) -> Answer:
+    """Read one response and no byte more; without a length, its head alone."""
     # Byte by byte: what follows a 101 are frames, and belongs to the WebSocket
     data = b""
     while not data.endswith(b"\r\n\r\n"):

@@ -167,8 +167,7 @@ class _Body:
         self.data: bytes | None = None
 
     async def read(self, limit: int) -> bytes:
-        if self.data is None:
-            self.data = await self._take(limit)
+        self.data = await self._take(limit)
         return self.data
 
     async def _take(self, limit: int) -> bytes:

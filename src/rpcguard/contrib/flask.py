@@ -235,7 +235,7 @@ def _taken_body(environ: dict[str, Any], limit: int) -> bytes:
     try:
         # One byte more than the limit, since werkzeug stops silently when it has read what it may
         body = get_input_stream(environ, max_content_length=limit + 1).read()
-    except Exception as error:  # noqa: BLE001 - each server has its own for a body that breaks off
+    except Exception as error:
         raise ClientDisconnected from error
     if len(body) > limit:
         raise AuthError("body_too_large")

@@ -12,7 +12,7 @@ from rpcguard.registry.key_rings import key_ring, secret_ring
 from rpcguard.registry.policies import compile_policy
 from rpcguard.registry.report import Loc, Report
 from rpcguard.schemes.api_key import ApiKeyRules, ApiKeyScheme, StaticKey
-from rpcguard.schemes.base import Scheme
+from rpcguard.schemes.base import BearerKinds, Scheme
 from rpcguard.schemes.binding import Binding
 from rpcguard.schemes.claims import ClaimRules
 from rpcguard.schemes.jwt import JwtRules, JwtScheme
@@ -34,8 +34,10 @@ def compile_schemes(
     loc: Loc = ("projects", name)
     kinds = set(model.schemes or ())
     schemes: list[Scheme] = []
-    if "jwt" in kinds and _has_jwt(model, loc, report):
-        schemes.append(_jwt(name, model, registry, report))
+    has_jwt = "jwt" in kinds and _has_jwt(model, loc, report)
+    bearers = BearerKinds(_key_prefix(model), "jwt" if has_jwt else "")
+    if has_jwt:
+        schemes.append(_jwt(name, model, registry, bearers, report))
     if "signature" in kinds:
         if model.signature is None:
             report.error(loc, "the signature scheme needs `signature`")
@@ -44,7 +46,7 @@ def compile_schemes(
         else:
             schemes.append(_signature(name, model, model.signature, registry, report))
     if "api_key" in kinds and model.api_keys is not None:
-        schemes.append(_api_key(name, model, registry, report))
+        schemes.append(_api_key(name, model, registry, bearers, report))
     for entry, kind in (
         ("secrets", "jwt"),
         ("keys", "jwt"),
@@ -73,7 +75,21 @@ def _has_jwt(model: schema.Project, loc: Loc, report: Report) -> bool:
     return True
 
 
-def _jwt(name: str, model: schema.Project, registry: schema.Registry, report: Report) -> JwtScheme:
+def _key_prefix(model: schema.Project) -> str:
+    """Return what a bearer token starts with to be an API key, "" where none is one."""
+    spec = model.api_key
+    if spec is None or model.api_keys is None or "bearer" not in (spec.read or ()):
+        return ""
+    return spec.prefix or ""
+
+
+def _jwt(
+    name: str,
+    model: schema.Project,
+    registry: schema.Registry,
+    bearers: BearerKinds,
+    report: Report,
+) -> JwtScheme:
     loc: Loc = ("projects", name)
     binding = Binding(
         model.url_claim,
@@ -85,6 +101,8 @@ def _jwt(name: str, model: schema.Project, registry: schema.Registry, report: Re
         report.error((*loc, "audience_suffix"), "choose audience or audience_suffix")
     if model.key_by == "header" and not (model.key_header and model.key_claim):
         report.error(loc, "key_by: header needs key_header and key_claim")
+    if model.single_use and "exp" not in (("exp",) if model.required is None else model.required):
+        report.error((*loc, "required"), "single_use needs exp: it says how long to remember")
     subject = model.subject_claim or "sub"
     claims = ClaimRules(
         milliseconds=model.time_unit == "ms",
@@ -120,7 +138,7 @@ def _jwt(name: str, model: schema.Project, registry: schema.Registry, report: Re
         claims=claims,
         binding=binding,
     )
-    return JwtScheme(rules, ring(model, loc, report))
+    return JwtScheme(rules, ring(model, loc, report), bearers)
 
 
 def _or(value: float | None, default: float) -> float:
@@ -219,7 +237,11 @@ def _wallets(
 
 
 def _api_key(
-    name: str, model: schema.Project, registry: schema.Registry, report: Report
+    name: str,
+    model: schema.Project,
+    registry: schema.Registry,
+    bearers: BearerKinds,
+    report: Report,
 ) -> ApiKeyScheme:
     loc: Loc = ("projects", name, "api_keys")
     static: dict[bytes, StaticKey] = {}
@@ -241,7 +263,7 @@ def _api_key(
             static=static,
             in_path="path" in read,
             header=(spec.header or "X-Api-Key").lower() if spec and "header" in read else "",
-            prefix=(spec.prefix or "") if spec and "bearer" in read else "",
+            bearers=bearers if bearers.key_prefix else None,
             query=(spec.query or "api_key") if spec and "query" in read else "",
             max_credential=registry.bounds.max_credential,
             revocable=model.revocation is not False,

@@ -92,6 +92,26 @@ def read_bearer(values: list[str]) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
+class BearerKinds:
+    """
+    To which scheme of a project a bearer token belongs: decided by its look, before any check.
+
+    Attributes:
+        key_prefix: What API keys start with, or "".
+        others: The scheme of all other tokens, broken ones too; "" where only keys are bearers.
+    """
+
+    key_prefix: str = ""
+    others: str = ""
+
+    def owner(self, token: str) -> str:
+        """Return the scheme of *token* ("" for none); a broken token is ""."""
+        if self.key_prefix and token.startswith(self.key_prefix):
+            return "api_key"
+        return self.others or ("" if token else "api_key")
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
     """
     What a scheme proved.

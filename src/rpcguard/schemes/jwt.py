@@ -20,12 +20,13 @@ from rpcguard.errors import AuthError
 from rpcguard.keys import Key, KeyRing
 from rpcguard.policy import Policy
 from rpcguard.principal import Principal
-from rpcguard.schemes.base import NEED_BODY, Incoming, NeedBody, Proof
+from rpcguard.schemes.base import NEED_BODY, BearerKinds, Incoming, NeedBody, Proof
 from rpcguard.schemes.binding import Binding
 from rpcguard.schemes.claims import ClaimRules, Times
 from rpcguard.schemes.jws import Jws, parse
 
 MAX_SECRETS = 8  # HMACs tried for one token without `kid`
+_ALL_JWTS = BearerKinds(others="jwt")
 CACHED_TOKENS = 8192
 CACHED_TOKEN_BYTES = (
     2048  # longer tokens are verified each time, so the cache stays within 16 MiB of text
@@ -88,7 +89,14 @@ class JwtScheme:
     name = "jwt"
     challenge = "Bearer"
 
-    def __init__(self, rules: JwtRules, keys: KeyRing) -> None:
+    def __init__(self, rules: JwtRules, keys: KeyRing, bearers: BearerKinds = _ALL_JWTS) -> None:
+        """
+        Args:
+            rules: How tokens are read.
+            keys: What verifies them.
+            bearers: Which bearer tokens are JWTs.
+        """
+        self._bearers = bearers
         self._rules = rules
         self._keys = keys
         self._cache: dict[bytes, _Verified] = {}
@@ -106,7 +114,9 @@ class JwtScheme:
 
     def present(self, incoming: Incoming) -> bool:
         """A bearer token, or the header that names its key."""
-        return incoming.bearer is not None or self._rules.key_header in incoming.fields
+        if incoming.bearer is None:
+            return self._rules.key_header in incoming.fields
+        return self._bearers.owner(incoming.bearer) == self.name
 
     def wants_body(self, incoming: Incoming) -> bool:
         """Only a digest over the body's fields needs it."""
