@@ -9,7 +9,9 @@ import socket
 def parse(description: str) -> argparse.Namespace:
     """Return the options `port` and `registry`."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--port", type=int, default=8000, help="port on 127.0.0.1, 0 for a free one")
+    parser.add_argument(
+        "--port", type=int, default=8000, help="port on 127.0.0.1, 0 for a free one"
+    )
     parser.add_argument("--registry", default="examples/registry.yaml", help="path of the registry")
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""The node behind the guard: answers JSON-RPC 2.0 requests and batches. The same in all examples."""
+"""The node behind the guard, the same in all examples: it answers JSON-RPC 2.0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""aiohttp behind rpcguard: `python examples/aiohttp_app.py --port 8000 --registry registry.yaml`."""
+"""aiohttp behind rpcguard: `python examples/aiohttp_app.py --port 8000 --registry PATH`."""
 
 from __future__ import annotations
 
@@ -59,11 +59,15 @@ async def serve(app: web.Application, port: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     runner = web.AppRunner(
-        app, access_log=None, max_line_size=HEADER_LIMIT, max_field_size=HEADER_LIMIT
+        app,
+        access_log=None,
+        max_line_size=HEADER_LIMIT,
+        max_field_size=HEADER_LIMIT,
+        shutdown_timeout=1.0,
     )
     await runner.setup()
     with listen(port) as listener:
-        await web.SockSite(runner, listener, shutdown_timeout=1.0).start()
+        await web.SockSite(runner, listener).start()
         ready(listener)
         await stop.wait()
         await runner.cleanup()

@@ -1,4 +1,4 @@
-"""FastAPI behind rpcguard: `python examples/fastapi_app.py --port 8000 --registry registry.yaml`."""
+"""FastAPI behind rpcguard: `python examples/fastapi_app.py --port 8000 --registry PATH`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flask behind rpcguard: `python examples/flask_app.py --port 8000 --registry registry.yaml`."""
+"""Flask behind rpcguard: `python examples/flask_app.py --port 8000 --registry PATH`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def create_app(registry: str) -> Flask:
     @app.route("/", defaults={"path": ""}, methods=METHODS)
     @app.route("/<path:path>", methods=METHODS)
     @rpcguard.protect
-    def rpc(path: str) -> Response:
+    def rpc(path: str) -> Response:  # noqa: ARG001
         text = answer(request.get_data(), current_principal)
         if text is None:
             return Response(status=204)
@@ -52,7 +52,7 @@ def create_app(registry: str) -> Flask:
         return admitted() if request.url_rule and request.url_rule.websocket else None
 
     @sock.route("/ws/<path:path>")
-    def ws(websocket: WebSocket, path: str) -> None:
+    def ws(websocket: WebSocket, path: str) -> None:  # noqa: ARG001
         while True:
             text = answer(websocket.receive(), current_principal)
             if text is not None:

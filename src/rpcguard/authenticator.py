@@ -21,7 +21,7 @@ from rpcguard.principal import Principal
 from rpcguard.request import Request
 from rpcguard.schemes.base import Claim, Incoming, NeedBody, Proof, Scheme
 from rpcguard.schemes.session import Sessions
-from rpcguard.target import Router, host_name, split
+from rpcguard.target import Router, host_name, matched_depth, split
 
 _ALWAYS_READ = frozenset({"host", "origin", "user-agent", "content-encoding", *PEER_FIELDS})
 
@@ -68,6 +68,7 @@ class Project:
         anonymous: Let requests without a credential in.
         public_prefix: Path prefix that a proxy strips; clients sign with it.
         preset: Name of its preset.
+        prefixes: Path prefixes that it matches, without trailing slash; none for the default.
         sessions: What issues its sessions, or None.
         key_issuer: This project as callers see it who want an API key: only the wallet signature
             counts, of the version that keys demand. None where keys are not issued.
@@ -82,6 +83,7 @@ class Project:
     anonymous: bool = False
     public_prefix: str = ""
     preset: str = ""
+    prefixes: frozenset[str] = frozenset()
     sessions: Sessions | None = None
     key_issuer: Project | None = None
 
@@ -103,12 +105,17 @@ class Project:
         return error
 
     def _challenge(self, name: str, error: AuthError) -> str:
-        challenge = f'{name} realm="{self.id}"'
+        challenge = f"{name} realm={_quoted(self.id)}"
         # RFC 6750 section 3.1: no error code where the request had no credential at all
         if name == "Bearer" and error.reason != "missing_credentials":
-            description = error.message.replace('"', "'")
-            challenge += f', error="invalid_token", error_description="{description}"'
+            challenge += f', error="invalid_token", error_description={_quoted(error.message)}'
         return challenge
+
+
+def _quoted(text: str) -> str:
+    """Return *text* as a quoted-string (RFC 9110 section 5.6.4), in the alphabet of RFC 6750."""
+    plain = "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in text)
+    return f'"{plain}"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,17 +208,19 @@ class Authenticator:
     def _match(self, request: Request, project: str | Project | None) -> tuple[Project, Incoming]:
         raw, path = split(request.target)
         fields = request.fields(self._read)
+        depth: int | None
         if project is None:
             found, depth = self._router.find(host_name(fields.get("host", ())), path)
-            rest = raw.split("/", depth + 1)[-1] if raw.count("/") > depth else ""
         elif isinstance(project, Project):
-            found, rest = project, ""
+            found, depth = project, None
+        elif project in self.projects:
+            found = self.projects[project]
+            depth = matched_depth(path, found.prefixes)
         else:
-            if project not in self.projects:
-                raise AuthError(
-                    "no_project", detail="the route names a project that is not registered"
-                )
-            found, rest = self.projects[project], raw.rpartition("/")[2]
+            raise AuthError("no_project", detail="the route names a project that does not exist")
+        rest = ""
+        if depth is not None and raw.count("/") > depth:
+            rest = raw.split("/", depth + 1)[-1]
         prefix = found.public_prefix
         return found, Incoming(request, path, prefix + raw, prefix + request.target, rest, fields)
 
@@ -246,7 +255,7 @@ class Authenticator:
         ]
         if len(claiming) > 1:
             raise AuthError("ambiguous_credentials")
-        if not claiming and not project.anonymous:
+        if not claiming and not (project.anonymous and schemes is None):
             raise AuthError("missing_credentials")
         return claiming[0] if claiming else None
 

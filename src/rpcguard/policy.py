@@ -46,18 +46,32 @@ class Facts:
 class Names:
     """A set of exact names and `*` patterns."""
 
-    __slots__ = ("_exact", "_pattern")
+    __slots__ = ("_exact", "_patterns")
 
     def __init__(self, names: Iterable[str]) -> None:
         names = tuple(names)
         self._exact = frozenset(name for name in names if "*" not in name)
-        patterns = [".*".join(map(re.escape, name.split("*"))) for name in names if "*" in name]
-        self._pattern = re.compile("|".join(patterns), re.DOTALL) if patterns else None
+        self._patterns = tuple(name.split("*") for name in names if "*" in name)
 
     def __contains__(self, name: str) -> bool:
-        if name in self._exact:
-            return True
-        return self._pattern is not None and self._pattern.fullmatch(name) is not None
+        return name in self._exact or any(_fits(name, parts) for parts in self._patterns)
+
+
+def _fits(name: str, parts: list[str]) -> bool:
+    """Return whether *name* is the *parts* with anything between them, in one pass."""
+    # a regular expression would backtrack, and the caller chooses the name
+    first, *middle, last = parts
+    if len(name) < len(first) + len(last):
+        return False
+    if not (name.startswith(first) and name.endswith(last)):
+        return False
+    at, end = len(first), len(name) - len(last)
+    for part in middle:
+        found = name.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
 
 
 def parse_origin(text: str) -> tuple[str, str, str]:

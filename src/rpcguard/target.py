@@ -9,7 +9,7 @@ request is refused before matching, so that nobody can steer a request to anothe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -68,6 +68,22 @@ def host_name(values: Sequence[str]) -> str:
     text = values[0]
     host = text.partition("]")[0] + "]" if text.startswith("[") else text.partition(":")[0]
     return host.lower() if host.isascii() else ""
+
+
+def matched_depth(path: str, prefixes: Collection[str]) -> int | None:
+    """
+    Return the number of segments of the longest of *prefixes* that a decoded *path* has.
+
+    None if it has none of them; 0 where there are none to have.
+    """
+    return max(
+        (
+            prefix.count("/")
+            for prefix in prefixes
+            if path == prefix or path.startswith(f"{prefix}/")
+        ),
+        default=None if prefixes else 0,
+    )
 
 
 class Match(NamedTuple):

@@ -79,7 +79,7 @@ class Verifier:
         Raises:
             ConfigError: If anything is wrong with the registry or the backend's URL.
         """
-        path = Path(path)
+        path = Path(path).absolute()  # a later chdir must not move it
         environ = os.environ if environ is None else environ
         compiled = load(path, environ)
         for warning in compiled.warnings:
@@ -87,7 +87,7 @@ class Verifier:
         if backend is None:
             backend = compiled.backend
         if isinstance(backend, str):
-            backend = open_backend(backend, now=clock(), base=path.absolute().parent)
+            backend = open_backend(backend, now=clock(), base=path.parent)
         verifier = cls(path, compiled, backend, clock, environ)
         if watch:
             verifier._watcher = Watcher(verifier._watched, verifier._reload_quietly)

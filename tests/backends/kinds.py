@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -75,6 +74,3 @@ def owe(
 def ask(*names: bytes, issued_at: float = START) -> Owed:
     """Return what a proof owes that may be revoked and has no nonce."""
     return Owed("p", "s", issued_at, names)
-
-
-FOR_EVER = math.inf

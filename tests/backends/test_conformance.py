@@ -120,6 +120,28 @@ def test_a_mass_of_ended_nonces_holds_nothing_up_and_is_dropped(settle: Settle) 
     assert settle(owe("full", lasts=1e6 + 90, subject_limit=300), START + 1e6) is SUBJECT_FULL
 
 
+def _leave_behind(settle: Settle, nonces: int) -> None:
+    """Spend more nonces, which end 1 second after the start, than any backend drops at once."""
+    for number in range(nonces):
+        assert settle(owe(f"behind {number}", subject="behind", lasts=1), START) is OK
+
+
+def test_behind_a_mass_of_ended_nonces_a_name_may_come_anew_and_stays_spent(settle: Settle) -> None:
+    _leave_behind(settle, 200)
+    assert settle(owe("n", lasts=2), START) is OK
+    assert settle(owe("n", lasts=90), START + 10) is OK
+    for number in range(200):  # the mass goes, and the first entry of the name with it
+        assert settle(owe(str(number)), START + 11) is OK
+    assert settle(owe("n", lasts=90), START + 11) is REPLAYED
+
+
+def test_behind_a_mass_of_ended_nonces_room_is_found(settle: Settle) -> None:
+    _leave_behind(settle, 150)
+    for number in range(3):
+        assert settle(owe(str(number), lasts=2, subject_limit=3), START) is OK
+    assert settle(owe("next", subject_limit=3), START + 10) is OK
+
+
 def test_names_of_callers_may_hold_any_character(settle: Settle) -> None:
     odd = owe(b"n" * 16, project="\ud800'\0{}", subject="\U0001f600" * 50)
     assert settle(odd, START) is OK
@@ -219,6 +241,16 @@ def test_a_later_revocation_never_weakens_an_earlier_one(
     backend.revoke([_since_start(Revocation(TOKEN, *first))], START)
     backend.revoke([_since_start(Revocation(TOKEN, *second))], START + 1)
     assert settle(ask(TOKEN, issued_at=START + issued_at), START + now) is answer
+
+
+def test_behind_a_mass_of_revocations_one_that_is_over_adds_nothing(
+    settle: Settle, backend: Backend
+) -> None:
+    backend.revoke([Revocation(b"%d" % n, None, START + 1) for n in range(200)], START)
+    backend.revoke([Revocation(TOKEN, None, START + 2)], START)
+    backend.revoke([Revocation(TOKEN, START + 10)], START + 5)
+    assert settle(ask(TOKEN, issued_at=START + 11), START + 11) is OK
+    assert settle(ask(TOKEN, issued_at=START + 9), START + 11) is REVOKED
 
 
 def test_revocations_can_be_recorded_together(settle: Settle, backend: Backend) -> None:

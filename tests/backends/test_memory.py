@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from backends.kinds import START, ask, owe
 
+from backends.kinds import START, ask, owe
 from rpcguard.backends import memory
 from rpcguard.backends.memory import MemoryBackend
 from rpcguard.errors import BackendError
@@ -137,7 +137,7 @@ settled = threading.Event()
 def keep_settling(me):
     number = 0
     while not stop.is_set():
-        backend.settle(owe(f"{me} {number}", lasts=90), START)
+        backend.settle(owe(f"{me} {number}", subject=f"{me} {number // 9999}"), START)
         number += 1
         settled.set()
 

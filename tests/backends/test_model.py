@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from backends.kinds import KINDS, START, Kind
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -21,6 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from backends.kinds import KINDS, START, Kind
 from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_backend
 from rpcguard.owed import Answer, Nonce, Owed, Revocation
@@ -48,7 +48,7 @@ class Model:
     What one backend has said, and the answers that it may give next.
 
     Where the clock has never gone back there is one. Where it has, the backend may have dropped
-    what ended before the latest time that it saw, and may say so: it may never accept a proof twice.
+    what ended before the latest time that it saw, and may say so; it never accepts a proof twice.
     """
 
     spent: list[Spent] = field(default_factory=list)
@@ -64,13 +64,14 @@ class Model:
             self.revoked[one.name] = max(before, known[0]), max(end, known[1])
 
     def permits(self, owed: Owed, now: float) -> set[Answer]:
+        if owed.nonce is not None:
+            self.latest = max(self.latest, now)
         for name in owed.revocable:
             before, end = self.revoked.get(name, (-math.inf, -math.inf))
             if owed.issued_at <= before and now < end:
                 return {Answer.REVOKED}
         if owed.nonce is None:
             return {Answer.OK}
-        self.latest = max(self.latest, now)
         nonce = owed.nonce
         if nonce.expires_at <= now:
             return {Answer.FORGOTTEN}

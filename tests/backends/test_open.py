@@ -6,8 +6,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from backends.kinds import START, owe
 
+from backends.kinds import START, owe
 from rpcguard.backends.memory import MemoryBackend
 from rpcguard.backends.open import open_backend
 from rpcguard.backends.sqlite import SqliteBackend

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
+
+from rpcguard.cli.backend_check import fault
 
 OPEN_WALLETS = (
     "    wallets: open                       "
@@ -106,3 +109,43 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(cli, tmp_path):
     told = cli("check", "bad\x1b[31m.yaml")
     assert told.returncode == 1
     assert "\x1b" not in told.stdout + told.stderr
+
+
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [
+        ("sqlite:///missing/rpcguard.db", "does not exist"),
+        ("sqlite:///keys", "not a regular file"),
+        ("sqlite:///x.db?timeout=1h", "timeout must be"),
+        ("sqlite:///", "write sqlite:///relative/path"),
+        ("sqlite:///:memory:", "write memory://"),
+        ("sqlite:///a%00b", "write sqlite:///relative/path"),
+        ("sqlite://host/x.db", "write sqlite:///relative/path"),
+        ("sqlite://[", "not a URL"),
+        ("memory://x", "takes no host"),
+        ("gopher://user:hunter2@host", "must begin with"),
+    ],
+)
+def test_a_backend_that_no_server_could_open_is_known_without_opening_it(tmp_path, backend, said):
+    (tmp_path / "keys").mkdir()
+    found = fault(backend, tmp_path, 1_760_000_000.0)
+    assert said in found
+    assert "hunter2" not in found
+    assert os.listdir(tmp_path) == ["keys"]
+
+
+def test_such_a_backend_is_a_problem_at_its_place(cli, starter):
+    registry = starter / "registry.yaml"
+    registry.write_text(registry.read_text().replace("///rpcguard.db", "///missing/rpcguard.db"))
+    told = cli("check", "shop/registry.yaml")
+    assert told.returncode == 1
+    assert told.stdout.startswith("shop/registry.yaml:9:10: backend: sqlite: the directory ")
+
+
+@pytest.mark.parametrize("backend", ["sqlite:///rpcguard.db", "memory://"])
+def test_a_check_makes_no_file(cli, starter, backend):
+    registry = starter / "registry.yaml"
+    registry.write_text(registry.read_text().replace("sqlite:///rpcguard.db", backend))
+    before = sorted(starter.rglob("*"))
+    assert cli("check", "shop/registry.yaml").returncode == 0
+    assert sorted(starter.rglob("*")) == before

@@ -22,7 +22,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         _, status, document = self.path.split("/", 2)
-        self.rfile.read(int(self.headers["Content-Length"]))
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
         self.send_response(int(status))
         self.end_headers()
         self.wfile.write(bytes.fromhex(document))

@@ -65,7 +65,7 @@ def _routes(app: web.Application) -> None:
 
 
 def create(registry: str | None = None) -> web.Application:
-    """Return the application, with the same routes in sub-applications; /twice has a second guard."""
+    """Return the application, with the same routes in sub-applications; /twice has two guards."""
     guard = rpc_auth_middleware(registry, exempt=["/open", "open-upload"])
     narrow = rpc_auth_middleware(guard.verifier, schemes=["signature"], project="solana")
     app = web.Application(middlewares=[guard], client_max_size=4 * 1024 * 1024)

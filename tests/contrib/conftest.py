@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from contrib.credentials import write_registry
+from contrib.credentials import SECRETS, write_registry
 from contrib.servers import Served, serve
 
 
 @pytest.fixture(scope="session")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The path of the suite's registry."""
-    return write_registry(tmp_path_factory.mktemp("registry"))
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The path of the suite's registry; its secrets are in the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SECRETS.items():
+            patch.setenv(name, value)
+        yield write_registry(tmp_path_factory.mktemp("registry"))
 
 
 @pytest.fixture(scope="session", params=["uvicorn", "werkzeug", "gunicorn", "aiohttp"])

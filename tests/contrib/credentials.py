@@ -1,4 +1,4 @@
-"""Credentials of every preset, made with PyJWT and PyNaCl alone, and the registry that knows them."""
+"""Credentials of the presets, made with PyJWT and PyNaCl alone, and a registry that knows them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ EVM_ID = "2a8428f5a79b09aadff75a745397cf6d2f59d51e"
 WALLET = SigningKey(bytes(range(32)))
 PUBKEY = base58.b58encode(bytes(WALLET.verify_key)).decode()
 
+SECRETS = {"MEGANODE_SECRET": MEGANODE_SECRET, "ENC_KEY": ENC_KEY}
+
 REGISTRY = """\
 version: 1
 backend: "memory://?restart_guard=off"
@@ -48,7 +50,8 @@ projects:
     keys: [{kid: %(kid)s, name: ci, public_key: "${file:evm.pem}"}]
   solana:
     preset: nodius
-    match: {path: [/solana, /ws/solana, /mnt/solana, /mnt/ws/solana, /model/solana, /api/solana, /twice/solana]}
+    match:
+      path: [/solana, /ws/solana, /mnt/solana, /model/solana, /api/solana, /twice/solana]
     wallets: open
   payouts:
     preset: oppiwallet
@@ -59,6 +62,16 @@ projects:
     preset: engine-api
     match: {path: [/engine, /ws/engine]}
     secrets: [{id: jwt, secret: "${file:jwt.hex}"}]
+  secure:
+    preset: meganode
+    match: {path: /secure}
+    secrets: [{id: a, secret: "${env:MEGANODE_SECRET}"}]
+    require_https: true
+  local:
+    preset: meganode
+    match: {path: /local}
+    secrets: [{id: a, secret: "${env:MEGANODE_SECRET}"}]
+    allow: {ips: [127.0.0.1/32]}
   limited:
     preset: meganode
     match: {path: [/limited, /ws/limited]}
@@ -68,7 +81,7 @@ projects:
 
 
 def write_registry(folder: Path) -> Path:
-    """Write the registry, its keys, and put its secrets into the environment."""
+    """Write the registry and its keys; `SECRETS` must be in the environment when it is loaded."""
     values = {
         "api_key": hashlib.sha256(API_KEY.encode()).hexdigest(),
         "evm_id": EVM_ID,
@@ -82,8 +95,6 @@ def write_registry(folder: Path) -> Path:
     for name, content in (("evm.pem", _public_pem()), ("jwt.hex", ENGINE_SECRET.hex().encode())):
         (folder / name).write_bytes(content)
         (folder / name).chmod(0o600)
-    os.environ["MEGANODE_SECRET"] = MEGANODE_SECRET
-    os.environ["ENC_KEY"] = ENC_KEY
     return path
 
 
@@ -93,8 +104,10 @@ def _evm_key() -> ec.EllipticCurvePrivateKey:
 
 
 def _public_pem() -> bytes:
-    return _evm_key().public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    return (
+        _evm_key()
+        .public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import uvicorn
 from aiohttp import web
+from gunicorn.config import make_settings
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from contrib import aiohttp_routes, fastapi_routes, flask_routes
@@ -105,7 +106,11 @@ def gunicorn(registry: Path, *options: str) -> Iterator[int]:
         port = listener.getsockname()[1]
         command = [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}"]
         command += ["--worker-class", "gthread", "--threads", "16", "--log-level", "error"]
-        command += ["--limit-request-field_size", str(FIELD_LIMIT), "--no-control-socket", *options]
+        command += ["--limit-request-field_size", str(FIELD_LIMIT), *options]
+        if (
+            "control_socket_disable" in make_settings()
+        ):  # new in gunicorn 25; it would be left behind
+            command.append("--no-control-socket")
         process = subprocess.Popen(
             [*command, "contrib.flask_routes:create()"],
             env=environ,
@@ -121,9 +126,7 @@ def gunicorn(registry: Path, *options: str) -> Iterator[int]:
 
 
 @contextmanager
-def aio(
-    create: Callable[[], web.Application], bound: socket.socket | None = None
-) -> Iterator[int]:
+def aio(create: Callable[[], web.Application], bound: socket.socket | None = None) -> Iterator[int]:
     """Serve an aiohttp application with its own server; gives the port."""
     started, stop = threading.Event(), asyncio.Event()
     loops: list[asyncio.AbstractEventLoop] = []

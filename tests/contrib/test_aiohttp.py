@@ -13,7 +13,7 @@ from aiohttp import web
 
 from contrib import credentials as cred
 from contrib.servers import aio
-from contrib.wire import Answer, request
+from contrib.wire import HANDSHAKE, Answer, chunked_request, request
 from rpcguard import AuthError, ConfigError, Verifier
 from rpcguard.contrib.aiohttp import principal_of, rpc_auth_middleware
 
@@ -134,7 +134,9 @@ class TestNarrowing:
 
 
 class TestBody:
-    def _post(self, handler: Any, verifier: Verifier, body: bytes, *more: Any, **options: Any) -> Answer:
+    def _post(
+        self, handler: Any, verifier: Verifier, body: bytes, *more: Any, **options: Any
+    ) -> Answer:
         headers = [*cred.nodius(body), *options.pop("headers", [])]
         with _serve(handler, *more, rpc_auth_middleware(verifier), **options) as port:
             return request(port, "POST", "/solana", headers, body)
@@ -153,17 +155,27 @@ class TestBody:
 
     def test_forms_can_be_parsed_afterwards(self, verifier: Verifier) -> None:
         async def handler(request: web.Request) -> web.Response:
-            return web.json_response(dict(await request.post()))  # type: ignore[arg-type]
+            return web.json_response(dict(await request.post()))
 
         headers = [("Content-Type", "application/x-www-form-urlencoded")]
         answer = self._post(handler, verifier, b"a=1&b=2", headers=headers)
         assert answer.json == {"a": "1", "b": "2"}
 
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    def test_handshake_headers_do_not_hide_it_from_the_policy(
+        self, verifier: Verifier, method: str
+    ) -> None:
+        body = b'{"jsonrpc":"2.0","id":7,"method":"eth_send"}'
+        with _serve(_echo, rpc_auth_middleware(verifier)) as port:
+            headers = [*cred.meganode(), *HANDSHAKE]
+            answer = request(port, method, "/limited", headers, body)
+            assert answer.status in (400, 403)
+
     @pytest.mark.parametrize("how", ["post", "multipart"])
     def test_multipart_can_be_parsed_afterwards(self, verifier: Verifier, how: str) -> None:
         async def handler(request: web.Request) -> web.Response:
             if how == "post":
-                return web.json_response(dict(await request.post()))  # type: ignore[arg-type]
+                return web.json_response(dict(await request.post()))
             part: Any = await (await request.multipart()).next()
             return web.json_response({part.name: await part.text()})
 
@@ -179,6 +191,11 @@ class TestBody:
             return response
 
         assert self._post(_echo, verifier, b"xy", first).body == b"solana xy"
+        body = bytes(cred.MAX_BODY + 1)
+        guard = rpc_auth_middleware(verifier)
+        with _serve(_echo, first, guard, client_max_size=2 * len(body)) as port:
+            answer = chunked_request(port, "/solana", cred.nodius(body), body, 1 << 20)
+        assert (answer.status, answer.reason) == (413, "body_too_large")
 
     @pytest.mark.parametrize("size", [1, 2, -1])
     def test_a_body_consumed_before_is_never_taken_for_an_empty_one(

@@ -36,7 +36,9 @@ def test_a_target_that_parsers_read_differently_is_refused(server: Served, targe
     assert (answer.status, answer.reason) == (400, "invalid_target")
 
 
-@pytest.mark.parametrize("target", ["//v1/", "/v1/a\\b", "/v1/#x", "http://node.example/v1/", "v1/"])
+@pytest.mark.parametrize(
+    "target", ["//v1/", "/v1/a\\b", "/v1/#x", "http://node.example/v1/", "v1/"]
+)
 def test_a_target_that_some_servers_refuse_themselves_is_never_let_in(
     server: Served, target: str
 ) -> None:
@@ -116,7 +118,7 @@ def test_the_other_forms_of_a_target_are_never_let_in(server: Served, target: st
 
 
 def test_a_folded_header_is_never_let_in(server: Served) -> None:
-    (name, value), = cred.meganode()
+    ((name, value),) = cred.meganode()
     token = value.partition(" ")[2]
     answer = request(server.port, "POST", "/v1/", [(name, f"Bearer\r\n {token}")], CALL)
     assert answer.status in (200, 400, 401)  # where a server unfolds, the guard sees one plain line

@@ -78,7 +78,9 @@ def test_a_batch_is_answered_as_a_batch(example: int) -> None:
     assert answer.json[1]["error"]["code"] == -32601
 
 
-@pytest.mark.parametrize(("body", "code"), [(b"{", -32700), (b"\xff", -32700), (b"[]", -32600), (b"1", -32600)])
+@pytest.mark.parametrize(
+    ("body", "code"), [(b"{", -32700), (b"\xff", -32700), (b"[]", -32600), (b"1", -32600)]
+)
 def test_malformed_requests_have_their_codes(example: int, body: bytes, code: int) -> None:
     answer = request(example, "POST", "/v1/", cred.meganode(), body)
     assert answer.json["error"]["code"] == code
@@ -91,7 +93,9 @@ def test_a_notification_has_no_answer(example: int) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "OPTIONS", "DELETE"])
-@pytest.mark.parametrize("target", ["/", "/v1/", "/docs", "/openapi.json", "/static/x", "/healthz/"])
+@pytest.mark.parametrize(
+    "target", ["/", "/v1/", "/docs", "/openapi.json", "/static/x", "/healthz/"]
+)
 def test_every_method_of_every_path_is_guarded(example: int, method: str, target: str) -> None:
     assert request(example, method, target).status in (401, 403)
 
@@ -150,11 +154,13 @@ def test_it_stops_when_told_to(name: str, number: signal.Signals, registry: Path
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_stops_with_a_websocket_open(name: str, registry: Path) -> None:
-    with _running(name, registry) as (process, port):
-        with websocket(port, "/ws/v1/", cred.meganode()) as (_, answer):
-            assert answer.status == 101
-            process.send_signal(signal.SIGTERM)
-            _, err = process.communicate(timeout=30)
+    with (
+        _running(name, registry) as (process, port),
+        websocket(port, "/ws/v1/", cred.meganode()) as (_, answer),
+    ):
+        assert answer.status == 101
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
     assert process.returncode == 0
     assert "Traceback" not in err
 

@@ -15,6 +15,7 @@ from fastapi.responses import PlainTextResponse
 from fastapi.security import HTTPBasic
 from pydantic import BaseModel
 from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import HTTPConnection
 
 from contrib import credentials as cred
 from contrib import fastapi_routes
@@ -43,7 +44,7 @@ def app(verifier: Verifier) -> FastAPI:
 
 def _add_echo(app: FastAPI, caller: Any = require_rpc_auth) -> None:
     @app.post("/{path:path}")
-    async def echo(request: Request, principal: Principal = Depends(caller)) -> str:
+    async def echo(request: Request, principal: Principal = Depends(caller)) -> str:  # noqa: B008, FAST002
         assert request.state.principal is principal
         return f"{principal.project} {(await request.body()).decode()}"
 
@@ -80,7 +81,7 @@ class TestDependency:
         narrow = require_rpc_auth(schemes=["signature"])
 
         @app.get("/who")
-        def who(caller: Principal = Depends(narrow)) -> str:
+        def who(caller: Principal = Depends(narrow)) -> str:  # noqa: B008, FAST002
             return caller.subject
 
         again = require_rpc_auth(schemes=["signature"])
@@ -136,6 +137,7 @@ class TestOpenAPI:
 
     def test_nothing_of_ours_is_a_parameter(self, app: FastAPI) -> None:
         _add_echo(app)
+
         @app.get("/x")
         async def x(
             caller: Annotated[Principal, Depends(require_rpc_auth(project="solana"))], q: int
@@ -157,7 +159,10 @@ class TestOpenAPI:
         security = document["paths"]["/{path}"]["post"]["security"]
         assert "security" not in document["paths"]["/open"]["get"]
         assert {name for entry in security for name in entry} == set(schemes)
-        kinds = {(scheme["type"], scheme.get("scheme") or scheme.get("name")) for scheme in schemes.values()}
+        kinds = {
+            (scheme["type"], scheme.get("scheme") or scheme.get("name"))
+            for scheme in schemes.values()
+        }
         assert {("http", "bearer"), ("apiKey", "x-signature"), ("apiKey", "x-auth-key")} <= kinds
 
     def test_headers_that_belong_together_are_one_alternative(self, app: FastAPI) -> None:
@@ -174,8 +179,16 @@ class TestOpenAPI:
         )
         assert all(scheme["type"] == "apiKey" for scheme in schemes.values())
 
+    def test_a_credential_that_openapi_cannot_say_is_left_out(self, app: FastAPI) -> None:
+        _add_echo(app, require_rpc_auth(schemes=["api_key"], project="bsc"))
+        document = self._document(app)
+        assert document["components"]["securitySchemes"] == {}
+        assert "security" not in document["paths"]["/{path}"]["post"]
+
     def test_the_applications_own_schemes_stay(self, app: FastAPI) -> None:
-        @app.get("/x", dependencies=[Depends(HTTPBasic()), Depends(require_rpc_auth(project="engine"))])
+        @app.get(
+            "/x", dependencies=[Depends(HTTPBasic()), Depends(require_rpc_auth(project="engine"))]
+        )
         async def x() -> int:
             return 1
 
@@ -248,6 +261,20 @@ class TestBodyModel:
         assert outcome.json[1] == len(body)
         assert _post(app, "/v1/", self._headers([]), body).reason == "missing_credentials"
 
+    def test_an_open_route_reads_what_it_likes_whatever_the_policy_of_its_path(
+        self, app: FastAPI
+    ) -> None:
+        sub = FastAPI()
+        app.mount("/limited", sub)
+        app.router.routes.insert(0, app.router.routes.pop())
+
+        @sub.post("/open")
+        async def upload(request: Request) -> int:
+            return len(await request.body())
+
+        body = bytes(cred.MAX_BODY + 1)
+        assert _post(app, "/limited/open", [], body).json == len(body)
+
     def test_malformed_json_may_be_422_before_the_guard(self, app: FastAPI) -> None:
         assert _post(app, "/v1/", self._headers([]), b"{").status == 422
 
@@ -255,7 +282,7 @@ class TestBodyModel:
         headers = self._headers(cred.nodius(b""))
         with asgi(fastapi_routes.create(str(registry))) as port, connection(port) as sock:
             coding = ("Transfer-Encoding", "chunked")
-            unfinished = chunked(bytes(cred.MAX_BODY + 65536), 65536).removesuffix(b"0\r\n\r\n")
+            unfinished = chunked(bytes(cred.MAX_BODY + 1), 65536).removesuffix(b"0\r\n\r\n")
             sock.sendall(head("POST", "/model/solana", [*headers, coding]) + unfinished)
             answer = read_answer(sock)
             assert (answer.status, answer.reason) == (413, "body_too_large")
@@ -309,7 +336,7 @@ class TestMiddleware:
         assert call(app, "/x", method="GET").reason == "forbidden_method"
 
     def test_a_guard_after_the_body_is_gone_says_so(self, app: FastAPI) -> None:
-        @app.post("/{path:path}")
+        @app.post("/v1/")
         async def late(request: Request, caller: Caller) -> None:
             async for _ in request.stream():
                 pass
@@ -317,6 +344,42 @@ class TestMiddleware:
 
         with pytest.raises(RuntimeError, match="consumed"):
             _post(app, "/v1/", [*cred.meganode(), *cred.nodius(b"x")], b"x", b"y")
+
+    def test_a_middleware_may_ask_too(self, verifier: Verifier) -> None:
+        app, seen = FastAPI(), []
+
+        class Asking:
+            def __init__(self, app: Any) -> None:
+                self.app = app
+
+            async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+                seen.append(await require_rpc_auth(HTTPConnection(scope)))
+                await self.app(scope, receive, send)
+
+        app.add_middleware(Asking)
+        RPCGuard(app, verifier)
+        _add_echo(app)
+        assert _post(app, "/solana", cred.nodius(b"x"), b"x").json == "solana x"
+        assert [principal.project for principal in seen] == ["solana"]
+
+    def test_an_application_may_go_on_without_a_principal(self, app: FastAPI) -> None:
+        async def optional(connection: HTTPConnection) -> Principal | None:
+            try:
+                return await require_rpc_auth(connection)
+            except AuthError:
+                return None
+
+        @app.post("/solana")
+        async def handler(
+            request: Request,
+            caller: Principal | None = Depends(optional),  # noqa: B008, FAST002
+        ) -> str:
+            data = await request.body()
+            assert await request.is_disconnected()
+            return f"{caller and caller.project} {data.decode()}"
+
+        assert _post(app, "/solana", cred.nodius(b"x"), b"x").json == "solana x"
+        assert _post(app, "/solana", cred.nodius(b"y"), b"x", b"z").json == "None xz"
 
 
 class TestScope:
@@ -365,7 +428,9 @@ class TestScope:
         async def ws(websocket: WebSocket, caller: Caller) -> None:
             raise AssertionError
 
-        outcome = call(app, "/ws/v1/", type="websocket", scheme="wss", method=..., extensions=extensions)
+        outcome = call(
+            app, "/ws/v1/", type="websocket", scheme="wss", method=..., extensions=extensions
+        )
         assert outcome.sent == [{"type": "websocket.close", "code": 1008, "reason": ""}]
 
     def test_a_refusal_in_an_open_websocket_closes_it(self, app: FastAPI) -> None:

@@ -1,13 +1,15 @@
-"""What is Flask's own: set-up, views of every kind, bodies that somebody touched first, WSGI servers."""
+"""What is Flask's own: set-up, views of every kind, bodies touched first, what WSGI servers say."""
 
 from __future__ import annotations
 
 import gc
 import io
+import socket
+import ssl
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from flask import Blueprint, Flask, request
@@ -18,6 +20,7 @@ from werkzeug.test import EnvironBuilder, TestResponse, run_wsgi_app
 
 import rpcguard
 from contrib import credentials as cred
+from contrib import wire
 from contrib.flask_routes import AsyncFlask
 from contrib.servers import wsgi
 from contrib.wire import Headers, websocket
@@ -47,7 +50,9 @@ def _add_echo(app: Flask) -> None:
         return current_principal.project.encode() + b" " + request.get_data()
 
 
-def _post(app: Flask, path: str, headers: Headers, body: bytes = b"", **options: Any) -> TestResponse:
+def _post(
+    app: Flask, path: str, headers: Headers, body: bytes = b"", **options: Any
+) -> TestResponse:
     return app.test_client().post(path, headers=headers, data=body, **options)
 
 
@@ -128,7 +133,7 @@ class TestViews:
 
     def test_a_view_may_be_a_class(self, app: Flask) -> None:
         class View(MethodView):
-            decorators = [rpcguard.protect(schemes=["jwt"])]
+            decorators: ClassVar[list[Any]] = [rpcguard.protect(schemes=["jwt"])]
 
             def post(self) -> str:
                 return current_principal.scheme
@@ -212,7 +217,9 @@ class TestBody:
     def test_a_body_consumed_before_is_never_taken_for_an_empty_one(
         self, app: Flask, how: str
     ) -> None:
-        app.before_request(lambda: (request.form if how == "form" else request.stream.read()) and None)
+        app.before_request(
+            lambda: (request.form if how == "form" else request.stream.read()) and None
+        )
         _add_echo(app)
         form = "application/x-www-form-urlencoded"
         with pytest.raises(RuntimeError, match="consumed"):
@@ -251,6 +258,13 @@ class TestBody:
         with app.request_context(environ), pytest.raises(ClientDisconnected):
             adapter._read_body(100)
 
+    def test_a_body_is_read_once(self, app: Flask) -> None:
+        with app.test_request_context("/solana", method="POST", data=b"xy"):
+            assert adapter._read_body(100) == b"xy"
+            assert adapter._read_body(100) == b"xy"
+            with pytest.raises(AuthError, match="body_too_large"):
+                adapter._read_body(1)
+
 
 class TestEnviron:
     def _call(self, app: Flask, environ: dict[str, Any]) -> tuple[str, bytes]:
@@ -285,7 +299,9 @@ class TestEnviron:
         assert b"invalid_target" in self._call(app, environ)[1]
 
     @pytest.mark.parametrize("raw", ["/api/solana", "/solana"])
-    def test_the_servers_prefix_counts_where_it_is_in_the_target(self, app: Flask, raw: str) -> None:
+    def test_the_servers_prefix_counts_where_it_is_in_the_target(
+        self, app: Flask, raw: str
+    ) -> None:
         _add_echo(app)
         headers = cred.nodius(b"x", target=raw)
         environ = self._environ("/solana", headers, SCRIPT_NAME="/api", RAW_URI=raw)
@@ -307,6 +323,12 @@ class TestEnviron:
         environ = self._environ("/x", [("X-Forwarded-For", "8.8.8.8")], REMOTE_ADDR=address)
         with app.request_context(environ):
             assert adapter._request_of(environ).client == expected
+
+    @pytest.mark.parametrize(("socket", "scheme"), [(ssl.SSLSocket, "https"), (socket, "http")])
+    def test_gunicorns_scheme_is_the_sockets(self, app: Flask, socket: Any, scheme: str) -> None:
+        changes = {"gunicorn.socket": socket, "wsgi.url_scheme": "https"}
+        with app.request_context(self._environ("/x", [], **changes)):
+            assert adapter._request_of(request.environ).scheme == scheme
 
     def test_headers_are_marked_as_joined(self, app: Flask) -> None:
         environ = self._environ("/x", [("X-Nonce", "a"), ("X-Nonce", "b")])
@@ -332,3 +354,18 @@ def test_a_websocket_that_was_accepted_too_early_is_closed_unseen(verifier: Veri
             assert socket.receive() == 1008
         with websocket(port, "/ws/v1/", cred.meganode()) as (socket, answer):
             assert socket.receive() == "bsc"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_handshake_headers_do_not_hide_a_body_from_the_policy(
+    verifier: Verifier, method: str
+) -> None:
+    app = Flask(__name__)
+    RPCGuard(app, verifier)
+    app.route("/limited", methods=[method])(rpcguard.protect(lambda: "in"))
+    body = b'{"jsonrpc":"2.0","id":7,"method":"eth_send"}'
+    with wsgi(app) as port:
+        answer = wire.request(port, method, "/limited", [*cred.meganode(), *wire.HANDSHAKE], body)
+        assert answer.status == 400  # werkzeug: a handshake on a route for plain requests
+        answer = wire.request(port, method, "/limited", cred.meganode(), body)
+        assert answer.reason == "forbidden_method"

@@ -50,7 +50,9 @@ def test_a_refusal_is_a_json_rpc_response() -> None:
 
 
 def test_an_unknown_project_is_not_named() -> None:
-    assert json.loads(refusal(AuthError("no_project")).body)["error"]["data"] == {"reason": "no_project"}
+    assert json.loads(refusal(AuthError("no_project")).body)["error"]["data"] == {
+        "reason": "no_project"
+    }
 
 
 def test_a_bare_refusal_has_three_members() -> None:

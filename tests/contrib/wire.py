@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import socket
@@ -15,6 +14,13 @@ from typing import Any
 TIMEOUT = 20.0  # seconds until a test is a hang
 
 Headers = list[tuple[str, str]]
+
+HANDSHAKE: Headers = [
+    ("Upgrade", "websocket"),
+    ("Connection", "Upgrade"),
+    ("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="),
+    ("Sec-WebSocket-Version", "13"),
+]
 
 
 @dataclass(frozen=True)
@@ -72,15 +78,15 @@ def connection(port: int) -> Iterator[socket.socket]:
 
 
 def read_answer(sock: socket.socket, *, method: str = "POST") -> Answer:
-    """Read one response: to its length, or to the end of the connection."""
+    """Read one response, skipping interim ones: to its length, or to the end of the connection."""
     with sock.makefile("rb") as stream:
-        status = int(stream.readline().split()[1])
-        headers: Headers = []
-        while line := stream.readline().strip():
-            name, _, value = line.decode("latin-1").partition(":")
-            headers.append((name, value.strip()))
-        if status in (100, 103):
-            return read_answer(sock, method=method)
+        status = 100
+        while status in (100, 103):
+            status = int(stream.readline().split()[1])
+            headers: Headers = []
+            while line := stream.readline().strip():
+                name, _, value = line.decode("latin-1").partition(":")
+                headers.append((name, value.strip()))
         answer = Answer(status, headers, b"")
         length = answer.all("content-length")
         if method == "HEAD" or status in (101, 204, 304):
@@ -136,21 +142,14 @@ def websocket(
     port: int, target: str, headers: Iterable[tuple[str, str]] = ()
 ) -> Iterator[tuple[WebSocket, Answer]]:
     """Try a WebSocket handshake; gives the socket and the answer to the handshake."""
-    key = base64.b64encode(os.urandom(16)).decode()
-    fields = [
-        ("Upgrade", "websocket"),
-        ("Connection", "Upgrade"),
-        ("Sec-WebSocket-Key", key),
-        ("Sec-WebSocket-Version", "13"),
-        *headers,
-    ]
     with connection(port) as sock:
-        sock.sendall(head("GET", target, fields))
-        answer = _read_head(sock)
+        sock.sendall(head("GET", target, [*HANDSHAKE, *headers]))
+        answer = read_head(sock)
         yield WebSocket(sock), answer
 
 
-def _read_head(sock: socket.socket) -> Answer:
+def read_head(sock: socket.socket) -> Answer:
+    """Read one response and no byte more; without a length, its head alone."""
     # Byte by byte: what follows a 101 are frames, and belongs to the WebSocket
     data = b""
     while not data.endswith(b"\r\n\r\n"):

@@ -461,6 +461,13 @@ def test_a_route_that_names_its_project_takes_the_token_as_a_matched_one_does(se
     assert guarded.accepts(target, bearer(token(hour())), project="bsc").scheme == "jwt"
 
 
+@pytest.mark.parametrize("target", ["/", "/rpc", "/v2", "/a/b", "/v1x"])
+def test_where_no_prefix_matched_no_segment_is_a_key(service, target):
+    guarded = service(registry(WITH_KEY))
+    assert guarded.accepts(target, bearer(token(hour())), project="bsc").scheme == "jwt"
+    assert guarded.refuses(target, project="bsc").reason == "missing_credentials"
+
+
 @pytest.mark.parametrize("target", ["/v1/", "/ws/v1/"])
 def test_a_route_that_names_its_project_reads_the_key_after_the_prefix(service, target):
     guarded = service(registry(WITH_KEY))

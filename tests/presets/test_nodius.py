@@ -427,11 +427,22 @@ def test_a_refused_request_spends_no_nonce(service, headers):
     guarded.accepts("/solana", WALLET.v1())
 
 
-def test_a_wallet_that_is_not_listed_and_a_forbidden_method_spend_no_nonce(service):
-    guarded = service(registry("    allow: {methods: [getSlot]}", listed()))
-    guarded.refuses("/solana", WALLET.v1())
-    guarded.refuses("/solana", OTHER.v1())
-    assert guarded.verifier._backend._live == {}
+class Untouchable:
+    """A backend that must not be asked."""
+
+    def settle(self, owed, now):
+        raise AssertionError("asked")
+
+    def close(self):
+        pass
+
+
+def test_without_a_proof_and_leave_the_backend_is_not_asked(service):
+    guarded = service(
+        registry("    allow: {methods: [getSlot]}", listed()), backend=Untouchable()
+    )
+    assert guarded.refuses("/solana", OTHER.v1()).reason == "not_listed"
+    assert guarded.refuses("/solana", WALLET.v1()).reason == "forbidden_method"
 
 
 def test_a_nonce_is_remembered_as_long_as_any_clock_could_accept_the_proof(service):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rpcguard.registry import expand, files
 from rpcguard.registry.expand import MAX_FILE
 
 SECRET = "secrets: [{id: a, secret: '%s'}]"
@@ -37,8 +38,13 @@ def test_what_comes_in_is_not_expanded_again(project: Any, write: Any) -> None:
 
 
 def test_a_reference_can_stand_for_a_number_or_a_choice(project: Any) -> None:
-    found = project("leeway: ${env:L}\nmax_keys: ${env:N}\nrequire_https: ${env:H}\ntime_unit: ${env:U}",
-                    L="30s", N="7", H="true", U="ms")  # fmt: skip
+    found = project(
+        "leeway: ${env:L}\nmax_keys: ${env:N}\nrequire_https: ${env:H}\ntime_unit: ${env:U}",
+        L="30s",
+        N="7",
+        H="true",
+        U="ms",
+    )
     assert (found.leeway, found.max_keys, found.require_https, found.time_unit) == (
         30,
         7,
@@ -55,11 +61,21 @@ def test_an_aliased_reference_is_brought_in_once_and_used_twice(project: Any, wr
     assert [entry.secret.get_secret_value() for entry in found.secrets] == ["x" * 32] * 2
 
 
-@pytest.mark.parametrize(("content", "value"), [
-    (b"abc", "abc"), (b"abc\n", "abc"), (b"abc\r\n", "abc"), (b"abc\n\n", "abc\n"), (b"abc\r", "abc\r"),
-    (b"\nabc", "\nabc"), (b" abc \n", " abc "), ("é\n".encode(), "é"), (b"a\x00b\n", "a\x00b"),
-    (b"x" * MAX_FILE, "x" * MAX_FILE),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [
+        (b"abc", "abc"),
+        (b"abc\n", "abc"),
+        (b"abc\r\n", "abc"),
+        (b"abc\n\n", "abc\n"),
+        (b"abc\r", "abc\r"),
+        (b"\nabc", "\nabc"),
+        (b" abc \n", " abc "),
+        ("é\n".encode(), "é"),
+        (b"a\x00b\n", "a\x00b"),
+        (b"x" * MAX_FILE, "x" * MAX_FILE),
+    ],
+)
 def test_one_final_line_break_of_a_file_is_not_part_of_the_secret(
     project: Any, write: Any, content: bytes, value: str
 ) -> None:
@@ -85,10 +101,25 @@ def test_files_are_relative_to_the_file_that_names_them(
     assert projects["p"].issuer == ["https://issuer"]
 
 
-@pytest.mark.parametrize("text", [
-    "${SECRET}", "${}", "${", "a${", "${env}", "${ENV:A}", "${file}", "${env:A", "${vault:A}", "x${{A}}",
-    "${http://example.com/}", "${env:${env:A}}", "$${A}", "${file:a{b}",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "${SECRET}",
+        "${}",
+        "${",
+        "a${",
+        "${env}",
+        "${ENV:A}",
+        "${file}",
+        "${env:A",
+        "${vault:A}",
+        "x${{A}}",
+        "${http://example.com/}",
+        "${env:${env:A}}",
+        "$${A}",
+        "${file:a{b}",
+    ],
+)
 def test_every_other_reference_is_refused_and_never_taken_for_text(
     complaints: Any, text: str
 ) -> None:
@@ -233,10 +264,35 @@ def test_all_files_are_remembered_also_those_that_were_not_there(
     write("own.yaml", "schemes: [jwt]")
     found = look_at(
         "version: 1\nprojects:\n  p: {preset: own.yaml, id: '${file:missing}', secrets: "
-        "[{id: a, secret: '${file:s}'}, {id: b, secret: '${file:sub/../s}'}]}\n  q: {preset: none.yaml}"
+        "[{id: a, secret: '${file:s}'}, {id: b, secret: '${file:sub/../s}'}]}\n"
+        "  q: {preset: none.yaml}"
     )
     names = ["registry.yaml", "own.yaml", "none.yaml", "missing", "s", "sub/../s"]
     assert found.files == tuple(f"{tmp_path}/{name}" for name in names)
     assert [found.files.stamps[path] is None for path in found.files] == [
         False, False, True, True, False, True,
     ]  # fmt: skip
+
+
+def test_modes_are_not_judged_where_they_mean_nothing(
+    project: Any, write: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expand, "_POSIX", False)
+    write("s", "x" * 32, 0o666)
+    assert secret(project(SECRET % "${file:s}", "meganode")) == "x" * 32
+
+
+@pytest.mark.timeout(10)
+def test_a_file_that_becomes_a_fifo_just_before_it_is_opened_is_refused(
+    tmp_path: Path, write: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamp = files.look(str(write("regular", "x")))
+    monkeypatch.setattr(files, "look", lambda path: stamp)
+    os.mkfifo(tmp_path / "s")
+    with pytest.raises(files.UnreadableError, match="not a regular file"):
+        files.Reading().read(str(tmp_path / "s"), 10)
+
+
+def test_a_name_in_a_message_cannot_move_the_cursor(complaints: Any) -> None:
+    (found,) = complaints('secrets: [{id: a, secret: "${file:a\\e[31m\\nb}"}]', "meganode")
+    assert found == "secrets[0].secret: file a\\u001b[31m\\u000ab: no such file"

@@ -153,3 +153,8 @@ def test_a_date_without_time_or_zone_and_other_spellings_are_no_instant(text: st
 def test_an_audience_suffix_that_ends_everything_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="would match every audience"):
         grammars.audience_suffix(text)
+
+
+@pytest.mark.parametrize("text", ["allthatnode.com", ".com", "a"])
+def test_an_audience_suffix_that_ends_something_is_fine(text: str) -> None:
+    assert grammars.audience_suffix(text) == text

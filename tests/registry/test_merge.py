@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rpcguard.errors import ConfigError
-from rpcguard.registry import composer
+from rpcguard.registry import composer, validate
 from rpcguard.registry.merge import examine, load_models
 from rpcguard.registry.presets import shipped
 
@@ -38,7 +38,8 @@ def test_mappings_merge_and_all_else_replaces(look_at: Any, write: Any) -> None:
     write("own.yaml", OWN.replace("window_unknown: 1", "required: [exp, sub]\nleeway: 5s"))
     found = look_at(
         "version: 1\nprojects:\n  p:\n    preset: own.yaml\n    required: [iat]\n"
-        "    signature: {window: 60s, headers: {nonce: X-Once}, versions: {'2': {payload: '{method}'}}}"
+        "    signature: {window: 60s, headers: {nonce: X-Once},"
+        " versions: {'2': {payload: '{method}'}}}"
     )
     assert found.problems == ()
     project = found.registry.projects["p"]
@@ -81,10 +82,16 @@ def test_what_belongs_to_a_project_is_refused_in_a_preset(
     assert "belongs to a project, not into a preset" in [p.message for p in found.problems]
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (None, "no such file"), ("[a]", "expected a mapping, found a list"), ("a: [", "not YAML: "),
-    ("schemes: [jwt]\nschemes: [jwt]", "duplicate key, first on line 1"), (b"\xff", "not UTF-8 text"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file"),
+        ("[a]", "expected a mapping, found a list"),
+        ("a: [", "not YAML: "),
+        ("schemes: [jwt]\nschemes: [jwt]", "duplicate key, first on line 1"),
+        (b"\xff", "not UTF-8 text"),
+    ],
+)
 def test_a_preset_file_that_cannot_be_used_is_told(
     look_at: Any, write: Any, tmp_path: Path, content: Any, message: str
 ) -> None:
@@ -113,8 +120,8 @@ def test_a_preset_is_chosen_by_its_exact_name(look_at: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "message"), [
-    ("missing.yaml", "no such file"), ("directory", "a directory"), ("a\0b", "no such file"),
-    ("x" * 300, "no such file"),
+    ("missing.yaml", "no such file"), ("directory", "a directory"), ("a\0b", "not a file name"),
+    ("x" * 300, "the name is too long"),
 ])  # fmt: skip
 def test_a_registry_that_cannot_be_read_is_a_config_error(
     tmp_path: Path, name: str, message: str
@@ -250,3 +257,15 @@ def test_ten_thousand_keys_load(look_at: Any) -> None:
     found = look_at(f"version: 1\nprojects:\n  p:\n    preset: bearer\n    keys:\n{keys}")
     assert found.problems == ()
     assert len(found.registry.projects["p"].keys) == 10_000
+
+
+def test_a_mistake_that_pydantic_tells_in_new_words_is_told_without_them() -> None:
+    assert (
+        validate._message("brand_new", {"input": "hunter2"}, None) == "not acceptable (brand_new)"
+    )
+
+
+def test_leaving_out_ends(look_at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validate, "_ROUNDS", 1)
+    found = look_at("version: 1\nprojects: {p: {preset: bearer, leeway: never}}")
+    assert (found.registry, len(found.problems)) == (None, 1)

@@ -161,8 +161,14 @@ def test_what_is_refused_is_named_with_its_place_and_without_its_value(
 def test_as_many_problems_as_possible_are_named_at_once(read: Any) -> None:
     found = complaints(read("a: 1\na: !x y\nb: {<<: *z, c: {d: 1, d: 2}}\n? [k]\n: *y\ne: 'open"))
     assert [line.split(": ")[0] for line in found[:-1]] == [
-        "f.yaml:2:1", "f.yaml:2:4", "f.yaml:3:5", "f.yaml:3:9", "f.yaml:3:23", "f.yaml:4:3", "f.yaml:5:3",
-    ]  # fmt: skip
+        "f.yaml:2:1",
+        "f.yaml:2:4",
+        "f.yaml:3:5",
+        "f.yaml:3:9",
+        "f.yaml:3:23",
+        "f.yaml:4:3",
+        "f.yaml:5:3",
+    ]
     assert "not YAML" in found[-1]
 
 

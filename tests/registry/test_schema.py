@@ -46,7 +46,8 @@ def test_one_value_stands_for_a_list_of_one_in_claims(project: Any, key: str) ->
 def test_values_have_the_types_that_the_compiler_wants(project: Any) -> None:
     found = project(
         "leeway: 250ms\nmax_lifetime: 1h\nsingle_use: true\nmax_nonces: 5\nsession:\n"
-        "  {secrets: [{id: 1, secret: '${env:S}', not_after: 2026-12-01T00:00:00Z}], ttl: 1h, refresh: off}\n"
+        "  {secrets: [{id: 1, secret: '${env:S}', not_after: 2026-12-01T00:00:00Z}],\n"
+        "   ttl: 1h, refresh: off}\n"
         "refusal: {status: 403, code: -32013, messages: {expired: gone}}\nwallets: open",
         S="s" * 32,
     )
@@ -59,9 +60,11 @@ def test_values_have_the_types_that_the_compiler_wants(project: Any) -> None:
 
 
 def test_ids_stay_as_they_were_written(project: Any) -> None:
-    found = project(f"keys:\n  - {{kid: 0123, public_key: '{PEM}'}}\n  - {{kid: off, public_key: x}}\n"
-                    "  - {kid: 54_26, public_key: x}\n  - {kid: 2026-11, public_key: x}\n"
-                    "  - {kid: 12:30:45, public_key: x}")  # fmt: skip
+    found = project(
+        f"keys:\n  - {{kid: 0123, public_key: '{PEM}'}}\n  - {{kid: off, public_key: x}}\n"
+        "  - {kid: 54_26, public_key: x}\n  - {kid: 2026-11, public_key: x}\n"
+        "  - {kid: 12:30:45, public_key: x}"
+    )
     assert [key.kid for key in found.keys] == ["0123", "off", "54_26", "2026-11", "12:30:45"]
 
 
@@ -97,8 +100,13 @@ WRONG = [
     ("lifetime_grace: 3m", "lifetime_grace: must be at most 120s"),
     ("algorithms: []", "algorithms: must not be empty"),
     ("algorithms: RS256", "algorithms: expected a list, found text"),
-    ("algorithms: [none]",
-     "algorithms[0]: expected HS256, HS384, HS512, RS256, RS384, RS512, PS256, ES256, ES384 or EdDSA"),
+    (
+        "algorithms: [none]",
+        (
+            "algorithms[0]: expected HS256, HS384, HS512, RS256, RS384, RS512, PS256, ES256, ES384"
+            " or EdDSA"
+        ),
+    ),
     ("schemes: []", "schemes: must not be empty"),
     ("schemes: [jwt, oauth]", "schemes[1]: expected jwt, signature, api_key or session"),
     ("token_from: [cookie]", "token_from[0]: expected authorization or subprotocol"),
@@ -107,10 +115,14 @@ WRONG = [
     ("audience: ''", "audience: must not be empty"),
     ("audience: ['']", "audience[0]: must not be empty"),
     ("issuer: {a: b}", "issuer: expected a list, found a mapping"),
-    ("audience_suffix: ''", "audience_suffix: must hold more than dots: such a suffix would match every"
-     " audience"),
-    ("audience_suffix: '..'", "audience_suffix: must hold more than dots: such a suffix would match every"
-     " audience"),
+    (
+        "audience_suffix: ''",
+        "audience_suffix: must hold more than dots: such a suffix would match every audience",
+    ),
+    (
+        "audience_suffix: '..'",
+        "audience_suffix: must hold more than dots: such a suffix would match every audience",
+    ),
     ("aud: check", "aud: expected ignore"),
     ("key_by: jwk", "key_by: expected kid, secret or header"),
     ("key_header: 'x y'", "key_header: expected the name of an HTTP header (RFC 9110)"),
@@ -131,7 +143,10 @@ WRONG = [
     ("digest_fields: {/a: b}", "digest_fields./a: expected a list, found text"),
     ("refusals: soap", "refusals: expected jsonrpc or bare"),
     ("refusal: {status: 200}", "refusal.status: must be from 400 to 599"),
-    ("refusal: {code: 1.5}", "refusal.code: expected a whole number from -2147483648 to 2147483647"),
+    (
+        "refusal: {code: 1.5}",
+        "refusal.code: expected a whole number from -2147483648 to 2147483647",
+    ),
     ("refusal: {messages: {Bad: x}}", "refusal.messages.Bad: expected a reason such as expired"),
     ("id: ''", "id: must not be empty"),
     ('id: "a\\x1bb"', "id: must not hold control characters"),
@@ -148,50 +163,89 @@ WRONG = [
     ("allow: {missing_origin: yes}", "allow.missing_origin: expected allow or deny"),
     ("secrets: [{id: a}]", "secrets[0].secret: required"),
     ("secrets: [hunter2]", "secrets[0]: expected a mapping, found text"),
-    ("secrets: [{id: a, secret: {hunter2: x}}]", "secrets[0].secret: expected one value, found a mapping"),
+    (
+        "secrets: [{id: a, secret: {hunter2: x}}]",
+        "secrets[0].secret: expected one value, found a mapping",
+    ),
     ("secrets: [{id: a, secret: ''}]", "secrets[0].secret: must not be empty"),
-    ("secrets: [{id: a, secret: }]", "secrets[0].secret: empty: give a value, or leave the key out"),
-    ("secrets: [{id: a, secret: x, not_after: 2026-12-01}]",
-     "secrets[0].not_after: expected a date, time and zone, such as 2026-12-01T00:00:00Z"),
-    ("secrets: [{id: a, secret: x, not_before: 2026-12-01T00:00:00Z, not_after: 2026-12-01T00:00:00Z}]",
-     "secrets[0].not_after: must be later than not_before"),
-    ("secrets: [{id: a, secret: x, allow: {methds: []}}]",
-     "secrets[0].allow.methds: unknown key; did you mean methods?"),
+    (
+        "secrets: [{id: a, secret: }]",
+        "secrets[0].secret: empty: give a value, or leave the key out",
+    ),
+    (
+        "secrets: [{id: a, secret: x, not_after: 2026-12-01}]",
+        "secrets[0].not_after: expected a date, time and zone, such as 2026-12-01T00:00:00Z",
+    ),
+    (
+        (
+            "secrets: [{id: a, secret: x, not_before: 2026-12-01T00:00:00Z,"
+            " not_after: 2026-12-01T00:00:00Z}]"
+        ),
+        "secrets[0].not_after: must be later than not_before",
+    ),
+    (
+        "secrets: [{id: a, secret: x, allow: {methds: []}}]",
+        "secrets[0].allow.methds: unknown key; did you mean methods?",
+    ),
     ("keys: {kid: a}", "keys: expected a list, found a mapping"),
     ("keys: []\nkeys: []", "keys: duplicate key, first on line 5"),
     ("keys:", "keys: empty: give a value, or leave the key out"),
-    ("keys: [{kid: a}]", "keys[0]: needs exactly one of public_key, secret, or auth_key with enc_key"),
-    ("keys: [{kid: a, public_key: x, secret: y}]",
-     "keys[0]: needs exactly one of public_key, secret, or auth_key with enc_key"),
-    ("keys: [{kid: a, secret: x, auth_key: y, enc_key: z}]",
-     "keys[0]: needs exactly one of public_key, secret, or auth_key with enc_key"),
+    (
+        "keys: [{kid: a}]",
+        "keys[0]: needs exactly one of public_key, secret, or auth_key with enc_key",
+    ),
+    (
+        "keys: [{kid: a, public_key: x, secret: y}]",
+        "keys[0]: needs exactly one of public_key, secret, or auth_key with enc_key",
+    ),
+    (
+        "keys: [{kid: a, secret: x, auth_key: y, enc_key: z}]",
+        "keys[0]: needs exactly one of public_key, secret, or auth_key with enc_key",
+    ),
     ("keys: [{auth_key: y}]", "keys[0]: auth_key and enc_key belong together"),
     ("keys: [{kid: a, enc_key: y}]", "keys[0]: auth_key and enc_key belong together"),
     ("keys: [{public_key: x}]", "keys[0].kid: required"),
-    ("api_keys: [{id: a, digest: abc}]", "api_keys[0].digest: expected sha256: and 64 lower-case hex digits"),
-    (f"api_keys: [{{id: a, digest: 'sha256:{'A' * 64}'}}]",
-     "api_keys[0].digest: expected sha256: and 64 lower-case hex digits"),
+    (
+        "api_keys: [{id: a, digest: abc}]",
+        "api_keys[0].digest: expected sha256: and 64 lower-case hex digits",
+    ),
+    (
+        f"api_keys: [{{id: a, digest: 'sha256:{'A' * 64}'}}]",
+        "api_keys[0].digest: expected sha256: and 64 lower-case hex digits",
+    ),
     ("wallets: closed", "wallets: expected open or a list"),
     ("wallets: {open: x}", "wallets: expected a list, found a mapping"),
     ("wallets: [{name: a}]", "wallets[0].pubkey: required"),
     ("wallets: [open]", "wallets[0]: expected a mapping, found text"),
-    ("wallets: [{pubkey: a, min_version: two}]",
-     "wallets[0].min_version: expected a whole number from 0 to 999"),
-    ("session: {secret: a, secrets: [{id: a, secret: b}]}", "session.secret: choose secret or secrets"),
+    (
+        "wallets: [{pubkey: a, min_version: two}]",
+        "wallets[0].min_version: expected a whole number from 0 to 999",
+    ),
+    (
+        "session: {secret: a, secrets: [{id: a, secret: b}]}",
+        "session.secret: choose secret or secrets",
+    ),
     ("session: {secrets: []}", "session.secrets: must not be empty"),
     ("session: {ttl: 0}", "session.ttl: must be more than 0"),
     ("session: {ttl: -5s}", "session.ttl: expected a duration, such as 30s, 250ms, 5m, 1h or 7d"),
     ("session: {refresh: on}", "session.refresh: expected off or rotating"),
-    ("session: {service: Bad_Name}",
-     "session.service: expected up to 32 lower-case letters, digits and hyphens that begin with a letter"),
+    (
+        "session: {service: Bad_Name}",
+        (
+            "session.service: expected up to 32 lower-case letters, digits and hyphens that begin"
+            " with a letter"
+        ),
+    ),
     ("session:", "session: empty: give a value, or leave the key out"),
     ("signature: {window: 30s}", "signature.headers: required"),
     ("api_key: {read: []}", "api_key.read: must not be empty"),
     ("api_key: {read: [cookie]}", "api_key.read[0]: expected bearer, header, path or query"),
-    ("api_key: {prefix: 'a b'}",
-     "api_key.prefix: expected up to 64 characters that a bearer token may have"),
+    (
+        "api_key: {prefix: 'a b'}",
+        "api_key.prefix: expected up to 64 characters that a bearer token may have",
+    ),
     ("api_key: {query: 'a=b'}", "api_key.query: expected the name of a query parameter"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("lines", "expected"), WRONG, ids=[line[:60] for line, _ in WRONG])
@@ -206,7 +260,10 @@ def test_a_mistake_is_told_once_by_key_and_without_its_value(
 
 TOP = [
     ("projects: {p: {preset: bearer}}", "1:1: version: required"),
-    ("version: 2\nprojects: {p: {preset: bearer}}", "1:10: version: expected 1: this release knows no other version of the vocabulary"),
+    (
+        "version: 2\nprojects: {p: {preset: bearer}}",
+        "1:10: version: expected 1: this release knows no other version of the vocabulary",
+    ),
     ("version: 1", "1:1: projects: required"),
     ("version: 1\nprojects:", "2:1: projects: empty: give a value, or leave the key out"),
     ("version: 1\nprojects: {}", "2:1: projects: must not be empty"),
@@ -214,24 +271,40 @@ TOP = [
     ("version: 1\nprojects: {p: }", "2:12: projects.p: empty: give a value, or leave the key out"),
     ("version: 1\nprojects: {p: bearer}", "2:15: projects.p: expected a mapping, found text"),
     ("version: 1\nprojects: {p: {}}", "2:12: projects.p.preset: required"),
-    ("version: 1\nprojects: {p: {preset: }}",
-     "2:16: projects.p.preset: empty: give a value, or leave the key out"),
-    ("version: 1\nprojects: {p: {preset: [bearer]}}",
-     "2:16: projects.p.preset: expected one value, found a list"),
-    ("version: 1\nbounds: {max_batch: 0}\nprojects: {p: {preset: bearer}}",
-     "2:21: bounds.max_batch: must be from 1 to 100000"),
-    ("version: 1\nbounds: {max_credential: 2MiB}\nprojects: {p: {preset: bearer}}",
-     "2:26: bounds.max_credential: must be from 1 to 1048576 bytes"),
-    ("version: 1\nbounds: {max_body: 0}\nprojects: {p: {preset: bearer}}",
-     "2:20: bounds.max_body: must be from 1 to 1073741824 bytes"),
-    ("version: 1\nmax_server_skew: 2h\nprojects: {p: {preset: bearer}}",
-     "2:18: max_server_skew: must be at most 60m"),
-    ("version: 1\ntrusted_proxies: unix\nprojects: {p: {preset: bearer}}",
-     "2:18: trusted_proxies: expected a list, found text"),
+    (
+        "version: 1\nprojects: {p: {preset: }}",
+        "2:16: projects.p.preset: empty: give a value, or leave the key out",
+    ),
+    (
+        "version: 1\nprojects: {p: {preset: [bearer]}}",
+        "2:16: projects.p.preset: expected one value, found a list",
+    ),
+    (
+        "version: 1\nbounds: {max_batch: 0}\nprojects: {p: {preset: bearer}}",
+        "2:21: bounds.max_batch: must be from 1 to 100000",
+    ),
+    (
+        "version: 1\nbounds: {max_credential: 2MiB}\nprojects: {p: {preset: bearer}}",
+        "2:26: bounds.max_credential: must be from 1 to 1048576 bytes",
+    ),
+    (
+        "version: 1\nbounds: {max_body: 0}\nprojects: {p: {preset: bearer}}",
+        "2:20: bounds.max_body: must be from 1 to 1073741824 bytes",
+    ),
+    (
+        "version: 1\nmax_server_skew: 2h\nprojects: {p: {preset: bearer}}",
+        "2:18: max_server_skew: must be at most 60m",
+    ),
+    (
+        "version: 1\ntrusted_proxies: unix\nprojects: {p: {preset: bearer}}",
+        "2:18: trusted_proxies: expected a list, found text",
+    ),
     ("version: 1\nsecret: a\nprojects: {p: {preset: bearer}}", "2:1: secret: unknown key"),
-    ("version: 1\nbackned: x\nprojects: {p: {preset: bearer}}",
-     "2:1: backned: unknown key; did you mean backend?"),
-]  # fmt: skip
+    (
+        "version: 1\nbackned: x\nprojects: {p: {preset: bearer}}",
+        "2:1: backned: unknown key; did you mean backend?",
+    ),
+]
 
 
 @pytest.mark.parametrize(("text", "expected"), TOP)
@@ -257,18 +330,32 @@ def test_other_names_are_fine(look_at: Any, name: str) -> None:
     ) == [name]
 
 
-@pytest.mark.parametrize(("loc", "has"), [
-    ((), "trusted_proxies"), (("bounds",), "max_batch"), (("projects", "p"), "preset"),
-    (("projects", "p", "keys", 0), "enc_key"), (("projects", "p", "wallets", 0, "allow"), "methods"),
-    (("projects", "p", "signature", "versions", "1"), "payload"),
-    (("projects", "p", "session", "secrets", 3), "secret"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("loc", "has"),
+    [
+        ((), "trusted_proxies"),
+        (("bounds",), "max_batch"),
+        (("projects", "p"), "preset"),
+        (("projects", "p", "keys", 0), "enc_key"),
+        (("projects", "p", "wallets", 0, "allow"), "methods"),
+        (("projects", "p", "signature", "versions", "1"), "payload"),
+        (("projects", "p", "session", "secrets", 3), "secret"),
+    ],
+)
 def test_the_known_keys_of_every_mapping_can_be_told(loc: Any, has: str) -> None:
     assert has in schema.known_keys(loc)
 
 
-@pytest.mark.parametrize("loc", [("projects",), ("nope",), ("version",),
-                                 ("projects", "p", "refusal", "messages"), ("projects", "p", "digest_fields")])  # fmt: skip
+@pytest.mark.parametrize(
+    "loc",
+    [
+        ("projects",),
+        ("nope",),
+        ("version",),
+        ("projects", "p", "refusal", "messages"),
+        ("projects", "p", "digest_fields"),
+    ],
+)
 def test_where_the_operator_chooses_the_keys_there_are_none_to_suggest(loc: Any) -> None:
     assert schema.known_keys(loc) == []
 

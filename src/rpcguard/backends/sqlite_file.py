@@ -21,6 +21,7 @@ from rpcguard.errors import ConfigError
 APPLICATION_ID = 0x72706367  # "rpcg", in the header of the file
 SCHEMA_VERSION = 1
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_SMALLEST = 512  # bytes of the smallest database; SQLite would overwrite a file of one byte
 _ATTEMPTS = 250  # at opening, while other workers open the same new file
 _PAUSE = 0.02  # seconds between them
 
@@ -103,6 +104,8 @@ def prepare(path: Path, now: float, boot: str | None) -> None:
     if path.exists() and not path.is_file():
         raise ConfigError(f"sqlite: {path} is not a regular file")
     try:
+        if path.exists() and 0 < path.stat().st_size < _SMALLEST:
+            raise ConfigError(f"sqlite: {path} is not a database")
         # Nobody else may read it. The -wal and -shm files take over the mode.
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))

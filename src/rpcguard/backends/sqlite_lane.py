@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from rpcguard.backends.fair_lock import FairLock
 from rpcguard.backends.sqlite_file import connect, is_busy
 from rpcguard.errors import BackendError
 
@@ -34,17 +35,17 @@ class Lane:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.Lock()
+        self._lock = FairLock()
         self._connection: sqlite3.Connection | None = None
         self._fork_holds = False
 
     def try_take(self) -> bool:
         """Take the lane if it is free."""
-        return self._lock.acquire(blocking=False)
+        return self._lock.try_acquire()
 
     def take(self, patience: float) -> bool:
         """Take the lane, waiting at most *patience* seconds for the thread that has it."""
-        return self._lock.acquire(timeout=patience)
+        return self._lock.acquire(patience)
 
     def give(self) -> None:
         """Let the next thread have the lane."""
@@ -95,7 +96,7 @@ class Lane:
         SQLite keeps its table of locks per process, and a fork copies the table without the locks:
         with an open connection at that moment, those that the child opens would not be protected.
         """
-        self._fork_holds = self._lock.acquire(timeout=patience)
+        self._fork_holds = self._lock.acquire(patience)
         if self._fork_holds:
             self.drop()
 
@@ -107,7 +108,7 @@ class Lane:
 
     def after_fork_in_child(self) -> bool:
         """Start anew; return False if a connection came along, which must not be touched."""
-        self._lock = threading.Lock()
+        self._lock = FairLock()
         self._fork_holds = False
         if self._connection is None:
             return True

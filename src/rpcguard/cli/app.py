@@ -56,7 +56,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a commented registry with one project per preset, and fresh keys for it."""
+    """Make a commented registry, a project per preset, and fresh keys."""
     raise typer.Exit(make_registry(directory, force=force, as_json=as_json))
 
 
@@ -65,7 +65,7 @@ def check(
     file: Annotated[Path, typer.Argument(help="The registry, a YAML file.")],
     as_json: AsJson = False,
 ) -> None:
-    """Load a registry fully and print every problem with its place, or what it holds."""
+    """Print every problem of a registry, or what it holds."""
     raise typer.Exit(check_registry(file, as_json=as_json))
 
 
@@ -87,7 +87,7 @@ def demo(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start the example servers and show what they accept and refuse, and why."""
+    """Start the example servers and show what they accept and refuse."""
     if framework not in (None, *FRAMEWORKS):
         raise typer.BadParameter(f"one of {', '.join(FRAMEWORKS)}", param_hint="--framework")
     if serving:

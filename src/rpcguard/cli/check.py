@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from rpcguard.cli.backend_check import fault
 from rpcguard.cli.output import Column, complain, say, say_json, say_table
 from rpcguard.errors import ConfigError, Problem
 from rpcguard.registry import schema
@@ -30,19 +32,9 @@ _ANYBODY = (
 def check(file: Path, *, as_json: bool) -> int:
     """Print the problems of the registry *file*, or its projects, and return the exit code."""
     try:
-        compiled = load(file, os.environ)
-        loaded = load_models(file, os.environ)
+        registry, notes = _load(file)
     except ConfigError as error:
-        if as_json:
-            say_json(
-                {"file": str(file), "valid": False, "problems": list(map(asdict, error.problems))}
-            )
-        else:
-            say(*map(str, error.problems))
-            count = len(error.problems)
-            complain(f"{file} is not valid: {count} problem{'s' if count > 1 else ''}")
-        return 1
-    registry, notes = loaded.registry, [*compiled.warnings, *_advice(loaded)]
+        return _refuse(file, error.problems, as_json=as_json)
     if as_json:
         projects = [_describe(name, project) for name, project in registry.projects.items()]
         problems = list(map(asdict, notes))
@@ -50,6 +42,24 @@ def check(file: Path, *, as_json: bool) -> int:
     else:
         _report(file, registry, notes)
     return 0
+
+
+def _load(file: Path) -> tuple[schema.Registry, list[Problem]]:
+    compiled = load(file, os.environ)
+    loaded = load_models(file, os.environ)
+    wrong = fault(compiled.backend, file.absolute().parent, time.time())
+    if wrong is not None:
+        raise ConfigError(loaded.places(("backend",), wrong))
+    return loaded.registry, [*compiled.warnings, *_advice(loaded)]
+
+
+def _refuse(file: Path, problems: Sequence[Problem], *, as_json: bool) -> int:
+    if as_json:
+        say_json({"file": str(file), "valid": False, "problems": list(map(asdict, problems))})
+    else:
+        say(*map(str, problems))
+        complain(f"{file} is not valid: {len(problems)} problem{'s' if len(problems) > 1 else ''}")
+    return 1
 
 
 def _advice(loaded: Loaded) -> list[Problem]:

@@ -1,6 +1,6 @@
 """
 The guard's layer in an ASGI application: it lets the guard read the body and gives the application
-the same bytes afterwards. It buffers nothing unless the guard reads, or the application reads first.
+the same bytes afterwards. It keeps nothing unless the guard reads, or the application reads first.
 """
 
 from __future__ import annotations
@@ -184,14 +184,15 @@ def _declared(scope: Scope) -> int:
 
 
 async def _excess(verifier: Verifier, request: Request) -> AuthError | None:
-    """Return the refusal of a body that the application reads, that is too large, and that the guard needs."""
+    """Return the refusal of a too large body that the application reads and the guard will need."""
     if not verifier.wants_body(request):
         return None
     try:
         await verifier.averify(request, _too_large)
     except AuthError as error:
-        # Without a credential the route may well be an open one; a guarded one refuses by itself.
-        return None if error.reason == "missing_credentials" else error
+        # Without a credential the route may well be an open one; a guarded one refuses by itself
+        if error.reason != "missing_credentials":
+            return error
     return None
 
 

@@ -87,7 +87,7 @@ def raw_target(raw: str, *decoded: str) -> str:
 
 def quoted_target(path: str, query: str) -> str:
     """
-    Return the raw target of a decoded *path*, or `NO_TARGET` if a client could have spelt it in two ways.
+    Return the raw target of a decoded *path*, or `NO_TARGET` if it has a second spelling.
 
     For servers that do not report the raw path.
     """
@@ -139,7 +139,7 @@ class Source:
         self.verifier = registry
 
     def open(self) -> None:
-        """Open the verifier again if `close` closed it: a test client runs one app's lifespan often."""
+        """Open the verifier again if `close` closed it: test clients start one app many times."""
         with self._lock:
             if self._closed and self._path is not None:
                 self.verifier = Verifier.from_yaml(self._path)
@@ -166,11 +166,8 @@ class Verdicts:
     def __init__(self) -> None:
         self._passed: list[tuple[str | None, Principal]] = []
 
-    def __bool__(self) -> bool:
-        return bool(self._passed)
-
     def find(self, project: str | None, schemes: frozenset[str] | None) -> Principal | None:
-        """Return the principal that an earlier guard of this request let in for the same question."""
+        """Return whom an earlier guard of this request has let in for the same question."""
         for asked, principal in self._passed:
             same = asked == project if project is None else principal.project == project
             if same and (schemes is None or principal.scheme in schemes):
@@ -178,5 +175,5 @@ class Verdicts:
         return None
 
     def add(self, project: str | None, principal: Principal) -> None:
-        """Remember that *principal* was let in by a guard for *project* (None: the matching one)."""
+        """Remember whom a guard for *project* (None: the matching one) has let in."""
         self._passed.append((project, principal))

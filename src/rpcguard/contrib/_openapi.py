@@ -36,8 +36,6 @@ def expanded(
         name: _requirements(narrowing, verifier, schemes) for name, narrowing in used.items()
     }
     components["securitySchemes"] = schemes
-    if not schemes:
-        del components["securitySchemes"]
     result = {**document, "components": components}
     for part in ("paths", "webhooks"):
         if part in document:
@@ -67,7 +65,7 @@ def _with_security(
 def _requirements(
     narrowing: Narrowing, verifier: Verifier, schemes: dict[str, Any]
 ) -> list[Requirement]:
-    """Return the alternatives of one guard, and add the scheme objects that they name to *schemes*."""
+    """Return the alternatives of one guard, and add the objects that they name to *schemes*."""
     result: list[Requirement] = []
     for project, alternative in _alternatives(narrowing, verifier):
         requirement: Requirement = {}

@@ -1,4 +1,4 @@
-"""aiohttp: `rpc_auth_middleware(registry)` on the application, `principal_of(request)` in handlers."""
+"""aiohttp: `rpc_auth_middleware(registry)` on the application, `principal_of` in its handlers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def principal_of(request: web.Request) -> Principal:
     Return who sent *request*.
 
     Raises:
-        RuntimeError: If no `rpc_auth_middleware` has let it in: there is none, or the path is exempt.
+        RuntimeError: If no `rpc_auth_middleware` has let it in: none is there, or it is exempt.
     """
     principal: Principal | None = request.get(_PRINCIPAL)
     if principal is None:
@@ -51,12 +51,13 @@ def rpc_auth_middleware(
     Return a middleware that lets only authenticated requests through, and answers the others.
 
     It guards every path of the application and of its sub-applications, unknown paths included. A
-    sub-application may narrow further with its own: `rpc_auth_middleware(guard.verifier, project=…)`.
+    sub-application may narrow with one more: `rpc_auth_middleware(guard.verifier, schemes=[…])`.
 
     Args:
-        registry: Path of the registry, or a verifier, which its owner closes; by default the path in
-            the environment variable RPCGUARD_REGISTRY.
-        exempt: What stays open: paths, compared exactly with the path as sent, and names of routes.
+        registry: Path of the registry, or a verifier, which its owner closes; by default the path
+            in the environment variable RPCGUARD_REGISTRY.
+        exempt: What stays open: paths, compared exactly with the path as it was sent, and names of
+            routes, of sub-applications too.
         project: The project to use, whatever the request's target says.
         schemes: The only kinds of credential to take.
 
@@ -100,6 +101,7 @@ class RPCAuthMiddleware:
         self._source.close()
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let *handler* answer, if the request is exempt or authenticated."""
         if self._is_exempt(request):
             return await handler(request)
         body = _Body(request)
@@ -165,12 +167,13 @@ class _Body:
         self.data: bytes | None = None
 
     async def read(self, limit: int) -> bytes:
-        if self.data is None:
-            self.data = await self._take(limit)
+        self.data = await self._take(limit)
         return self.data
 
     async def _take(self, limit: int) -> bytes:
         request, content = self._request, self._request.content
+        if not request.body_exists:
+            return b""
         if (request.content_length or 0) > limit:
             raise AuthError("body_too_large")
         if content.at_eof() and content.total_bytes:  # an earlier middleware has read it
@@ -198,7 +201,7 @@ def _checked(data: bytes, content: StreamReader, limit: int) -> bytes:
 
 
 def _put_back(request: web.Request, body: bytes) -> None:
-    """Give the handler a stream of its own, so that `read`, `post`, `multipart` and `content` all work."""
+    """Give the handler a stream of its own: `read`, `post`, `multipart` and `content` all work."""
     stream = StreamReader(request.protocol, len(body) + 1)
     stream.feed_data(body)
     stream.feed_eof()

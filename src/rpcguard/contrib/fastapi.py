@@ -1,8 +1,8 @@
 """
-FastAPI: `RPCGuard(app, registry)` once, and `Depends(require_rpc_auth)` on HTTP and WebSocket routes.
+FastAPI: `RPCGuard(app, registry)` once, `Depends(require_rpc_auth)` on HTTP and WebSocket routes.
 
-A route with a body model answers 422 to malformed JSON before its dependencies run: FastAPI reads
-the body first.
+A route with a body model may answer 422 to malformed JSON before the guard: FastAPI reads the body
+first. A body that the guard needs is bounded there too.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class RequireRPCAuth(SecurityBase):
             "connection", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=HTTPConnection
         )
         self.__signature__ = inspect.Signature([connection])
-        # FastAPI asks the instance's `__call__` whether to await the result; Python calls the class's.
+        # FastAPI asks the instance's `__call__` whether to await it; Python calls the class's
         vars(self)["__call__"] = self._authenticate
 
     @overload
@@ -131,7 +131,7 @@ _guards: dict[Narrowing, RequireRPCAuth] = {(None, None): require_rpc_auth}
 
 
 class RPCGuard:
-    """Sets a FastAPI application up: the verifier, the answer to refusals, OpenAPI, the end of life."""
+    """Sets an application up: its verifier, the answers to refusals, OpenAPI, the end of life."""
 
     def __init__(self, app: FastAPI, registry: Registry = None) -> None:
         """

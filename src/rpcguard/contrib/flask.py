@@ -1,12 +1,12 @@
-"""Flask: `RPCGuard(app, registry)` once, `@rpcguard.protect` on views, `current_principal` inside them."""
+"""Flask: `RPCGuard(app, registry)` once, `@rpcguard.protect` and `current_principal` on views."""
 
 from __future__ import annotations
 
 import functools
 import io
 import weakref
-from collections.abc import Callable, Iterable
-from typing import Any, Final, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, ParamSpec, Protocol, TypeVar, overload
 
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import ClientDisconnected
@@ -80,7 +80,7 @@ class RPCGuard:
         given = (registry, self._registry, app.config.get("RPCGUARD_REGISTRY"))
         self._source = Source(next((each for each in given if each is not None), None))
         app.extensions[_EXTENSION] = self._source
-        # `protect` returns its refusals; this is for an AuthError that the application lets out itself
+        # `protect` returns its refusals; this is for those that the application raises itself
         app.register_error_handler(AuthError, _answer)
         weakref.finalize(app, self._source.close)
 
@@ -97,18 +97,23 @@ class RPCGuard:
 _NOT_SET_UP: Final = "rpcguard needs RPCGuard(app, ...) or init_app on this application"
 
 
+class _Decorator(Protocol):
+    @overload
+    def __call__(
+        self, view: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> Callable[P, R | Response]: ...
+    @overload
+    def __call__(self, view: Callable[P, R], /) -> Callable[P, R | Response]: ...
+
+
+@overload
+def protect(view: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, R | Response]: ...
 @overload
 def protect(view: Callable[P, R], /) -> Callable[P, R | Response]: ...
-
-
 @overload
+def protect(*, schemes: Iterable[str] | None = ..., project: str | None = ...) -> _Decorator: ...
 def protect(
-    *, schemes: Iterable[str] | None = ..., project: str | None = ...
-) -> Callable[[Callable[P, R]], Callable[P, R | Response]]: ...
-
-
-def protect(
-    view: Callable[P, R] | None = None,
+    view: Callable[..., Any] | None = None,
     /,
     *,
     schemes: Iterable[str] | None = None,
@@ -182,11 +187,20 @@ def _request_of(environ: dict[str, Any]) -> Request:
         headers=headers,
         body=None,
         client="unix" if peer in _UNIX_PEERS else peer,
-        scheme=environ["wsgi.url_scheme"],
+        scheme=_scheme(environ),
         # By the route, not by the headers: those of a handshake on another route must not count
         websocket=request.url_rule is not None and request.url_rule.websocket,
         joined=True,
     )
+
+
+def _scheme(environ: dict[str, Any]) -> str:
+    socket = environ.get("gunicorn.socket")
+    if socket is None:
+        scheme: str = environ["wsgi.url_scheme"]
+        return scheme
+    # gunicorn's wsgi.url_scheme repeats the X-Forwarded-Proto of any peer on the loopback interface
+    return "https" if hasattr(socket, "getpeercert") else "http"
 
 
 def _target(environ: dict[str, Any]) -> str:
@@ -209,7 +223,7 @@ def _read_body(limit: int) -> bytes:
 
 
 def _taken_body(environ: dict[str, Any], limit: int) -> bytes:
-    state = vars(request._get_current_object())  # type: ignore[attr-defined]
+    state = vars(request)
     cached: bytes | None = state.get("_cached_data")
     if cached is not None:
         return cached
@@ -218,8 +232,11 @@ def _taken_body(environ: dict[str, Any], limit: int) -> bytes:
     length = get_content_length(environ)
     if length is not None and length > limit:
         raise AuthError("body_too_large")
-    # One byte more than the limit, since werkzeug stops silently when it has read what it may
-    body = get_input_stream(environ, max_content_length=limit + 1).read()
+    try:
+        # One byte more than the limit, since werkzeug stops silently when it has read what it may
+        body = get_input_stream(environ, max_content_length=limit + 1).read()
+    except Exception as error:
+        raise ClientDisconnected from error
     if len(body) > limit:
         raise AuthError("body_too_large")
     if length is not None and len(body) < length:

@@ -16,7 +16,8 @@ from rpcguard.errors import AuthError, ConfigError, Problem
 from rpcguard.peer import Network, Proxies, parse_network
 from rpcguard.registry import schema
 from rpcguard.registry.compile_schemes import compile_schemes
-from rpcguard.registry.merge import load_models
+from rpcguard.registry.files import Files
+from rpcguard.registry.merge import examine, in_order
 from rpcguard.registry.policies import compile_policy
 from rpcguard.registry.report import Loc, Report
 from rpcguard.target import Match, Router, split
@@ -36,12 +37,12 @@ class Compiled:
 
     authenticator: Authenticator
     backend: str
-    files: tuple[str, ...]
+    files: Files
     warnings: tuple[Problem, ...]
 
     def waiting_for(self, files: tuple[str, ...]) -> Compiled:
         """Return this generation, watching the *files* of a newer one that did not load, too."""
-        return replace(self, files=tuple(dict.fromkeys((*self.files, *files))))
+        return replace(self, files=self.files.also(files))
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Compiled:
@@ -51,31 +52,34 @@ def load(path: Path, environ: Mapping[str, str]) -> Compiled:
     Raises:
         ConfigError: With every problem found.
     """
-    loaded = load_models(path, environ)
-    report = Report(loaded.places)
-    registry = loaded.registry
-    bounds = Bounds(
-        registry.bounds.max_credential, registry.bounds.max_body, registry.bounds.max_batch
-    )
+    found = examine(path, environ)
+    if found.registry is None or found.places is None:
+        raise ConfigError(*found.problems, files=found.files)
+    registry = found.registry
+    report = Report(found.places, found.damaged)
+    matches = {name: _matches(name, model, report) for name, model in registry.projects.items()}
     projects = {
-        name: _project(name, model, registry, report) for name, model in registry.projects.items()
+        name: _project(name, model, registry, matches[name], report)
+        for name, model in registry.projects.items()
     }
-    router = _router(registry, projects, report)
+    router = _router(projects, matches, report)
     proxies = _proxies(registry, report)
-    if report.problems:
-        raise ConfigError(*sorted(report.problems, key=_place), files=loaded.files)
-    warnings = tuple(sorted((*loaded.warnings, *report.warnings), key=_place))
-    return Compiled(
-        Authenticator(projects, router, bounds, proxies), registry.backend, loaded.files, warnings
-    )
-
-
-def _place(problem: Problem) -> tuple[str, int, int]:
-    return problem.file, problem.line, problem.column
+    problems = in_order((*found.problems, *report.problems), str(path))
+    if problems:
+        raise ConfigError(*problems, files=found.files)
+    sizes = registry.bounds
+    bounds = Bounds(sizes.max_credential, sizes.max_body, sizes.max_batch)
+    warnings = in_order((*found.warnings, *report.warnings), str(path))
+    authenticator = Authenticator(projects, router, bounds, proxies)
+    return Compiled(authenticator, registry.backend, found.files, warnings)
 
 
 def _project(
-    name: str, model: schema.Project, registry: schema.Registry, report: Report
+    name: str,
+    model: schema.Project,
+    registry: schema.Registry,
+    matches: list[Match],
+    report: Report,
 ) -> Project:
     loc: Loc = ("projects", name)
     refusal = model.refusal
@@ -92,14 +96,24 @@ def _project(
             messages=dict(refusal.messages or {}) if refusal else {},
         ),
         require_https=bool(model.require_https),
-        anonymous=model.when_no_keys == "allow" and model.keys is None,
+        anonymous=_anonymous(model, (*loc, "when_no_keys"), report),
         public_prefix=_public_prefix(model.public_prefix or "", (*loc, "public_prefix"), report),
         preset=model.preset,
+        prefixes=frozenset(match.prefix for match in matches),
         sessions=compiled.sessions,
     )
     if compiled.for_keys is None:
         return project
     return replace(project, key_issuer=replace(project, schemes=(compiled.for_keys,)))
+
+
+def _anonymous(model: schema.Project, loc: Loc, report: Report) -> bool:
+    if model.when_no_keys != "allow":
+        return False
+    others = (model.secrets, model.api_keys, model.wallets, model.session)
+    if any(member is not None for member in others):
+        report.error(loc, "only a project whose callers have `keys` can do without them")
+    return model.keys is None
 
 
 def _public_prefix(text: str, loc: Loc, report: Report) -> str:
@@ -118,39 +132,42 @@ def _path(text: str, loc: Loc, report: Report) -> str:
 
 
 def _router(
-    registry: schema.Registry, projects: Mapping[str, Project], report: Report
+    projects: Mapping[str, Project], matches: Mapping[str, list[Match]], report: Report
 ) -> Router[Project]:
     entries: dict[Match, Project] = {}
     default: Project | None = None
-    for name, model in registry.projects.items():
-        loc: Loc = ("projects", name)
-        if model.match is None:
+    for name, project in projects.items():
+        if not matches[name]:
             if default is not None:
-                report.error(
-                    loc, f"no match, as {default.name!r}; only one project can be the default"
-                )
-            default = projects[name]
-            continue
-        if not (model.match.path or model.match.host):
-            report.error((*loc, "match"), "match needs path or host")
-        for match in _matches(model.match, (*loc, "match"), report):
+                message = f"no match, as {default.name!r}; only one project can be the default"
+                report.error(("projects", name), message)
+            default = project
+        for match in matches[name]:
             if match in entries:
-                report.error((*loc, "match"), f"matches the same as {entries[match].name!r}")
-            entries[match] = projects[name]
+                message = f"matches the same as {entries[match].name!r}"
+                report.error(("projects", name, "match"), message)
+            entries[match] = project
     return Router(entries.items(), default)
 
 
-def _matches(match: schema.Match, loc: Loc, report: Report) -> list[Match]:
+def _matches(name: str, model: schema.Project, report: Report) -> list[Match]:
+    """Return what the project matches; nothing where it has no match and is the default."""
+    if model.match is None:
+        return []
+    loc: Loc = ("projects", name, "match")
+    paths, hosts = model.match.path, model.match.host
+    if not (paths or hosts):
+        report.error(loc, "match needs path or host")
+        return []
     prefixes = [
         _path(text, (*loc, "path", index), report).rstrip("/")
-        for index, text in enumerate(match.path or ["/"])
+        for index, text in enumerate(paths or ["/"])
     ]
-    hosts = []
-    for index, host in enumerate(match.host or [""]):
-        if host and (not host.isascii() or not host.isprintable() or set("/:@* ") & set(host)):
+    for index, host in enumerate(hosts or ()):
+        if not host.isascii() or not host.isprintable() or set("/:@* ") & set(host):
             report.error((*loc, "host", index), "a host name alone, without port or pattern")
-        hosts.append(host.lower())
-    return list(dict.fromkeys(Match(host, prefix) for host in hosts for prefix in prefixes))
+    names = [host.lower() for host in hosts or [""]]
+    return list(dict.fromkeys(Match(host, prefix) for host in names for prefix in prefixes))
 
 
 def _proxies(registry: schema.Registry, report: Report) -> Proxies:

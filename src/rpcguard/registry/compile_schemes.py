@@ -18,8 +18,8 @@ from rpcguard.registry.sessions import (
     session_headers,
     session_scheme,
 )
-from rpcguard.schemes.api_key import ApiKeyRules, ApiKeyScheme, StaticKey
-from rpcguard.schemes.base import Scheme
+from rpcguard.schemes.api_key import PREFIX, ApiKeyRules, ApiKeyScheme, StaticKey
+from rpcguard.schemes.base import BearerKinds, Scheme
 from rpcguard.schemes.binding import Binding
 from rpcguard.schemes.claims import ClaimRules
 from rpcguard.schemes.jwt import JwtRules, JwtScheme
@@ -72,11 +72,18 @@ def compile_schemes(
     if "session" in kinds and has_sessions(model, loc, report):
         decode = signature.decode if signature else DECODERS["base58"]
         sessions = compile_sessions(name, model, registry, wallets, decode, report)
-        schemes.append(session_scheme(sessions, model, registry))
-    if "jwt" in kinds and _has_jwt(model, sessions is not None, loc, report):
-        schemes.insert(0, _jwt(name, model, registry, sessions, report))
+    has_jwt = "jwt" in kinds and _has_jwt(model, sessions is not None, loc, report)
+    bearers = BearerKinds(
+        _key_prefix(model),
+        session_headers(sessions) if sessions is not None and has_jwt else frozenset(),
+        "jwt" if has_jwt else "session" if sessions is not None else "",
+    )
+    if has_jwt:
+        schemes.append(_jwt(name, model, registry, bearers, report))
+    if sessions is not None:
+        schemes.append(session_scheme(sessions, registry, bearers))
     if "api_key" in kinds and (model.api_keys is not None or wallets is not None):
-        schemes.append(_api_key(name, model, registry, wallets, report))
+        schemes.append(_api_key(name, model, registry, wallets, bearers, report))
     if model.session is not None and "session" not in kinds:
         report.error((*loc, "session"), f"preset {model.preset!r} has no use for it")
     for entry, kind in (
@@ -113,11 +120,19 @@ def _has_jwt(model: schema.Project, has_sessions: bool, loc: Loc, report: Report
     return True
 
 
+def _key_prefix(model: schema.Project) -> str:
+    """Return what a bearer token starts with to be an API key, "" where none is one."""
+    spec = model.api_key
+    if spec is None or "bearer" not in (spec.read or ()):
+        return ""
+    return (spec.prefix or "") if model.api_keys is not None or model.wallets is not None else ""
+
+
 def _jwt(
     name: str,
     model: schema.Project,
     registry: schema.Registry,
-    sessions: Sessions | None,
+    bearers: BearerKinds,
     report: Report,
 ) -> JwtScheme:
     loc: Loc = ("projects", name)
@@ -131,6 +146,8 @@ def _jwt(
         report.error((*loc, "audience_suffix"), "choose audience or audience_suffix")
     if model.key_by == "header" and not (model.key_header and model.key_claim):
         report.error(loc, "key_by: header needs key_header and key_claim")
+    if model.single_use and "exp" not in (("exp",) if model.required is None else model.required):
+        report.error((*loc, "required"), "single_use needs exp: it says how long to remember")
     subject = model.subject_claim or "sub"
     claims = ClaimRules(
         milliseconds=model.time_unit == "ms",
@@ -166,8 +183,7 @@ def _jwt(
         claims=claims,
         binding=binding,
     )
-    not_ours = session_headers(sessions) if sessions is not None else frozenset()
-    return JwtScheme(rules, ring(model, loc, report), not_ours=not_ours)
+    return JwtScheme(rules, ring(model, loc, report), bearers)
 
 
 def _or(value: float | None, default: float) -> float:
@@ -268,6 +284,7 @@ def _api_key(
     model: schema.Project,
     registry: schema.Registry,
     wallets: Wallets | None,
+    bearers: BearerKinds,
     report: Report,
 ) -> ApiKeyScheme:
     loc: Loc = ("projects", name, "api_keys")
@@ -290,10 +307,11 @@ def _api_key(
             static=static,
             in_path="path" in read,
             header=(spec.header or "X-Api-Key").lower() if spec and "header" in read else "",
-            prefix=(spec.prefix or "") if spec and "bearer" in read else "",
+            bearers=bearers if bearers.key_prefix else None,
             query=(spec.query or "api_key") if spec and "query" in read else "",
             max_credential=registry.bounds.max_credential,
             revocable=model.revocation is not False,
             wallets=wallets,
+            prefix=(spec.prefix if spec else None) or PREFIX,
         )
     )

@@ -16,7 +16,7 @@ from typing import Any, Final
 from rpcguard.errors import Problem
 from rpcguard.registry import files
 from rpcguard.registry.files import Reading, UnreadableError
-from rpcguard.registry.nodes import Items, Mapping, Node, Text, show
+from rpcguard.registry.nodes import Items, Mapping, Node, Text, printable, show
 
 MAX_FILE = 64 << 10
 
@@ -25,6 +25,7 @@ SECRETS = frozenset({"secret", "enc_key"})
 # `backend` may hold a password.
 _PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/@]*:[^/@]+@")
 _REFERENCE = re.compile(r"\$\{(?:(env|file):([^{}]*)\}|)")
+_POSIX = os.name == "posix"  # elsewhere the bits of a mode say nothing about who may read
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -145,6 +146,7 @@ class Expander:
         if not name.strip():
             raise _FaultyError("${file:PATH} needs a path")
         path = str(Path(Path(node.place[0]).parent, name).absolute())
+        name = printable(name)
         try:
             data, mode = self._reading.read(path, MAX_FILE)
             text = data.decode("utf-8")
@@ -160,7 +162,7 @@ class Expander:
         return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
     def _check_mode(self, name: str, mode: int, node: Text, key: str) -> None:
-        if os.name != "posix":
+        if not _POSIX:
             return
         if key in SECRETS or key == "backend":
             if mode & files.GROUP_OR_OTHERS_WRITE:

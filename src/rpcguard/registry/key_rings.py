@@ -15,7 +15,10 @@ _FOREVER = float("inf")
 
 def secret_ring(model: schema.Project, loc: Loc, report: Report) -> KeyRing:
     """Return the ring of `secrets`: one algorithm, every active one is tried."""
-    algorithm = next(iter(set(model.algorithms or ()) & set(keys.HMAC_BYTES)), "HS256")
+    choices = sorted(set(model.algorithms or ()) & set(keys.HMAC_BYTES))
+    if len(choices) != 1:
+        report.error((*loc, "secrets"), "algorithms must name one of HS256, HS384 and HS512")
+    algorithm = choices[0] if choices else "HS256"
     entries = model.secrets or []
     ring = [
         key

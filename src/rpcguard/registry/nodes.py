@@ -122,11 +122,12 @@ def show(path: Iterable[str | int]) -> str:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            text += f".{_printable(step)}" if text else _printable(step)
+            text += ("." if text else "") + printable(step, _SHOWN)
     return text
 
 
-def _printable(key: str) -> str:
-    if len(key) > _SHOWN:
-        key = key[: _SHOWN - 1] + "…"
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in key)
+def printable(name: str, limit: int = 1024) -> str:
+    """Return *name* with control characters escaped, cut to *limit* characters: safe to log."""
+    if len(name) > limit:
+        name = name[: limit - 1] + "…"
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in name)

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from rpcguard.errors import Problem
+from rpcguard.registry.composer import MAX_PROBLEMS
 from rpcguard.registry.files import Reading
 from rpcguard.registry.nodes import Mapping, Node, Text, show
 from rpcguard.registry.reader import Document, parse, read
@@ -100,7 +101,7 @@ class Presets:
         if not isinstance(choice, Text) or not choice.text:
             return project  # missing, empty or no text: the schema says so
         preset = self._load(choice.text)
-        if preset is None:
+        if preset is None and len(self.problems) < MAX_PROBLEMS:
             known = ", ".join(shipped())
             self.problems.append(
                 Problem(

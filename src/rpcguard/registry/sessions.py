@@ -8,6 +8,7 @@ from rpcguard import keys
 from rpcguard.keys import KeyRing
 from rpcguard.registry import schema
 from rpcguard.registry.report import Loc, Report
+from rpcguard.schemes.base import BearerKinds
 from rpcguard.schemes.challenge import Challenges
 from rpcguard.schemes.claims import ClaimRules
 from rpcguard.schemes.jwt import JwtRules, JwtScheme
@@ -86,7 +87,7 @@ def session_headers(sessions: Sessions) -> frozenset[str]:
 
 
 def session_scheme(
-    sessions: Sessions, model: schema.Project, registry: schema.Registry
+    sessions: Sessions, registry: schema.Registry, bearers: BearerKinds
 ) -> SessionScheme:
     """Return what verifies the tokens of *sessions*."""
     rules = JwtRules(
@@ -101,9 +102,5 @@ def session_scheme(
             audience=frozenset({sessions.audience}),
         ),
     )
-    tokens = JwtScheme(rules, KeyRing(s.key for s in sessions.secrets), name="session")
-    bearer_keys = model.api_key is not None and "bearer" in (model.api_key.read or ())
-    prefix = (model.api_key.prefix or "") if model.api_key is not None and bearer_keys else ""
-    other_jwts = "jwt" in (model.schemes or ())
-    headers = session_headers(sessions) if other_jwts else None
-    return SessionScheme(tokens, headers, prefix, sessions.wallets)
+    tokens = JwtScheme(rules, KeyRing(s.key for s in sessions.secrets), bearers, name="session")
+    return SessionScheme(tokens, bearers, sessions.wallets)

@@ -92,12 +92,16 @@ class Watcher:
 
     def _loop(self, ending: threading.Event) -> None:
         while not ending.wait(self._poll):
-            with self._polling:
-                try:
-                    if self._adopt() and self._look():
-                        self._report()
-                except Exception as error:  # noqa: BLE001  (the thread must live; the operator is told)
-                    self._complain(error)
+            self.look()
+
+    def look(self) -> None:
+        """Look at the files once, and report if that is due. What the thread does at each poll."""
+        with self._polling:
+            try:
+                if self._adopt() and self._is_due():
+                    self._report()
+            except Exception as error:  # noqa: BLE001  (the thread must live; the operator is told)
+                self._complain(error)
 
     def _adopt(self) -> bool:
         """Take over the files and what they were like when read; false when the owner is gone."""
@@ -111,7 +115,7 @@ class Watcher:
             self._paths = paths
         return True
 
-    def _look(self) -> bool:
+    def _is_due(self) -> bool:
         """Look at every file; return whether there is a change to report."""
         ripe = False
         unsettled: dict[str, tuple[Stamp | None, int]] = {}

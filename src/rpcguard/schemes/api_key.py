@@ -20,9 +20,10 @@ from rpcguard.errors import AuthError
 from rpcguard.owed import Owed, Record
 from rpcguard.policy import Policy
 from rpcguard.principal import Principal
-from rpcguard.schemes.base import Claim, Incoming, Proof
+from rpcguard.schemes.base import BearerKinds, Claim, Incoming, Proof
 from rpcguard.schemes.wallets import ANY, Wallets
 
+PREFIX = "nod_"  # of issued keys (Nodius)
 _KEY = re.compile(r"[A-Za-z0-9._~+/=-]+")
 
 
@@ -53,22 +54,24 @@ class ApiKeyRules:
         static: Keys by the SHA-256 of their text.
         in_path: The one segment behind the matched prefix is a key.
         header: Lower-case header field, or "".
-        prefix: What a bearer token starts with to be a key, or "" where none is.
+        bearers: Which bearer tokens are keys, or None where keys are read elsewhere alone.
         query: Name of the query parameter, or "".
         max_credential: Longest key in characters.
         revocable: Ask the backend whether the key is revoked.
         wallets: Who may hold an issued key; None where keys are not issued.
+        prefix: What issued keys start with.
     """
 
     project: str
     static: Mapping[bytes, StaticKey]
     in_path: bool = False
     header: str = ""
-    prefix: str = ""
+    bearers: BearerKinds | None = None
     query: str = ""
     max_credential: int = 8192
     revocable: bool = True
     wallets: Wallets | None = None
+    prefix: str = PREFIX
 
 
 class ApiKeyScheme:
@@ -78,22 +81,20 @@ class ApiKeyScheme:
 
     def __init__(self, rules: ApiKeyRules) -> None:
         self._rules = rules
-        self.challenge = "Bearer" if rules.prefix else "ApiKey"
-        self.fields = frozenset(filter(None, [rules.header, rules.prefix and "authorization"]))
+        self.challenge = "Bearer" if rules.bearers else "ApiKey"
+        names = [rules.header, "authorization" if rules.bearers else ""]
+        self.fields = frozenset(filter(None, names))
+        places = (
+            ("rpcApiKeyHeader", {"type": "apiKey", "in": "header", "name": rules.header}),
+            ("rpcApiKeyBearer", {"type": "http", "scheme": "bearer" if rules.bearers else ""}),
+            ("rpcApiKeyQuery", {"type": "apiKey", "in": "query", "name": rules.query}),
+        )
         self.security: tuple[Mapping[str, dict[str, Any]], ...] = tuple(
-            {name: scheme}
-            for name, scheme in (
-                ("rpcApiKeyHeader", {"type": "apiKey", "in": "header", "name": rules.header}),
-                ("rpcApiKeyBearer", {"type": "http", "scheme": "bearer"}),
-                ("rpcApiKeyQuery", {"type": "apiKey", "in": "query", "name": rules.query}),
-            )
-            if {"rpcApiKeyHeader": rules.header, "rpcApiKeyBearer": rules.prefix}.get(
-                name, rules.query
-            )
+            {name: scheme} for name, scheme in places if all(scheme.values())
         )
 
     def present(self, incoming: Incoming) -> bool:
-        """A key in any of the places where this project reads one."""
+        """A key in any of the places where this project reads one, or a broken bearer."""
         return bool(self._found(incoming))
 
     def wants_body(self, incoming: Incoming) -> bool:  # noqa: ARG002 - `Scheme` asks with it
@@ -131,8 +132,9 @@ class ApiKeyScheme:
             found.append(incoming.rest)
         if rules.header:
             found += incoming.fields.get(rules.header, [])
-        if rules.prefix and incoming.bearer and incoming.bearer.startswith(rules.prefix):
-            found.append(incoming.bearer)
+        bearer = incoming.bearer
+        if rules.bearers and bearer is not None and rules.bearers.owner(bearer) == self.name:
+            found.append(bearer)
         if rules.query:
             query = incoming.raw_target.partition("?")[2]
             pairs = (pair.partition("=") for pair in query.split("&"))
@@ -144,7 +146,7 @@ class ApiKeyScheme:
         rules = self._rules
         found = self._found(incoming)
         if len(found) != 1:
-            raise AuthError("malformed_credentials", detail="more than one API key")
+            raise AuthError("malformed_credentials", detail="not one well-formed API key")
         text = found[0]
         if len(text) > rules.max_credential or not _KEY.fullmatch(text):
             raise AuthError("malformed_credentials", detail="the API key's form")

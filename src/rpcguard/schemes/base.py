@@ -92,6 +92,30 @@ def read_bearer(values: list[str]) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
+class BearerKinds:
+    """
+    To which scheme of a project a bearer token belongs: decided by its look, before any check.
+
+    Attributes:
+        key_prefix: What API keys start with, or "".
+        session_headers: First parts of the session tokens, where the project has other JWTs too.
+        others: The scheme of all other tokens, broken ones too; "" where only keys are bearers.
+    """
+
+    key_prefix: str = ""
+    session_headers: frozenset[str] = frozenset()
+    others: str = ""
+
+    def owner(self, token: str) -> str:
+        """Return the scheme of *token* ("" for none); a broken token is ""."""
+        if self.key_prefix and token.startswith(self.key_prefix):
+            return "api_key"
+        if self.session_headers and token.partition(".")[0] in self.session_headers:
+            return "session"
+        return self.others or ("" if token else "api_key")
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
     """
     What a scheme proved.

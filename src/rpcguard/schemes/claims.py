@@ -41,7 +41,7 @@ class ClaimRules:
         iat_leeway: How far ahead `iat` may be.
         iat_window: How old `iat` may be, or None.
         max_lifetime: Bound on `exp - iat`, or None.
-        lifetime_grace: Added to `max_lifetime` and `max_ahead`: clients read their clock twice.
+        lifetime_grace: Added to `max_lifetime`: clients read their clock twice.
         max_ahead: Bound on `exp - now`, or None.
         issuer: Accepted `iss` values, or None for any.
         audience: Accepted `aud` values, or None.
@@ -121,9 +121,7 @@ class ClaimRules:
                 raise AuthError("not_yet_valid", detail=f"iat is {iat - now:.3f} s ahead")
             if self.iat_window is not None and iat < now - self.iat_window and not standing:
                 raise AuthError("expired", detail=f"iat is {now - iat:.3f} s old")
-        if self.max_ahead is not None and (
-            exp is None or exp - now > self.max_ahead + self.lifetime_grace
-        ):
+        if self.max_ahead is not None and (exp is None or exp - now > self.max_ahead):
             raise AuthError("invalid_claims", detail="exp is too far ahead")
 
     def check_identity(self, claims: Mapping[str, Any], times: Times) -> None:

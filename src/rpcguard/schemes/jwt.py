@@ -20,12 +20,13 @@ from rpcguard.errors import AuthError
 from rpcguard.keys import Key, KeyRing
 from rpcguard.policy import Policy
 from rpcguard.principal import Principal
-from rpcguard.schemes.base import NEED_BODY, Incoming, NeedBody, Proof
+from rpcguard.schemes.base import NEED_BODY, BearerKinds, Incoming, NeedBody, Proof
 from rpcguard.schemes.binding import Binding
 from rpcguard.schemes.claims import ClaimRules, Times
 from rpcguard.schemes.jws import Jws, parse
 
 MAX_SECRETS = 8  # HMACs tried for one token without `kid`
+_ALL_JWTS = BearerKinds(others="jwt")
 CACHED_TOKENS = 8192
 CACHED_TOKEN_BYTES = (
     2048  # longer tokens are verified each time, so the cache stays within 16 MiB of text
@@ -91,19 +92,19 @@ class JwtScheme:
         self,
         rules: JwtRules,
         keys: KeyRing,
+        bearers: BearerKinds = _ALL_JWTS,
         *,
         name: str = "jwt",
-        not_ours: frozenset[str] = frozenset(),
     ) -> None:
         """
         Args:
             rules: How tokens are read.
             keys: What verifies them.
+            bearers: Which bearer tokens are JWTs.
             name: What principals get as their scheme.
-            not_ours: First parts of tokens that belong to the project's sessions.
         """
         self.name = name
-        self._not_ours = not_ours
+        self._bearers = bearers
         self._rules = rules
         self._keys = keys
         self._cache: dict[bytes, _Verified] = {}
@@ -121,10 +122,9 @@ class JwtScheme:
 
     def present(self, incoming: Incoming) -> bool:
         """A bearer token, or the header that names its key."""
-        bearer = incoming.bearer
-        if bearer is not None and self._not_ours and bearer.partition(".")[0] in self._not_ours:
-            return False
-        return bearer is not None or self._rules.key_header in incoming.fields
+        if incoming.bearer is None:
+            return self._rules.key_header in incoming.fields
+        return self._bearers.owner(incoming.bearer) == self.name
 
     def wants_body(self, incoming: Incoming) -> bool:
         """Only a digest over the body's fields needs it."""

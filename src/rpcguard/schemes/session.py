@@ -20,7 +20,7 @@ from rpcguard.errors import AuthError
 from rpcguard.keys import Key
 from rpcguard.owed import Record
 from rpcguard.principal import Principal
-from rpcguard.schemes.base import Incoming, NeedBody, Proof
+from rpcguard.schemes.base import BearerKinds, Incoming, NeedBody, Proof
 from rpcguard.schemes.challenge import Challenges
 from rpcguard.schemes.jwt import JwtScheme
 from rpcguard.schemes.wallets import Wallets
@@ -159,44 +159,30 @@ class SessionScheme:
     name = "session"
     challenge = "Bearer"
 
-    def __init__(
-        self,
-        tokens: JwtScheme,
-        headers: frozenset[str] | None,
-        key_prefix: str,
-        wallets: Wallets | None,
-    ) -> None:
+    def __init__(self, tokens: JwtScheme, bearers: BearerKinds, wallets: Wallets | None) -> None:
         """
         Args:
             tokens: Verifies the tokens.
-            headers: First parts of the tokens that the project's secrets sign, by which they are
-                told from its other JWTs; None where every bearer token is a session's.
-            key_prefix: What a bearer token starts with to be an API key, or "".
+            bearers: Which bearer tokens are a session's.
             wallets: Which wallets are allowed now; None where subjects are not wallets.
         """
         self._tokens = tokens
-        self._headers = headers
-        self._key_prefix = key_prefix
+        self._bearers = bearers
         self._wallets = wallets
         self.fields = frozenset({"authorization", SUBPROTOCOL})
         self.security: tuple[Mapping[str, dict[str, Any]], ...] = (
             {"rpcSession": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         )
 
-    def _is_ours(self, token: str) -> bool:
-        if self._key_prefix and token.startswith(self._key_prefix):
-            return False
-        return self._headers is None or header_of(token) in self._headers
-
     def present(self, incoming: Incoming) -> bool:
         """A bearer token that is not an API key, or the subprotocol `auth.TOKEN`."""
         bearer = incoming.bearer
-        if bearer is not None and self._is_ours(bearer):
+        if bearer is not None and self._bearers.owner(bearer) == self.name:
             return True
         return incoming.request.websocket and bool(offered_tokens(incoming))
 
-    def wants_body(self, incoming: Incoming) -> bool:
-        """A wallet's policy may judge methods."""
+    def wants_body(self, incoming: Incoming) -> bool:  # noqa: ARG002 - `Scheme` asks with it
+        """A session token covers nothing of the request."""
         return False
 
     def prove(self, incoming: Incoming, now: float, *, standing: bool = False) -> Proof | NeedBody:

@@ -219,7 +219,8 @@ class SignatureScheme:
             rules.project_limit,
             rules.subject_limit,
         )
-        revocable = (owed.subject_name(rules.project, text),) if rules.revocable else ()
+        of_wallet = owed.subject_name(rules.project, text), owed.key_name(rules.project, text)
+        revocable = of_wallet if rules.revocable else ()
         return Proof(
             Principal(
                 text,

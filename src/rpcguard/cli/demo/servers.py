@@ -92,10 +92,6 @@ class Server:
                 self.port = int(ready[1])
                 return
 
-    def alive(self) -> bool:
-        """Return whether the process runs."""
-        return self._process.poll() is None
-
     def wait(self) -> None:
         """
         Wait until the server ends by itself, which it should not.

@@ -8,6 +8,7 @@ import hashlib
 import http.client
 import json
 import secrets
+import select
 import socket
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -15,7 +16,10 @@ from typing import Any, BinaryIO
 HOST = "127.0.0.1"
 SECONDS = 15.0  # per step of a request; a server that takes longer hangs
 SWITCHING_PROTOCOLS = 101
+LARGE = 1024 * 1024  # bytes; a larger body is sent only when the server asks for it
+PATIENCE = 5.0  # seconds, after which it is sent unasked
 
+_CONTINUE = b"HTTP/1.1 100"
 _MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _TEXT, _CLOSE = 0x81, 0x88  # opcodes with the FIN bit
 _MASKED = 0x80
@@ -65,14 +69,25 @@ def _post(port: int, shot: Shot) -> Reply:
         connection.putrequest("POST", shot.target, skip_accept_encoding=True)
         connection.putheader("Content-Type", "application/json")
         connection.putheader("Content-Length", str(len(shot.body)))
-        connection.putheader("Connection", "close")
         for name, value in shot.headers:
             connection.putheader(name, value)
-        # A server may refuse a large body before all of it is sent, and the answer still counts.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        if len(shot.body) <= LARGE:
             connection.endheaders(shot.body)
+        else:
+            _send_large(connection, shot.body)
         response = connection.getresponse()
         return Reply(response.status, _json(response.read()))
+
+
+def _send_large(connection: http.client.HTTPConnection, body: bytes) -> None:
+    # RFC 9110 section 10.1.1. Without asking, a refusal can be lost: the server closes while more
+    # of the body arrives, and the reset overtakes what it said.
+    connection.putheader("Expect", "100-continue")
+    connection.endheaders()
+    answered, _, _ = select.select([connection.sock], [], [], PATIENCE)
+    if not answered or connection.sock.recv(len(_CONTINUE), socket.MSG_PEEK) == _CONTINUE:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # an answer still counts
+            connection.send(body)
 
 
 def _handshake(port: int, shot: Shot) -> Reply:

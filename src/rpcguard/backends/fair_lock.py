@@ -1,0 +1,55 @@
+"""
+A lock that is handed on in the order of asking.
+
+`threading.Lock` goes to whoever comes first when it is free, and under load that is the thread
+that has just given it back: others wait for seconds, and a wait with a bound becomes a refusal.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+
+class FairLock:
+    """A lock that threads get in the order in which they asked for it."""
+
+    __slots__ = ("_held", "_mutex", "_waiting")
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._held = False
+        self._waiting: deque[threading.Lock] = deque()
+
+    def try_acquire(self) -> bool:
+        """Take the lock if nobody has it."""
+        with self._mutex:
+            if self._held:
+                return False
+            self._held = True
+            return True
+
+    def acquire(self, timeout: float) -> bool:
+        """Take the lock, waiting at most *timeout* seconds; return whether it was had."""
+        with self._mutex:
+            if not self._held:
+                self._held = True
+                return True
+            turn = threading.Lock()
+            turn.acquire()
+            self._waiting.append(turn)
+        if turn.acquire(timeout=timeout):
+            return True
+        with self._mutex:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+                return False
+            return True  # it was handed on just after the wait had ended
+
+    def release(self) -> None:
+        """Hand the lock to the thread that waits longest."""
+        with self._mutex:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._held = False

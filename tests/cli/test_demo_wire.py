@@ -1,0 +1,112 @@
+"""The demo's own WebSocket client, against a real server."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+
+import pytest
+from websockets.sync.server import serve
+
+from rpcguard.cli.demo import wire
+from rpcguard.cli.demo.wire import Shot, send
+
+
+@pytest.fixture
+def echo():
+    """A WebSocket server that sends back what it gets; on /binary as bytes."""
+
+    def handle(connection):
+        for message in connection:
+            binary = connection.request.path == "/binary"
+            connection.send(message.encode() if binary else message)
+
+    with serve(handle, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.socket.getsockname()[1]
+        server.shutdown()
+
+
+@pytest.mark.parametrize("size", [0, 123, 124, 1000, 65_533])
+def test_text_of_any_size_comes_back(echo, size):
+    text = "x" * size
+    reply = send(echo, Shot("/", (), json.dumps(text).encode(), websocket=True))
+    assert (reply.status, reply.document) == (101, text)
+
+
+def test_what_is_not_text_is_refused(echo):
+    with pytest.raises(http.client.HTTPException, match="no text frame"):
+        send(echo, Shot("/binary", (), b"{}", websocket=True))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"", "not an HTTP response"),
+        (b"nonsense\r\n\r\n", "not an HTTP response"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "does not speak WebSocket"),
+    ],
+)
+def test_a_handshake_that_goes_wrong_is_an_error_of_http(answer, said):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve_once():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve_once)
+        thread.start()
+        with pytest.raises(http.client.HTTPException, match=said):
+            send(listener.getsockname()[1], Shot("/", (), b"{}", websocket=True))
+        thread.join()
+
+
+def head(stream) -> bytes:
+    """Read one request up to its body."""
+    return b"".join(iter(stream.readline, b"\r\n"))
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_large_body_is_sent_only_when_the_server_asks_for_it(asked):
+    body, seen = b" " * 2_000_000, []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rb") as stream:
+                assert b"Expect: 100-continue" in head(stream)
+                if asked:
+                    connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+                    seen.append(stream.read(len(body)))
+                connection.sendall(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\n{}")
+                seen.append(stream.read())
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        reply = send(listener.getsockname()[1], Shot("/", (), body))
+        thread.join()
+    assert (reply.status, reply.document) == (413, {})
+    assert seen == ([body, b""] if asked else [b""])
+
+
+def test_a_large_body_is_sent_to_a_server_that_stays_silent(monkeypatch):
+    monkeypatch.setattr(wire, "PATIENCE", 0.1)
+    body = b" " * 2_000_000
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rb") as stream:
+                head(stream)
+                assert stream.read(len(body)) == body
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        reply = send(listener.getsockname()[1], Shot("/", (), body))
+        thread.join()
+    assert (reply.status, reply.document) == (200, {})

@@ -1,0 +1,278 @@
+"""The jwt scheme: what is worked out once per token, and what for every request."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from minting import (
+    NOW,
+    OTHER_SECRET,
+    SECRET,
+    bearer,
+    hour,
+    order_token,
+    private_key,
+    public_pem,
+    token,
+)
+
+from rpcguard import AuthError
+from rpcguard.keys import Key, KeyRing, public_key, secret_key
+from rpcguard.owed import digest
+from rpcguard.schemes import jwt as module
+from rpcguard.schemes.base import NEED_BODY, Proof
+from rpcguard.schemes.binding import Binding
+from rpcguard.schemes.claims import ClaimRules
+from rpcguard.schemes.jwt import JwtRules, JwtScheme
+
+RULES = JwtRules("one", frozenset({"HS256"}), key_by="secret")
+
+
+class Counting:
+    """Counts how often keys are asked to verify."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def of(self, key: Key) -> Key:
+        def check(signing_input: bytes, signature: bytes) -> bool:
+            self.count += 1
+            return key.verify(signing_input, signature)
+
+        return replace(key, _check=check)
+
+
+def ring(*keys: Key) -> KeyRing:
+    return KeyRing(keys or [secret_key("a", "HS256", SECRET.encode())])
+
+
+def reason(scheme: JwtScheme, incoming, now: float = NOW) -> str | None:
+    try:
+        assert isinstance(scheme.prove(incoming, now), Proof)
+    except AuthError as error:
+        return error.reason
+    return None
+
+
+# --- The cache --------------------------------------------------------------------------------------
+
+
+def test_a_token_is_verified_once(incoming):
+    counted = Counting()
+    scheme = JwtScheme(RULES, ring(counted.of(secret_key("a", "HS256", SECRET.encode()))))
+    request = incoming(bearer(token(hour())))
+    first = scheme.prove(request, NOW)
+    assert scheme.prove(request, NOW + 1) == first
+    assert counted.count == 1
+
+
+def test_a_bad_token_is_never_remembered(incoming):
+    counted = Counting()
+    scheme = JwtScheme(RULES, ring(counted.of(secret_key("a", "HS256", SECRET.encode()))))
+    request = incoming(bearer(token(hour(), OTHER_SECRET)))
+    for _ in range(2):
+        assert reason(scheme, request) == "invalid_credentials"
+    assert counted.count == 2
+
+
+@pytest.mark.parametrize(
+    ("claims", "rules", "seconds", "wanted"),
+    [
+        (hour(), ClaimRules(), 3600, "expired"),
+        (hour(exp=None), ClaimRules(required=(), iat_window=60), 61, "expired"),
+        (hour(), ClaimRules(), -6, "not_yet_valid"),  # the clock went back
+        (hour(nbf=NOW), ClaimRules(), -1, "not_yet_valid"),
+        (hour(), ClaimRules(max_ahead=3600), -60, "invalid_claims"),
+    ],
+)
+def test_a_hit_looks_at_the_clock_again(incoming, claims, rules, seconds, wanted):
+    if wanted == "invalid_claims":
+        claims = hour(iat=None)
+    scheme = JwtScheme(replace(RULES, claims=rules), ring())
+    request = incoming(bearer(token(claims)))
+    assert reason(scheme, request) is None
+    assert reason(scheme, request, NOW + seconds) == wanted
+
+
+def test_a_hit_looks_at_the_dates_of_the_key_again(incoming):
+    key = secret_key("a", "HS256", SECRET.encode(), not_before=NOW - 10, not_after=NOW + 10)
+    scheme = JwtScheme(RULES, ring(key))
+    request = incoming(bearer(token(hour())))
+    assert reason(scheme, request) is None
+    assert reason(scheme, request, NOW + 10) == "invalid_credentials"
+
+
+def test_a_hit_looks_at_the_bindings_again(incoming):
+    rules = replace(
+        RULES,
+        key_by="header",
+        key_header="x-auth-key",
+        key_claim="key",
+        claims=ClaimRules(milliseconds=True, strings=("url", "key", "signature")),
+        binding=Binding("url", "signature", {"/rpc": ("c",)}),
+    )
+    keys = [secret_key(kid, "HS256", SECRET.encode()) for kid in ("merchant-1", "merchant-2")]
+    scheme = JwtScheme(rules, ring(*keys))
+    headers = [*bearer(order_token("/rpc", "x")), ("x-auth-key", "merchant-1")]
+    assert reason(scheme, incoming(headers, body=b'{"c": "x"}')) is None
+    assert reason(scheme, incoming(headers, body=b'{"c": "y"}')) == "invalid_binding"
+    assert reason(scheme, incoming(headers, "/else", b'{"c": "x"}')) == "invalid_binding"
+    assert scheme.prove(incoming(headers, body=None), NOW) is NEED_BODY
+    other = [headers[0], ("x-auth-key", "merchant-2")]  # the same secret, even
+    assert reason(scheme, incoming(other, body=b'{"c": "x"}')) == "invalid_credentials"
+    assert reason(scheme, incoming(headers[:1], body=b'{"c": "x"}')) == "malformed_credentials"
+
+
+def test_the_cache_is_bounded(incoming, monkeypatch):
+    monkeypatch.setattr(module, "CACHED_TOKENS", 3)
+    counted = Counting()
+    scheme = JwtScheme(RULES, ring(counted.of(secret_key("a", "HS256", SECRET.encode()))))
+    requests = [incoming(bearer(token(hour(jti=str(n))))) for n in range(4)]
+    for request in requests:
+        scheme.prove(request, NOW)
+    assert len(scheme._cache) == 3
+    scheme.prove(requests[3], NOW)
+    assert counted.count == 4
+    scheme.prove(requests[0], NOW)  # the oldest had made room
+    assert counted.count == 5
+
+
+def test_a_long_token_is_verified_each_time(incoming):
+    counted = Counting()
+    scheme = JwtScheme(RULES, ring(counted.of(secret_key("a", "HS256", SECRET.encode()))))
+    request = incoming(bearer(token(hour(pad="x" * 3000))))
+    for _ in range(2):
+        assert reason(scheme, request) is None
+    assert counted.count == 2
+    assert not scheme._cache
+
+
+def test_nobody_can_edit_the_claims_of_others(incoming):
+    scheme = JwtScheme(RULES, ring())
+    request = incoming(bearer(token(hour(roles=["reader"]))))
+    first = scheme.prove(request, NOW)
+    assert isinstance(first, Proof)
+    first.principal.claims["roles"].append("admin")
+    second = scheme.prove(request, NOW)
+    assert isinstance(second, Proof)
+    assert second.principal.claims["roles"] == ["reader"]
+
+
+# --- Keys -------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_key_costs_what_a_wrong_one_costs(incoming):
+    for alg in ("ES256", "HS256"):
+        counted = Counting()
+        material = (
+            secret_key("a", "HS256", SECRET.encode())
+            if alg == "HS256"
+            else public_key("a", alg, public_pem(alg).encode())
+        )
+        rules = JwtRules("one", frozenset({"HS256", "ES256", "RS256"}))
+        scheme = JwtScheme(rules, ring(counted.of(material)))
+        stranger = OTHER_SECRET if alg == "HS256" else private_key(alg, 1)
+        for kid, expected in (("a", 1), ("unknown", 2)):
+            request = incoming(bearer(token(hour(), stranger, alg, kid=kid)))
+            assert reason(scheme, request) == "invalid_credentials"
+            assert counted.count == expected
+
+
+def test_a_key_outside_its_dates_costs_the_same(incoming):
+    counted = Counting()
+    key = counted.of(secret_key("a", "HS256", SECRET.encode(), not_after=NOW))
+    scheme = JwtScheme(JwtRules("one", frozenset({"HS256"})), ring(key))
+    assert reason(scheme, incoming(bearer(token(hour(), kid="a")))) == "invalid_credentials"
+    assert counted.count == 1
+
+
+def test_no_more_than_eight_secrets_are_tried(incoming):
+    counted = Counting()
+    keys = [
+        counted.of(secret_key(str(n), "HS256", b"secret %d" % n + b"x" * 32)) for n in range(12)
+    ]
+    scheme = JwtScheme(RULES, ring(*keys))
+    assert reason(scheme, incoming(bearer(token(hour())))) == "invalid_credentials"
+    assert counted.count == 8
+
+
+def test_with_no_keys_everybody_is_unknown(incoming):
+    for key_by in ("kid", "secret"):
+        scheme = JwtScheme(replace(RULES, key_by=key_by), KeyRing([]))
+        request = incoming(bearer(token(hour(), kid="a")))
+        assert reason(scheme, request) == "invalid_credentials"
+
+
+# --- What is owed -----------------------------------------------------------------------------------
+
+
+def owed_by(incoming, claims, alg="HS256", *, rules=RULES, project="one", **more):
+    rules = replace(rules, project=project, **more)
+    proof = JwtScheme(rules, ring()).prove(incoming(bearer(token(claims))), NOW)
+    assert isinstance(proof, Proof)
+    return proof.owed
+
+
+def test_a_token_is_named_by_project_key_and_jti(incoming):
+    names = owed_by(incoming, hour(jti="t", sub="me")).revocable
+    assert digest("jti", "one", "a", "t") in names
+    assert digest("subject", "one", "me") in names
+    assert digest("key", "one", "a") in names
+    assert len(names) == 3
+    assert owed_by(incoming, hour(jti="t")).revocable[0] == names[0]
+    assert owed_by(incoming, hour(jti="u")).revocable[0] != names[0]
+    assert owed_by(incoming, hour(jti="t"), project="two").revocable[0] != names[0]
+
+
+def test_without_jti_it_is_named_by_what_was_signed(incoming):
+    import hashlib
+
+    text = token(hour())
+    name = digest("jws", "one", hashlib.sha256(text.rpartition(".")[0].encode()).digest())
+    assert owed_by(incoming, hour()).revocable[0] == name
+    assert owed_by(incoming, hour(jti="")).revocable[0] != name
+
+
+def test_a_session_can_be_named_too(incoming):
+    assert digest("session", "one", "s") in owed_by(incoming, hour(sid="s")).revocable
+
+
+def test_the_proofs_own_time_is_its_iat(incoming):
+    assert owed_by(incoming, hour(iat=NOW - 7)).issued_at == NOW - 7
+    assert owed_by(incoming, hour(iat=None)).issued_at == 0
+
+
+def test_revocation_false_owes_nothing(incoming):
+    assert not owed_by(incoming, hour(), revocable=False)
+
+
+def test_single_use_is_owed_until_no_clock_accepts_the_token(incoming):
+    rules = replace(RULES, claims=ClaimRules(leeway=10))
+    nonce = owed_by(incoming, hour(), rules=rules, single_use=True, skew=30).nonce
+    assert nonce is not None
+    assert nonce.expires_at == NOW + 3600 + 10 + 30
+    assert owed_by(incoming, hour()).nonce is None
+
+
+# --- What it reads ------------------------------------------------------------------------------------
+
+
+def test_a_bearer_or_the_header_of_its_key_is_the_credential(incoming):
+    scheme = JwtScheme(RULES, ring())
+    assert not scheme.present(incoming())
+    assert not scheme.present(incoming([("Authorization", "Basic eDp5")]))
+    assert scheme.present(incoming(bearer("x")))
+    assert scheme.present(incoming([("Authorization", "bearer")]))
+    headed = JwtScheme(replace(RULES, key_by="header", key_header="x-auth-key"), ring())
+    assert headed.present(incoming([("X-Auth-Key", "")]))
+    assert scheme.fields == {"authorization"}
+    assert headed.fields == {"authorization", "x-auth-key"}
+
+
+def test_openapi_says_where_the_credential_goes():
+    (alternative,) = JwtScheme(RULES, ring()).security
+    assert [scheme["type"] for scheme in alternative.values()] == ["http"]
+    headed = JwtScheme(replace(RULES, key_by="header", key_header="x-auth-key"), ring())
+    (together,) = headed.security
+    assert sorted(scheme["type"] for scheme in together.values()) == ["apiKey", "http"]

@@ -1,0 +1,221 @@
+"""The signature scheme: forms, encodings, versions, and what is owed."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from minting import CALL, NOW, Headers, Wallet, replaced, sha256
+
+from rpcguard import AuthError
+from rpcguard.schemes.base import NEED_BODY, Proof
+from rpcguard.schemes.signature import DECODERS, SignatureRules, SignatureScheme, Version
+from rpcguard.schemes.signature import Wallet as Listed
+
+WALLET = Wallet()
+RULES = SignatureRules(
+    project="one",
+    pubkey="x-pubkey",
+    signature="x-signature",
+    timestamp="x-timestamp",
+    nonce="x-nonce",
+    version_header="x-auth-version",
+    versions={
+        "1": Version("{timestamp}:{nonce}:{sha256_hex_of_body}"),
+        "2": Version(
+            "{method}:{target}:{timestamp}:{nonce}:{sha256_hex_of_body}",
+            (("x-http-method", "method"), ("x-http-path", "target")),
+        ),
+    },
+    default_version="1",
+    min_version=0,
+    decode=DECODERS["base58"],
+    timestamp_form=re.compile("[1-9][0-9]{0,11}"),
+    nonce_form=re.compile("[0-9a-f]{16}"),
+    nonce_refused=None,
+    window=30,
+    skew=30,
+    wallets=None,
+)
+
+
+def proof(incoming, headers: Headers, rules: SignatureRules = RULES, **facts: Any) -> Proof:
+    found = SignatureScheme(rules).prove(incoming(headers, **facts), NOW)
+    assert isinstance(found, Proof)
+    return found
+
+
+def reason(incoming, headers: Headers, rules: SignatureRules = RULES, **facts: Any) -> str:
+    with pytest.raises(AuthError) as caught:
+        SignatureScheme(rules).prove(incoming(headers, **facts), NOW)
+    return caught.value.reason
+
+
+def respelt(headers: Headers, spell: Any) -> Headers:
+    """Return *headers* with key and signature spelt by *spell*."""
+    import base58
+
+    for name in ("X-Pubkey", "X-Signature"):
+        headers = replaced(headers, name, spell(base58.b58decode(dict(headers)[name])))
+    return headers
+
+
+def standard(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+# --- Encodings --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("encoding", "spell"), [("base64", standard), ("hex", bytes.hex)])
+def test_key_and_signature_in_other_encodings(incoming, encoding, spell):
+    rules = replace(RULES, decode=DECODERS[encoding])
+    found = proof(incoming, respelt(WALLET.v1(), spell), rules)
+    assert found.principal.subject == spell(WALLET.raw)
+    assert reason(incoming, WALLET.v1(), rules) == "malformed_credentials"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "spell"),
+    [
+        ("base64", lambda raw: standard(raw).rstrip("=")),
+        ("base64", lambda raw: standard(raw) + "="),
+        ("base64", lambda raw: standard(raw) + "\n"),
+        ("base64", lambda raw: base64.urlsafe_b64encode(raw[:-2] + b"\xff\xfe").decode()),
+        ("base64", lambda raw: standard(raw + b"x")),
+        ("base64", lambda raw: "é" * 44),
+        ("base64", lambda raw: "A" * 100_000),
+        ("hex", lambda raw: "0x" + raw.hex()),
+        ("hex", lambda raw: raw.hex()[:-1]),
+        ("hex", lambda raw: raw.hex(" ")),
+        ("hex", lambda raw: "é" * len(raw) * 2),
+        ("hex", lambda raw: " " * len(raw) * 2),
+        ("base58", bytes.hex),
+        ("base58", standard),
+    ],
+)
+def test_other_spellings_are_malformed(incoming, encoding, spell):
+    rules = replace(RULES, decode=DECODERS[encoding])
+    assert reason(incoming, respelt(WALLET.v1(), spell), rules) == "malformed_credentials"
+
+
+@pytest.mark.parametrize("spell", [str.upper, str.title, lambda text: text[:-1] + text[-1].upper()])
+def test_one_key_has_one_spelling_so_that_its_nonces_are_spent_once(incoming, spell):
+    """The key is not in the signed text: whoever respells it replays the request."""
+    rules = replace(RULES, decode=DECODERS["hex"])
+    wallet = next(w for w in map(Wallet, range(99)) if w.raw.hex()[-1].isalpha())
+    headers = respelt(wallet.v1(), bytes.hex)
+    spent = proof(incoming, headers, rules).owed
+    twin = replaced(headers, "X-Pubkey", spell(dict(headers)["X-Pubkey"]))
+    try:
+        again = proof(incoming, twin, rules).owed
+    except AuthError as error:
+        assert error.reason == "malformed_credentials"
+    else:
+        assert again.nonce is not None and spent.nonce is not None
+        assert (again.nonce.name, again.subject) == (spent.nonce.name, spent.subject)
+
+
+# --- The payload --------------------------------------------------------------------------------------
+
+
+def test_the_words_of_a_payload(incoming):
+    text = "{method}|{path}|{target}|{timestamp}|{nonce}|{sha256_hex_of_body}"
+    rules = replace(RULES, versions={"1": Version(text)})
+    nonce = "0123456789abcdef"
+    signed = f"PUT|/a|/a?b={{nonce}}|{NOW}|{nonce}|{sha256(CALL)}"
+    headers = WALLET.fields(signed, NOW, nonce)
+    proof(incoming, headers, rules, target="/a?b={nonce}", method="PUT")
+    assert reason(incoming, headers, rules, target="/a?b=c", method="PUT") == "invalid_credentials"
+
+
+@pytest.mark.parametrize(
+    "method", ["", "GET POST", "{nonce}", "é", "\udc80", "\0", "x" * 100_000, "%s"]
+)
+def test_any_method_is_text(incoming, method):
+    proof(incoming, WALLET.v1(), method=method)
+    headers = WALLET.v2("POST", "/rpc")
+    assert reason(incoming, headers, method=method) == "invalid_binding"
+    echoed = replaced(headers, "X-Http-Method", method)
+    assert reason(incoming, echoed, method=method) == "invalid_credentials"
+
+
+def test_without_a_version_header_there_is_one_version(incoming):
+    rules = replace(RULES, version_header="")
+    proof(incoming, [*WALLET.v1(), ("X-Auth-Version", "9")], rules)
+
+
+def test_the_body_is_wanted_last(incoming):
+    scheme = SignatureScheme(RULES)
+    assert scheme.prove(incoming(WALLET.v1(), body=None), NOW) is NEED_BODY
+    for headers in (
+        replaced(WALLET.v1(), "X-Pubkey", "x"),
+        replaced(WALLET.v1(), "X-Timestamp", str(NOW - 99)),
+        replaced(WALLET.v1(), "X-Nonce", "x"),
+        replaced(WALLET.v2("POST", "/rpc"), "X-Http-Path", "/x"),
+    ):
+        with pytest.raises(AuthError):
+            scheme.prove(incoming(headers, body=None), NOW)
+
+
+# --- Who, and what is owed --------------------------------------------------------------------------
+
+
+def test_what_is_owed(incoming):
+    found = proof(incoming, WALLET.v1(timestamp=NOW + 20))
+    assert (found.owed.project, found.owed.subject) == ("one", WALLET.pubkey)
+    assert found.owed.issued_at == NOW + 20
+    assert found.owed.nonce is not None
+    assert found.owed.nonce.expires_at == NOW + 20 + 30 + 30
+    assert found.principal.expires_at == NOW + 20 + 30
+    assert found.owed.revocable
+
+
+def test_a_nonce_is_named_by_project_key_and_nonce(incoming):
+    def name(headers: Headers, **changes: Any) -> bytes:
+        nonce = proof(incoming, headers, replace(RULES, **changes)).owed.nonce
+        assert nonce is not None
+        return nonce.name
+
+    first = name(WALLET.v1())
+    assert name(WALLET.v1(timestamp=NOW + 1)) == first
+    assert name(WALLET.v2("POST", "/rpc")) == first
+    assert name(WALLET.v1(nonce="1" * 16)) != first
+    assert name(Wallet(1).v1()) != first
+    assert name(WALLET.v1(), project="two") != first
+
+
+def test_without_revocation_the_nonce_is_owed_still(incoming):
+    owed = proof(incoming, WALLET.v1(), replace(RULES, revocable=False)).owed
+    assert owed.revocable == ()
+    assert owed.nonce is not None
+
+
+def test_a_list_of_wallets(incoming):
+    rules = replace(RULES, wallets={WALLET.pubkey: Listed("desk", 2)})
+    assert proof(incoming, WALLET.v2("POST", "/rpc"), rules).principal.name == "desk"
+    assert reason(incoming, WALLET.v1(), rules) == "unsupported_algorithm"
+    assert reason(incoming, Wallet(1).v1(), rules) == "not_listed"
+
+
+def test_any_of_the_four_fields_claims_the_scheme(incoming):
+    scheme = SignatureScheme(RULES)
+    for name, value in WALLET.v1():
+        assert scheme.present(incoming([(name, value)]))
+        assert scheme.present(incoming([(name.replace("-", "_"), "")]))
+    for name in ("X-Auth-Version", "X-Http-Method", "Authorization"):
+        assert not scheme.present(incoming([(name, "2")]))
+    assert scheme.wants_body(incoming())
+
+
+def test_openapi_says_all_four_fields_together():
+    (together,) = SignatureScheme(RULES).security
+    assert sorted(scheme["name"] for scheme in together.values()) == [
+        "x-nonce",
+        "x-pubkey",
+        "x-signature",
+        "x-timestamp",
+    ]

@@ -1,0 +1,414 @@
+"""The order of work: target, project, one kind of credential, its scheme, policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from minting import CALL, NOW
+
+from rpcguard import AuthError, Principal, Request
+from rpcguard.authenticator import Authenticator, BodyWanted, Bounds, Project, Refusals
+from rpcguard.jsonrpc import calls
+from rpcguard.owed import Owed, Pending
+from rpcguard.peer import Proxies
+from rpcguard.policy import Names, Policy
+from rpcguard.schemes.base import NEED_BODY, Incoming, NeedBody, Proof
+from rpcguard.target import Match, Router
+
+OWED = Owed("one", "me", revocable=(b"name",))
+
+
+class Presented:
+    """A scheme whose credential is a header; its text says what comes of it."""
+
+    def __init__(self, name: str, challenge: str, *, body: bool = False) -> None:
+        self.name = name
+        self.challenge = challenge
+        self.fields = frozenset({f"x-{name}"})
+        self.security: tuple[Any, ...] = ()
+        self.proved = 0
+        self._body = body
+
+    def present(self, incoming: Incoming) -> bool:
+        return f"x-{self.name}" in incoming.fields
+
+    def wants_body(self, incoming: Incoming) -> bool:
+        return self._body
+
+    def prove(self, incoming: Incoming, now: float) -> Proof | NeedBody:
+        self.proved += 1
+        assert now == NOW
+        word = incoming.single(f"x-{self.name}")
+        if word != "good":
+            raise AuthError(word)
+        if self._body and incoming.request.body is None:
+            return NEED_BODY
+        return Proof(Principal("me", "one", self.name), OWED)
+
+
+def jwt() -> Presented:
+    return Presented("jwt", "Bearer")
+
+
+def signature() -> Presented:
+    return Presented("signature", "Signature", body=True)
+
+
+def guarding(
+    *schemes: Presented, more: tuple[Project, ...] = (), bounds: Bounds | None = None, **facts: Any
+) -> Authenticator:
+    """Return an authenticator of project `one` at /one with *schemes*, and *more* projects."""
+    one = Project("one", "id-1", schemes, **facts)
+    entries = [(Match("", f"/{project.name}"), project) for project in (one, *more)]
+    projects = {project.name: project for project in (one, *more)}
+    proxies = Proxies((ip_network("10.0.0.0/8"),))
+    return Authenticator(projects, Router(entries, None), bounds or Bounds(), proxies)
+
+
+def asked(
+    guard: Authenticator, *headers: tuple[str, str], body: bytes | None = CALL, **options: Any
+) -> Pending | BodyWanted:
+    facts = {k: options.pop(k) for k in ("websocket", "client", "scheme") if k in options}
+    target = options.pop("target", "/one")
+    return guard.authenticate(Request("POST", target, headers, body, **facts), NOW, **options)
+
+
+def refused(guard: Authenticator, *headers: tuple[str, str], **options: Any) -> AuthError:
+    with pytest.raises(AuthError) as caught:
+        asked(guard, *headers, **options)
+    return caught.value
+
+
+GOOD = ("X-Jwt", "good")
+SIGNED = ("X-Signature", "good")
+
+
+# --- One kind of credential -----------------------------------------------------------------------
+
+
+def test_a_proof_waits_for_the_backend():
+    pending = asked(guarding(jwt()), GOOD)
+    assert isinstance(pending, Pending)
+    assert pending.owed == OWED
+
+
+def test_two_kinds_are_ambiguous_and_neither_is_verified():
+    one, two = jwt(), signature()
+    guard = guarding(one, two)
+    for values in (("good", "good"), ("good", "expired"), ("expired", "good"), ("", "")):
+        error = refused(guard, ("X-Jwt", values[0]), ("X-Signature", values[1]))
+        assert (error.reason, error.status, error.code) == ("ambiguous_credentials", 400, -32600)
+    assert (one.proved, two.proved) == (0, 0)
+
+
+def test_the_failure_of_the_kind_that_is_there_is_final():
+    one, two = jwt(), signature()
+    guard = guarding(one, two, anonymous=True)
+    assert refused(guard, ("X-Jwt", "expired")).reason == "expired"
+    assert two.proved == 0
+
+
+def test_a_kind_that_the_project_does_not_enable_is_not_looked_at():
+    guard = guarding(jwt())
+    assert isinstance(asked(guard, GOOD, SIGNED), Pending)
+    assert refused(guard, SIGNED).reason == "missing_credentials"
+
+
+def test_a_narrowed_route_takes_the_named_kinds_alone():
+    guard = guarding(jwt(), signature())
+    assert isinstance(asked(guard, GOOD, SIGNED, schemes=["jwt"]), Pending)
+    assert isinstance(asked(guard, GOOD, SIGNED, schemes={"signature"}), Pending)
+    assert refused(guard, GOOD, schemes=["signature"]).reason == "missing_credentials"
+    assert refused(guard, GOOD, schemes=[]).reason == "missing_credentials"
+    assert refused(guard, GOOD, SIGNED, schemes=["jwt", "signature"]).reason == (
+        "ambiguous_credentials"
+    )
+
+
+def test_without_a_credential_it_is_missing_unless_the_project_is_open():
+    assert refused(guarding(jwt())).reason == "missing_credentials"
+    pending = asked(guarding(jwt(), anonymous=True))
+    assert isinstance(pending, Pending)
+    principal = pending.conclude(None)
+    assert (principal.subject, principal.scheme, principal.project) == ("anonymous", "none", "one")
+
+
+def test_a_narrowed_route_of_an_open_project_is_not_open():
+    guard = guarding(jwt(), anonymous=True)
+    assert refused(guard, schemes=["jwt"]).reason == "missing_credentials"
+
+
+# --- Then policy ------------------------------------------------------------------------------------
+
+
+def test_the_credential_is_judged_before_policy():
+    policy = Policy(networks=())
+    guard = guarding(jwt(), policy=policy)
+    assert refused(guard).reason == "missing_credentials"
+    assert refused(guard, ("X-Jwt", "expired")).reason == "expired"
+    assert refused(guard, GOOD).reason == "forbidden_ip"
+
+
+def test_the_policies_of_project_and_key_both_hold():
+    class Keyed(Presented):
+        def prove(self, incoming: Incoming, now: float) -> Proof | NeedBody:
+            return Proof(Principal("me", "one", "jwt"), OWED, (Policy(methods=Names(["b"])),))
+
+    guard = guarding(Keyed("jwt", "Bearer"), policy=Policy(methods=Names(["a", "b"])))
+    for method, allowed in (("a", False), ("b", True), ("c", False)):
+        body = CALL.replace(b"eth_blockNumber", method.encode())
+        if allowed:
+            asked(guard, GOOD, body=body)
+        else:
+            assert refused(guard, GOOD, body=body).reason == "forbidden_method"
+
+
+def test_policy_holds_for_the_anonymous_too():
+    guard = guarding(jwt(), anonymous=True, policy=Policy(networks=(ip_network("192.0.2.0/24"),)))
+    assert isinstance(asked(guard, client="192.0.2.1"), Pending)
+    assert refused(guard, client="198.51.100.1").reason == "forbidden_ip"
+    assert refused(guard).reason == "forbidden_ip"
+
+
+def test_a_client_behind_a_trusted_proxy():
+    guard = guarding(jwt(), policy=Policy(networks=(ip_network("192.0.2.0/24"),)))
+    forwarded = ("X-Forwarded-For", "192.0.2.1")
+    assert isinstance(asked(guard, GOOD, forwarded, client="10.0.0.1"), Pending)
+    assert refused(guard, GOOD, forwarded, client="198.51.100.1").reason == "forbidden_ip"
+
+
+def test_frames_of_a_socket_are_not_judged_by_the_body_of_its_handshake():
+    guard = guarding(jwt(), policy=Policy(methods=Names(["*"])))
+    error = refused(guard, GOOD, body=b"", websocket=True)
+    assert error.reason == "forbidden_method"
+
+
+def test_https_is_demanded_before_anything_else():
+    guard = guarding(jwt(), require_https=True)
+    assert isinstance(asked(guard, GOOD, scheme="https"), Pending)
+    for headers in ((), (GOOD,), (("X-Jwt", "expired"),)):
+        error = refused(guard, *headers, scheme="http")
+        assert (error.reason, error.status) == ("https_required", 403)
+
+
+# --- The body ---------------------------------------------------------------------------------------
+
+
+def test_the_body_is_wanted_where_the_credential_covers_it():
+    guard = guarding(jwt(), signature(), bounds=Bounds(max_body=99))
+    wanted = asked(guard, SIGNED, body=None)
+    assert isinstance(wanted, BodyWanted)
+    assert (wanted.limit, wanted.project.name) == (99, "one")
+    assert isinstance(asked(guard, SIGNED, body=b""), Pending)
+
+
+def test_the_body_is_wanted_where_policy_judges_calls():
+    for policy in (Policy(methods=Names(["*"])), Policy(addresses=frozenset())):
+        wanted = asked(guarding(jwt(), policy=policy), GOOD, body=None)
+        assert isinstance(wanted, BodyWanted)
+    for policy in (None, Policy(networks=(ip_network("192.0.2.1"),))):
+        guard = guarding(jwt(), policy=policy)
+        assert isinstance(asked(guard, GOOD, body=None, client="192.0.2.1"), Pending)
+
+
+def test_a_bad_credential_is_refused_before_the_body_is_wanted():
+    guard = guarding(signature(), policy=Policy(methods=Names(["*"])))
+    assert refused(guard, ("X-Signature", "expired"), body=None).reason == "expired"
+    assert refused(guard, body=None).reason == "missing_credentials"
+
+
+@pytest.mark.parametrize("body", [None, CALL], ids=["not read", "read"])
+@pytest.mark.parametrize(
+    ("values", "accepted"),
+    [
+        ([], True),
+        (["identity"], True),
+        (["Identity "], True),
+        ([""], True),
+        (["gzip"], False),
+        (["GZIP"], False),
+        (["br"], False),
+        (["identity", "gzip"], False),
+        (["identity, gzip"], False),
+        (["x"], False),
+    ],
+)
+def test_a_body_that_is_needed_must_not_be_encoded(values, accepted, body):
+    headers = [("Content-Encoding", value) for value in values]
+    policy = Policy(methods=Names(["*"]))
+    for guard, credential in ((guarding(signature()), SIGNED), (guarding(jwt(), policy=policy), GOOD)):
+        if accepted:
+            asked(guard, credential, *headers, body=body)
+        else:
+            error = refused(guard, credential, *headers, body=body)
+            assert (error.reason, error.status) == ("unsupported_encoding", 415)
+    asked(guarding(jwt()), GOOD, *headers, body=body)  # not needed, not looked at
+
+
+def test_a_body_that_is_needed_is_bounded():
+    bounds = Bounds(max_body=len(CALL))
+    policy = Policy(methods=Names(["*"]))
+    for guard, credential in (
+        (guarding(signature(), bounds=bounds), SIGNED),
+        (guarding(jwt(), bounds=bounds, policy=policy), GOOD),
+    ):
+        asked(guard, credential)
+        error = refused(guard, credential, body=CALL + b" ")
+        assert (error.reason, error.status, error.code) == ("body_too_large", 413, -32600)
+    asked(guarding(jwt(), bounds=bounds), GOOD, body=CALL * 2)
+
+
+def test_the_size_of_a_batch_is_bounded():
+    batch = b"[" + b",".join([CALL] * 4) + b"]"
+    guard = guarding(jwt(), bounds=Bounds(max_batch=3), policy=Policy(methods=Names(["*"])))
+    assert refused(guard, GOOD, body=batch).reason == "invalid_body"
+    assert len(calls(batch, 4)) == 4
+
+
+@pytest.mark.parametrize(
+    ("schemes", "policy", "headers", "wants"),
+    [
+        ([jwt], None, [GOOD], False),
+        ([jwt], None, [], False),
+        ([signature], None, [SIGNED], True),
+        ([signature], None, [("X-Signature", "expired")], True),
+        ([signature], None, [], False),
+        ([jwt, signature], None, [GOOD], False),
+        ([jwt], Policy(methods=Names(["*"])), [GOOD], True),
+        ([jwt], Policy(networks=()), [GOOD], False),
+    ],
+)
+def test_wants_body_asks_no_cryptography(schemes, policy, headers, wants):
+    made = [scheme() for scheme in schemes]
+    guard = guarding(*made, policy=policy)
+    assert guard.wants_body(Request("POST", "/one", headers, None)) is wants
+    assert [scheme.proved for scheme in made] == [0] * len(made)
+
+
+def test_wants_body_is_false_where_nobody_will_look():
+    guard = guarding(signature())
+    for target in ("/two", "//", "*"):
+        assert guard.wants_body(Request("POST", target, [SIGNED], None)) is False
+    assert guard.wants_body(Request("POST", "/two", [SIGNED], None), project="one") is True
+
+
+# --- Which project ----------------------------------------------------------------------------------
+
+TWO = Project("two", "id-2", (signature(),))
+
+
+def test_the_target_chooses_the_project():
+    guard = guarding(jwt(), more=(TWO,))
+    assert refused(guard, target="/one").project == "id-1"
+    assert refused(guard, target="/two").project == "id-2"
+
+
+def test_a_route_may_name_its_project_whatever_the_target_says():
+    guard = guarding(jwt(), more=(TWO,))
+    assert refused(guard, target="/one", project="two").project == "id-2"
+    assert refused(guard, target="/anything", project="two").project == "id-2"
+    assert refused(guard, target="//", project="two").reason == "invalid_target"
+    assert refused(guard, project="three").reason == "no_project"
+
+
+def test_no_project_and_no_target_are_refused_by_nobody():
+    guard = guarding(jwt())
+    for target, reason in (("/three", "no_project"), ("//", "invalid_target")):
+        error = refused(guard, GOOD, target=target)
+        assert error.reason == reason
+        assert (error.project, error.bare, error.challenges) == (None, False, ())
+
+
+def test_two_host_fields_are_refused():
+    hosts = (("Host", "a"), ("host", "a"))
+    assert refused(guarding(jwt()), GOOD, *hosts).reason == "invalid_target"
+
+
+# --- What a refusal looks like ------------------------------------------------------------------
+
+
+def test_every_401_has_one_challenge_per_kind_and_nothing_else_has_one():
+    guard = guarding(jwt(), signature(), Presented("api_key", "Bearer"))
+    assert refused(guard).challenges == ('Bearer realm="id-1"', 'Signature realm="id-1"')
+    bearer, other = refused(guard, ("X-Jwt", "expired")).challenges
+    assert bearer == (
+        'Bearer realm="id-1", error="invalid_token", error_description="credentials have expired"'
+    )
+    assert other == 'Signature realm="id-1"'
+    for reason in ("not_listed", "invalid_body", "rate_limited", "backend_unavailable"):
+        assert refused(guard, ("X-Jwt", reason)).challenges == ()
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a\\", "é", "日本"])
+def test_a_challenge_is_a_legal_field_value_whatever_the_project_is_called(name):
+    import re
+
+    guard = guarding(jwt())
+    odd = replace(guard.projects["one"], id=name, refusals=Refusals(messages={"expired": name}))
+    guard = Authenticator(
+        {"one": odd}, Router([(Match("", "/one"), odd)], None), Bounds(), Proxies()
+    )
+    quoted = r'"(?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e])*"'
+    form = re.compile(rf"Bearer realm={quoted}(?:, [a-z_]+={quoted})*")
+    for headers in ([], [("X-Jwt", "expired")]):
+        (challenge,) = refused(guard, *headers).challenges
+        assert form.fullmatch(challenge), challenge
+
+
+def test_a_preset_may_set_status_code_and_messages_of_401_and_403():
+    refusals = Refusals(bare=True, status=418, code=-1, messages={"expired": "too old"})
+    guard = guarding(jwt(), refusals=refusals)
+    expired, forbidden = (refused(guard, ("X-Jwt", r)) for r in ("expired", "not_listed"))
+    assert (expired.status, expired.code, expired.message) == (418, -1, "too old")
+    assert (forbidden.status, forbidden.code, forbidden.message) == (418, -1, "caller not listed")
+    assert expired.challenges == ()
+    assert expired.bare is forbidden.bare is True
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "code"),
+    [
+        ("invalid_body", 400, -32600),
+        ("body_too_large", 413, -32600),
+        ("unsupported_encoding", 415, -32600),
+        ("rate_limited", 429, -32005),
+        ("backend_unavailable", 503, -32002),
+    ],
+)
+def test_other_refusals_keep_their_status(reason, status, code):
+    guard = guarding(jwt(), refusals=Refusals(bare=True, status=403, code=-32013))
+    error = refused(guard, ("X-Jwt", reason))
+    assert (error.status, error.code, error.bare, error.project) == (status, code, True, "id-1")
+
+
+def test_an_error_is_dressed_once():
+    error = AuthError("expired")
+    one = Project("one", "id-1", (jwt(),))
+    other = Project("two", "id-2", (), refusals=Refusals(bare=True, status=499))
+    assert other.dress(one.dress(error)) is error
+    assert (error.project, error.status, error.bare) == ("id-1", 401, False)
+
+
+# --- Any input --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["Authorization", "Host", "Origin", "X-Jwt", "X-Forwarded-For"])
+@pytest.mark.parametrize("value", ["", "\udc80", "é", "\0", "\r\n", "x" * 100_000])
+def test_odd_header_values_raise_nothing_foreign(name: str, value: str):
+    policy = Policy(networks=(ip_network("0.0.0.0/0"),), origins=(), missing_origin=True)
+    guard = guarding(Ignoring("jwt", "Bearer"), policy=policy)
+    with pytest.raises(AuthError):
+        asked(guard, (name, value), client="10.0.0.1")
+
+
+class Ignoring(Presented):
+    """A scheme that is there whatever the request holds, and is never satisfied."""
+
+    present: Callable[..., bool] = lambda self, incoming: True  # noqa: E731
+
+    def prove(self, incoming: Incoming, now: float) -> Proof | NeedBody:
+        raise AuthError("invalid_credentials")
