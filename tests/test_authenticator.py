@@ -240,7 +240,10 @@ def test_a_bad_credential_is_refused_before_the_body_is_wanted():
 def test_a_body_that_is_needed_must_not_be_encoded(values, accepted, body):
     headers = [("Content-Encoding", value) for value in values]
     policy = Policy(methods=Names(["*"]))
-    for guard, credential in ((guarding(signature()), SIGNED), (guarding(jwt(), policy=policy), GOOD)):
+    for guard, credential in (
+        (guarding(signature()), SIGNED),
+        (guarding(jwt(), policy=policy), GOOD),
+    ):
         if accepted:
             asked(guard, credential, *headers, body=body)
         else:
