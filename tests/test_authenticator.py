@@ -411,7 +411,7 @@ def test_odd_header_values_raise_nothing_foreign(name: str, value: str):
 class Ignoring(Presented):
     """A scheme that is there whatever the request holds, and is never satisfied."""
 
-    present: Callable[..., bool] = lambda self, incoming: True  # noqa: E731
+    present: Callable[..., bool] = lambda self, incoming: True
 
     def prove(self, incoming: Incoming, now: float) -> Proof | NeedBody:
         raise AuthError("invalid_credentials")
