@@ -211,8 +211,20 @@ BODIES = st.none() | st.binary(max_size=60) | TEXT.map(lambda t: t.encode("utf-8
     named=st.booleans(),
 )
 def test_any_request_is_a_principal_or_an_auth_error(
-    verifier, runner, preset, start, extra, dropped, target, body, keep_body, method, client,
-    flags, asynchronous, named,
+    verifier,
+    runner,
+    preset,
+    start,
+    extra,
+    dropped,
+    target,
+    body,
+    keep_body,
+    method,
+    client,
+    flags,
+    asynchronous,
+    named,
 ):
     headers, its_body = good(preset) if start else ([], b"")
     headers = [field for index, field in enumerate(headers) if index not in dropped] + extra

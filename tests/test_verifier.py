@@ -110,7 +110,9 @@ def test_the_backend_is_asked_once_at_the_same_now(guard, drive):
 @DRIVERS
 def test_nothing_owed_nothing_asked(guard, drive):
     backend = Recorder()
-    text = REGISTRY.replace("    match: {path: /v1}", "    match: {path: /v1}\n    revocation: false")
+    text = REGISTRY.replace(
+        "    match: {path: /v1}", "    match: {path: /v1}\n    revocation: false"
+    )
     drive(guard(text, backend=backend), post())
     assert backend.asked == []
 

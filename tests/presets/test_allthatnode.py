@@ -48,9 +48,7 @@ projects:
 def rs256(claims: object = None, *, number: int = 0, **more: object) -> str:
     """Return a token of the RSA key."""
     head = {"kid": RSA_KID, **more}
-    return token(
-        {} if claims is None else claims, private_key("RS256", number), "RS256", **head
-    )
+    return token({} if claims is None else claims, private_key("RS256", number), "RS256", **head)
 
 
 def es256(claims: object = None, **more: object) -> str:
@@ -346,8 +344,8 @@ def test_an_empty_kid_is_no_kid(service):
 
 @pytest.mark.parametrize("kid", [RSA_KID.upper(), f"{RSA_KID} ", "../x", "\r\nx", "é" * 500])
 def test_a_kid_is_compared_exactly(service, kid):
-    assert service(registry()).refuses("/evm", bearer(rs256(kid=kid))).message == (
-        ROWS["unknown kid"]
+    assert (
+        service(registry()).refuses("/evm", bearer(rs256(kid=kid))).message == (ROWS["unknown kid"])
     )
 
 
@@ -360,8 +358,8 @@ def test_the_keys_own_type_decides_the_algorithm(service, alg, kid):
 
 
 def test_a_signature_by_another_key(service):
-    assert service(registry()).refuses("/evm", bearer(rs256(number=1))).message == (
-        ROWS["signature"]
+    assert (
+        service(registry()).refuses("/evm", bearer(rs256(number=1))).message == (ROWS["signature"])
     )
 
 
@@ -465,16 +463,16 @@ def test_a_private_key_is_refused_at_load_and_not_printed(service):
         PrivateFormat,
     )
 
-    pem = private_key("ES256").private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-    )
+    pem = private_key("ES256").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     with pytest.raises(ConfigError, match="private key") as caught:
         service(registry("    keys:\n" + key(EC_KID, pem.decode())))
     assert pem.decode().splitlines()[1][:20] not in str(caught.value)
 
 
 def test_one_kid_twice_is_an_error_at_load(service):
-    twice = "\n".join(["    keys:", key(EC_KID, public_pem("ES256")), key(EC_KID, public_pem("RS256"))])
+    twice = "\n".join(
+        ["    keys:", key(EC_KID, public_pem("ES256")), key(EC_KID, public_pem("RS256"))]
+    )
     with pytest.raises(ConfigError, match=r"keys\[1\]"):
         service(registry(twice))
 

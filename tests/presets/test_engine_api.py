@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from minting import CALL, NOW, SECRET, bearer, key_digest, token
+from minting import NOW, SECRET, bearer, key_digest, token
 
 from rpcguard import ConfigError
 
@@ -151,4 +151,3 @@ def test_keys_of_other_kinds_are_not_this_presets(service):
     for extra in (f"    api_keys: [{{id: a, digest: '{digest}'}}]", "    wallets: open"):
         with pytest.raises(ConfigError, match="engine-api"):
             service(registry(extra=extra))
-    assert CALL

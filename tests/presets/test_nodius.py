@@ -438,9 +438,7 @@ class Untouchable:
 
 
 def test_without_a_proof_and_leave_the_backend_is_not_asked(service):
-    guarded = service(
-        registry("    allow: {methods: [getSlot]}", listed()), backend=Untouchable()
-    )
+    guarded = service(registry("    allow: {methods: [getSlot]}", listed()), backend=Untouchable())
     assert guarded.refuses("/solana", OTHER.v1()).reason == "not_listed"
     assert guarded.refuses("/solana", WALLET.v1()).reason == "forbidden_method"
 

@@ -505,7 +505,11 @@ def test_the_algorithm_of_a_secret_does_not_depend_on_chance(tmp_path):
     for seed in ("0", "6"):
         run = subprocess.run(
             [sys.executable, "-c", WHICH, str(tmp_path / "r.yaml")],
-            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[1])},
+            env={
+                **os.environ,
+                "PYTHONHASHSEED": seed,
+                "PYTHONPATH": str(Path(__file__).parents[1]),
+            },
             capture_output=True,
             text=True,
             check=True,

@@ -310,10 +310,11 @@ def test_a_config_error_is_logged_as_it_is(file: Path, caplog: pytest.LogCapture
 
 
 def test_it_stops_at_once_and_twice(file: Path) -> None:
+    others = set(threading.enumerate())
     watcher = Watcher(lambda: (str(file),), lambda: None, poll=3600)
     watcher.start()
     watcher.start()
-    (thread,) = [t for t in threading.enumerate() if t.name == "rpcguard-watcher"]
+    (thread,) = set(threading.enumerate()) - others
     assert thread.daemon
     watcher.stop()
     watcher.stop()

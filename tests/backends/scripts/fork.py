@@ -1,4 +1,4 @@
-"""Fork with a backend in use; see `test_sqlite`."""
+"""Fork with a backend in use; see `test_sqlite_failures`."""
 
 import os
 import sys

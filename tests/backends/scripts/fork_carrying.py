@@ -1,4 +1,4 @@
-"""Fork while the forking thread itself has a question under way; see `test_sqlite`."""
+"""Fork while the forking thread itself has a question under way; see `test_sqlite_failures`."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Fork again and again while threads and tasks use the backend; see `test_sqlite`."""
+"""Fork again and again while threads and tasks use the backend; see `test_sqlite_failures`."""
 
 import asyncio
 import os

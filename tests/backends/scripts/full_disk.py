@@ -1,4 +1,4 @@
-"""Spend nonces until the log may grow no more, then lift the limit; see `test_sqlite`."""
+"""Spend nonces until the log may grow no more, then lift the limit; see `test_sqlite_failures`."""
 
 import resource
 import signal

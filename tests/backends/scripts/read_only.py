@@ -1,4 +1,4 @@
-"""Use a store that may be read and not written; see `test_sqlite`."""
+"""Use a store that may be read and not written; see `test_sqlite_failures`."""
 
 import asyncio
 import contextlib

@@ -1,0 +1,56 @@
+"""What the tests of `sqlite://` do to a store."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from backends.kinds import START
+from backends.racers import racing
+from rpcguard.backends.sqlite import SqliteBackend
+
+SCRIPTS = Path(__file__).parent / "scripts"
+
+
+@contextmanager
+def opened(path: Path, now: float = START, timeout: float = 0.25) -> Iterator[SqliteBackend]:
+    with closing(SqliteBackend(path, now=now, timeout=timeout)) as backend:
+        yield backend
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Have another process hold the write lock of *path*; a line on its input ends that."""
+    with racing(f"sqlite:///{path}", "lock", 1, str(path)) as race:
+        race.each_says("locked")
+        yield race.racers[0]
+
+
+def unlock(holder: subprocess.Popen[str]) -> None:
+    assert holder.communicate("\n", timeout=60)[0] == "{}\n"
+
+
+def assert_whole(path: Path) -> None:
+    """Assert that the file is sound and its budgets count what is there."""
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        counted = connection.execute("SELECT account, count(*) FROM nonce GROUP BY 1").fetchall()
+        live = connection.execute("SELECT id, live FROM budget WHERE parent IS NOT NULL").fetchall()
+        (total,) = connection.execute("SELECT count(*) FROM nonce").fetchone()
+        (projects,) = connection.execute(
+            "SELECT total(live) FROM budget WHERE parent IS NULL"
+        ).fetchone()
+    assert dict(counted) == dict(live)
+    assert total == projects
+
+
+def run_script(name: str, *arguments: str | Path) -> str:
+    """Return what a script printed that ended well."""
+    command = [sys.executable, SCRIPTS / name, Path(__file__).parent.parent, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

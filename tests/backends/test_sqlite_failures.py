@@ -1,0 +1,108 @@
+"""`sqlite://`: full and read-only disks, killed processes, forks."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from backends.kinds import START, owe
+from backends.racers import racing
+from backends.stores import assert_whole, opened, run_script
+from rpcguard.errors import BackendError
+from rpcguard.owed import Answer
+
+OK, FORGOTTEN, REPLAYED = Answer.OK, Answer.FORGOTTEN, Answer.REPLAYED
+TOKEN = b"t" * 16
+
+
+# Disks
+
+
+def test_a_full_disk_refuses_and_loses_nothing(path: Path) -> None:
+    # The limit that SQLite itself keeps: the error is that of a full disk, SQLITE_FULL.
+    with opened(path) as backend:
+        backend.settle(owe("first"), START)
+        connection = backend._writers[0]._connection
+        assert connection is not None
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+        spent = []
+
+        def spend_on() -> None:
+            while len(spent) < 1000:
+                assert backend.settle(owe(str(len(spent))), START) is OK
+                spent.append(len(spent))
+
+        with pytest.raises(BackendError, match="SQLITE_FULL"):
+            spend_on()
+        assert spent
+        # The connection was dropped, and the limit with it.
+        assert backend.settle(owe("room again"), START) is OK
+        assert {backend.settle(owe(str(number)), START) for number in spent} == {REPLAYED}
+    assert_whole(path)
+
+
+def test_a_log_that_cannot_grow_refuses_and_loses_nothing(path: Path) -> None:
+    # A limit of the system, in a process of its own: RLIMIT_FSIZE makes the write itself fail.
+    answers = run_script("full_disk.py", path).split()
+    assert answers[-1] == "recovered"
+    assert set(answers[:-1]) == {"refused"}
+    assert_whole(path)
+
+
+def test_a_read_only_file_refuses() -> None:
+    # Root is stopped by no permission bits, so the script becomes somebody else where it can.
+    directory = Path(tempfile.mkdtemp())
+    try:
+        assert run_script("read_only.py", directory).splitlines() == ["refused"] * 4 + [
+            "not opened"
+        ]
+    finally:
+        directory.chmod(0o700)
+        shutil.rmtree(directory)
+
+
+# Processes
+
+
+def test_what_a_killed_process_acknowledged_stays_spent(path: Path) -> None:
+    acknowledged: list[int] = []
+    for _ in range(3):
+        with racing(f"sqlite:///{path}", "stream", 1) as race:
+            (racer,) = race.racers
+            assert racer.stdout is not None
+            for _ in range(200):
+                acknowledged.append(int(racer.stdout.readline()))
+            racer.kill()
+            acknowledged += [int(line) for line in racer.stdout.read().split("\n")[:-1]]
+    with opened(path) as backend:
+        for number in acknowledged:
+            assert backend.settle(owe(str(number), lasts=number + 1000), START) is REPLAYED
+        assert_whole(path)
+        for number in range(len(acknowledged)):  # and all of it goes when its time comes
+            backend.settle(owe(f"later {number}", lasts=1e9 + 90), START + 1e9)
+        with closing(sqlite3.connect(path)) as connection:
+            sql = "SELECT count(*) FROM nonce WHERE deadline < ?"
+            assert connection.execute(sql, (START + 1e9,)).fetchone() == (0,)
+    assert len(acknowledged) == len(set(acknowledged)) >= 600
+    assert_whole(path)
+
+
+def test_parent_and_child_of_a_fork_share_the_file_and_no_connection(path: Path) -> None:
+    assert run_script("fork.py", path).split() == ["won-once", "whole", "locked-by-child"]
+    assert_whole(path)
+
+
+def test_a_fork_in_the_midst_of_questions_leaves_both_sides_whole(path: Path) -> None:
+    assert run_script("fork_threads.py", path).split() == ["ok"] * 8
+    assert_whole(path)
+
+
+def test_a_fork_that_carries_a_connection_along_refuses_in_the_child(path: Path) -> None:
+    assert run_script("fork_carrying.py", path).split() == ["child-refused", "parent-ok"]
+    assert_whole(path)

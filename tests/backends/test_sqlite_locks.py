@@ -1,0 +1,149 @@
+"""`sqlite://`: waiting for other threads and processes, always within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from backends.kinds import START, ask, owe
+from backends.stores import assert_whole, locked, opened, unlock
+from rpcguard.backends import sqlite_file
+from rpcguard.backends.sqlite import SqliteBackend
+from rpcguard.errors import BackendError, ConfigError
+from rpcguard.owed import Answer, Revocation
+
+OK, FORGOTTEN, REPLAYED = Answer.OK, Answer.FORGOTTEN, Answer.REPLAYED
+TOKEN = b"t" * 16
+
+
+def test_a_locked_file_refuses_in_time_and_serves_again_afterwards(path: Path) -> None:
+    with opened(path) as backend, locked(path) as holder:
+        with pytest.raises(BackendError, match="locked"):
+            backend.settle(owe("n"), START)
+        with pytest.raises(BackendError, match="locked"):
+            asyncio.run(backend.asettle(owe("n"), START))
+        with pytest.raises(BackendError, match="locked"):
+            backend.revoke([Revocation(TOKEN)], START)
+        unlock(holder)
+        assert backend.settle(owe("n"), START) is OK
+        assert asyncio.run(backend.asettle(owe("n"), START)) is REPLAYED
+        assert backend.settle(ask(TOKEN), START) is OK
+
+
+def test_a_question_without_a_nonce_does_not_mind_the_lock(path: Path) -> None:
+    with opened(path) as backend:
+        backend.revoke([Revocation(TOKEN)], START)
+        with locked(path):
+            assert backend.settle(ask(TOKEN), START) is Answer.REVOKED
+            assert asyncio.run(backend.asettle(ask(b"other"), START)) is OK
+
+
+def test_a_lock_that_goes_in_time_delays_and_does_not_refuse(path: Path) -> None:
+    answers: list[Answer] = []
+    with opened(path, timeout=10) as backend, locked(path) as holder:
+        asking = threading.Thread(target=lambda: answers.append(backend.settle(owe("n"), START)))
+        asking.start()
+        unlock(holder)
+        asking.join(30)
+    assert answers == [OK]
+
+
+def test_many_threads_at_a_locked_file_are_all_refused_in_time(path: Path) -> None:
+    answers: list[str] = []
+
+    def run(number: int) -> None:
+        try:
+            answers.append(backend.settle(owe(str(number)), START).value)
+        except BackendError:
+            answers.append("refused")
+
+    with opened(path) as backend, locked(path):
+        threads = [threading.Thread(target=run, args=(number,)) for number in range(32)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(5)  # one after the other would take 8 seconds
+        assert answers == ["refused"] * 32
+
+
+def test_a_file_that_stays_locked_cannot_be_opened(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_file, "_ATTEMPTS", 10)
+    with opened(path), locked(path), pytest.raises(ConfigError, match="locked"):
+        SqliteBackend(path, now=START)
+
+
+def test_many_tasks_at_a_locked_file_are_all_refused_in_time(path: Path) -> None:
+    async def ask_fifty(backend: SqliteBackend, word: str) -> list[object]:
+        questions = [backend.asettle(owe(f"{word} {number}"), START) for number in range(50)]
+        async with asyncio.timeout(5):  # one after the other would take 12 seconds
+            return await asyncio.gather(*questions, return_exceptions=True)
+
+    with opened(path) as backend, locked(path) as holder:
+        refused = asyncio.run(ask_fifty(backend, "a"))
+        assert {type(each) for each in refused} <= {BackendError, *BackendError.__subclasses__()}
+        unlock(holder)
+        assert asyncio.run(ask_fifty(backend, "b")) == [OK] * 50
+    assert_whole(path)
+
+
+def test_a_locked_file_does_not_stop_the_event_loop(path: Path) -> None:
+    async def tick(ticks: list[None]) -> None:
+        while True:
+            ticks.append(None)
+            await asyncio.sleep(0.01)
+
+    async def run(backend: SqliteBackend) -> int:
+        ticks: list[None] = []
+        ticking = asyncio.create_task(tick(ticks))
+        with pytest.raises(BackendError):
+            await backend.asettle(owe("n"), START)
+        ticking.cancel()
+        return len(ticks)
+
+    with opened(path, timeout=0.5) as backend, locked(path):
+        assert asyncio.run(run(backend)) >= 10
+
+
+def test_a_cancelled_wait_spends_wholly_or_not_at_all(path: Path) -> None:
+    async def run(backend: SqliteBackend) -> None:
+        tasks = [
+            asyncio.create_task(backend.asettle(owe(str(number)), START)) for number in range(20)
+        ]
+        await asyncio.sleep(0)  # now they all wait
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(each) for each in ended} == {asyncio.CancelledError}
+
+    with opened(path) as backend:
+        with locked(path):
+            asyncio.run(run(backend))
+        answers = [backend.settle(owe(str(number)), START) for number in range(20)]
+        assert Counter(answers)[OK] >= 19  # one may have been under way
+        assert {backend.settle(owe(str(number)), START) for number in range(20)} == {REPLAYED}
+    assert_whole(path)
+
+
+def test_thirty_two_threads_share_a_few_connections(path: Path) -> None:
+    answers: list[Answer] = []
+
+    def run(me: int) -> None:
+        for number in range(50):
+            answers.append(backend.settle(owe(f"{me} {number}"), START))
+            answers.append(backend.settle(ask(TOKEN), START))
+
+    with opened(path) as backend:
+        threads = [threading.Thread(target=run, args=(me,)) for me in range(32)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert Counter(answers) == {OK: 3200}
+        assert len(backend._lanes) == 6
+    assert_whole(path)
