@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from contextlib import suppress
 
 from _command_line import listen, parse, ready
 from _jsonrpc import answer
 from aiohttp import WSMsgType, web
 
 from rpcguard import ConfigError
-from rpcguard.contrib.aiohttp import principal_of, rpc_auth_middleware
+from rpcguard.contrib.aiohttp import add_auth_routes, principal_of, rpc_auth_middleware
 
 HEADER_LIMIT = 16 * 1024  # bytes; aiohttp's own 8190 are less than a credential may have
 
@@ -48,6 +49,8 @@ def create_app(registry: str) -> web.Application:
     guard = rpc_auth_middleware(registry, exempt=["/healthz"])
     app = web.Application(middlewares=[guard], client_max_size=8 * 1024 * 1024)
     app.router.add_get("/healthz", healthz)
+    with suppress(LookupError):  # not exactly one project has a session
+        add_auth_routes(app)
     app.router.add_get("/ws/{path:.*}", ws)
     app.router.add_route("*", "/{path:.*}", rpc)
     return app

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import uvicorn
@@ -22,7 +23,9 @@ Caller = Annotated[Principal, Depends(require_rpc_auth)]
 def create_app(registry: str) -> FastAPI:
     """Return the application, guarded by *registry*."""
     app = FastAPI(openapi_url=None)
-    RPCGuard(app, registry)
+    guard = RPCGuard(app, registry)
+    with suppress(LookupError):  # not exactly one project has a session
+        app.include_router(guard.router())
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:

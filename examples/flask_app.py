@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 from _command_line import listen, parse, ready
@@ -26,7 +27,9 @@ def create_app(registry: str) -> Flask:
     """Return the application, guarded by *registry*."""
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # paths with empty segments are the guard's to refuse
-    RPCGuard(app, registry)
+    guard = RPCGuard(app, registry)
+    with suppress(LookupError):  # not exactly one project has a session
+        app.register_blueprint(guard.blueprint())
     sock = Sock(app)
 
     @app.get("/healthz")

@@ -210,7 +210,7 @@ class Desk:
             request, self.now, project=project, schemes=schemes, calls=False
         )
         if isinstance(step, BodyWanted):
-            raise AuthError("invalid_body", detail="the body could not be read")
+            raise AuthError("body_too_large")
         return step
 
     def _settle_pending(self, pending: Pending) -> Principal:
@@ -235,10 +235,10 @@ ROUTES: Mapping[str, Callable[[Desk, Request], dict[str, Any]]] = {
 
 
 def _body(request: Request) -> dict[str, Any]:
-    if len(request.body or b"") > MAX_BODY:
+    if request.body is None or len(request.body) > MAX_BODY:
         raise AuthError("body_too_large")
     try:
-        document = strict_json.loads(request.body or b"")
+        document = strict_json.loads(request.body)
     except ValueError as error:
         raise AuthError("invalid_body", detail=str(error)) from None
     if not isinstance(document, dict):

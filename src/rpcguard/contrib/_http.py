@@ -16,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 from rpcguard import jsonrpc
 from rpcguard.errors import AuthError, ConfigError
 from rpcguard.principal import Principal
+from rpcguard.request import Request
 from rpcguard.verifier import Verifier
 
 ENVIRONMENT: Final = "RPCGUARD_REGISTRY"
@@ -24,15 +25,17 @@ SCHEMES: Final = frozenset({"jwt", "signature", "api_key", "session"})
 # What the core refuses as `invalid_target`: the honest value where the server gave no usable target
 NO_TARGET: Final = ""
 
+_HEADERS: Final = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
+
 Registry = str | os.PathLike[str] | Verifier | None
 
 # Characters with one spelling in a target (RFC 3986 section 2.3), and the separator
 _ONE_SPELLING = re.compile(r"/[A-Za-z0-9._~/-]*")
 
 
-class Refusal(NamedTuple):
+class Reply(NamedTuple):
     """
-    The response to a refused request.
+    A response of rpcguard's own: to a refused request, or of a route that issues credentials.
 
     Attributes:
         status: HTTP status.
@@ -45,7 +48,7 @@ class Refusal(NamedTuple):
     body: bytes
 
 
-def refusal(error: AuthError, body: bytes | None = None) -> Refusal:
+def refusal(error: AuthError, body: bytes | None = None) -> Reply:
     """
     Return the response that says *error*.
 
@@ -62,11 +65,28 @@ def refusal(error: AuthError, body: bytes | None = None) -> Refusal:
             data["project"] = error.project
         content["data"] = data
         content = {"jsonrpc": "2.0", "id": jsonrpc.request_id(body), "error": content}
-    headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+    headers = list(_HEADERS)
     headers.extend(("WWW-Authenticate", challenge) for challenge in error.challenges)
     if error.retry_after is not None:
         headers.append(("Retry-After", str(error.retry_after)))
-    return Refusal(error.status, headers, json.dumps(content).encode("ascii"))
+    return Reply(error.status, headers, json.dumps(content).encode("ascii"))
+
+
+def issued(verifier: Verifier, route: str, request: Request, project: str | None) -> Reply:
+    """
+    Return the answer of a route that issues credentials. It may block.
+
+    Args:
+        verifier: Asked.
+        route: A key of `rpcguard.issuing.ROUTES`.
+        request: The request; its body is None where it exceeds `rpcguard.issuing.MAX_BODY`.
+        project: Name of the project, or None for the only one with sessions.
+    """
+    try:
+        answer = verifier.serve(route, request, project)
+    except AuthError as error:
+        return refusal(error)
+    return Reply(200, list(_HEADERS), json.dumps(answer).encode("ascii"))
 
 
 def raw_target(raw: str, *decoded: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import Iterable
 from typing import Any, Final
@@ -10,13 +11,14 @@ from urllib.parse import quote
 from aiohttp import StreamReader, web
 from aiohttp.typedefs import Handler
 
-from rpcguard.contrib._http import Registry, Source, Verdicts, chosen, refusal
+from rpcguard.contrib._http import Registry, Source, Verdicts, chosen, issued, refusal
 from rpcguard.errors import AuthError
+from rpcguard.issuing import MAX_BODY, ROUTES
 from rpcguard.principal import Principal
 from rpcguard.request import Request
 from rpcguard.verifier import Verifier
 
-__all__ = ["RPCAuthMiddleware", "principal_of", "rpc_auth_middleware"]
+__all__ = ["RPCAuthMiddleware", "add_auth_routes", "principal_of", "rpc_auth_middleware"]
 
 _RequestKey: Any = getattr(web, "RequestKey", None)  # aiohttp 3.14
 _PRINCIPAL: Final[Any] = (
@@ -24,6 +26,10 @@ _PRINCIPAL: Final[Any] = (
 )
 _VERDICTS: Final[Any] = (
     _RequestKey("rpcguard_verdicts", Verdicts) if _RequestKey else "rpcguard_verdicts"
+)
+
+_VERIFIER: Final[Any] = (
+    _RequestKey("rpcguard_verifier", Verifier) if _RequestKey else "rpcguard_verifier"
 )
 
 
@@ -70,6 +76,48 @@ def rpc_auth_middleware(
     return RPCAuthMiddleware(Source(registry), frozenset(exempt), project, chosen(schemes))
 
 
+def add_auth_routes(app: web.Application, *, project: str | None = None, prefix: str = "") -> None:
+    """
+    Add the routes that issue credentials: `/auth/challenge`, `/auth/verify`, `/auth/logout`,
+    `/auth/refresh` and `/account/api-key`. The `rpc_auth_middleware` of *app*, or of an application
+    above it, leaves them open and answers for them.
+
+    Args:
+        app: The application.
+        project: The project they belong to, whatever its `match` says; it may be left out when
+            exactly one project has a `session`.
+        prefix: Path in front of them.
+
+    Raises:
+        LookupError: If *app*'s own middleware knows no such project.
+    """
+    for middleware in app.middlewares:
+        if isinstance(middleware, RPCAuthMiddleware):
+            middleware.verifier.registry.issuing_project(project)
+    for route in ROUTES:
+        app.router.add_post(prefix + route, _Issuing(route, project).answer)
+
+
+class _Issuing:
+    """One route that issues credentials; the middleware knows it by its type."""
+
+    def __init__(self, route: str, project: str | None) -> None:
+        self._route = route
+        self._project = project
+
+    async def answer(self, request: web.Request) -> web.Response:
+        verifier: Verifier | None = request.get(_VERIFIER)
+        if verifier is None:
+            raise RuntimeError("add_auth_routes needs rpc_auth_middleware on this application")
+        try:
+            body: bytes | None = await _Body(request).read(MAX_BODY)
+        except AuthError:
+            body = None
+        asked = _request_of(request).with_body(body)
+        reply = await asyncio.to_thread(issued, verifier, self._route, asked, self._project)
+        return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
+
+
 class RPCAuthMiddleware:
     """The middleware; `rpc_auth_middleware` makes it."""
 
@@ -102,6 +150,7 @@ class RPCAuthMiddleware:
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let *handler* answer, if the request is exempt or authenticated."""
+        request[_VERIFIER] = self.verifier
         if self._is_exempt(request):
             return await handler(request)
         body = _Body(request)
@@ -115,7 +164,8 @@ class RPCAuthMiddleware:
     def _is_exempt(self, request: web.Request) -> bool:
         if request.raw_path.partition("?")[0] in self._paths:
             return True
-        return request.match_info.route.name in self._names
+        owner = getattr(request.match_info.handler, "__self__", None)
+        return isinstance(owner, _Issuing) or request.match_info.route.name in self._names
 
     async def _authenticate(self, request: web.Request, body: _Body) -> None:
         verdicts: Verdicts | None = request.get(_VERDICTS)

@@ -8,13 +8,14 @@ first. A body that the guard needs is bounded there too.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final, overload
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -29,9 +30,10 @@ from rpcguard.contrib._asgi import (
     encoded,
     request_of,
 )
-from rpcguard.contrib._http import Registry, Source, chosen, refusal
+from rpcguard.contrib._http import Registry, Source, chosen, issued, refusal
 from rpcguard.contrib._openapi import Narrowing, expanded
 from rpcguard.errors import AuthError
+from rpcguard.issuing import MAX_BODY, ROUTES
 from rpcguard.principal import Principal
 from rpcguard.verifier import Verifier
 
@@ -154,6 +156,27 @@ class RPCGuard:
         """The verifier that the application's guards ask."""
         return self._source.verifier
 
+    def router(self, *, project: str | None = None, prefix: str = "") -> APIRouter:
+        """
+        Return the routes that issue credentials: `/auth/challenge`, `/auth/verify`, `/auth/logout`,
+        `/auth/refresh` and `/account/api-key`.
+
+        Args:
+            project: The project they belong to, whatever its `match` says; it may be left out when
+                exactly one project has a `session`.
+            prefix: Path in front of them.
+
+        Raises:
+            LookupError: If there is no such project.
+        """
+        self.verifier.registry.issuing_project(project)
+        router = APIRouter(prefix=prefix, tags=["authentication"])
+        for route in ROUTES:
+            router.add_api_route(
+                route, _issuing(route, project), methods=["POST"], name=f"rpcguard:{route}"
+            )
+        return router
+
     def _wrap_lifespan(self, app: FastAPI) -> None:
         inner, source = app.router.lifespan_context, self._source
 
@@ -176,6 +199,25 @@ class RPCGuard:
             return expanded(inner(), guards, source.verifier)
 
         app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _issuing(route: str, project: str | None) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        exchange = _exchange(request)
+        assert exchange.body is not None  # an HTTP route has one
+        try:
+            body: bytes | None = await exchange.body.read(MAX_BODY)
+        except AuthError:
+            body = None
+        except DisconnectedError:
+            raise HTTPException(400, "the client went away") from None
+        asked = request_of(request.scope).with_body(body)
+        reply = await run_in_threadpool(issued, exchange.verifier, route, asked, project)
+        response = Response(reply.body, reply.status)
+        response.raw_headers.extend(encoded(reply.headers))
+        return response
+
+    return answer
 
 
 def _exchange(connection: HTTPConnection) -> Exchange:

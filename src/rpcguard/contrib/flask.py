@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, ParamSpec, Protocol, TypeVar, overload
 
-from flask import Flask, Response, current_app, request
+from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.local import LocalProxy
 from werkzeug.wsgi import get_content_length, get_input_stream
@@ -18,11 +18,13 @@ from rpcguard.contrib._http import (
     Source,
     Verdicts,
     chosen,
+    issued,
     quoted_target,
     raw_target,
     refusal,
 )
 from rpcguard.errors import AuthError
+from rpcguard.issuing import MAX_BODY, ROUTES
 from rpcguard.principal import Principal
 from rpcguard.request import Request
 from rpcguard.verifier import Verifier
@@ -83,6 +85,26 @@ class RPCGuard:
         # `protect` returns its refusals; this is for those that the application raises itself
         app.register_error_handler(AuthError, _answer)
         weakref.finalize(app, self._source.close)
+
+    def blueprint(self, *, project: str | None = None, prefix: str = "") -> Blueprint:
+        """
+        Return the routes that issue credentials: `/auth/challenge`, `/auth/verify`, `/auth/logout`,
+        `/auth/refresh` and `/account/api-key`.
+
+        Args:
+            project: The project they belong to, whatever its `match` says; it may be left out when
+                exactly one project has a `session`.
+            prefix: Path in front of them.
+
+        Raises:
+            LookupError: If there is no such project.
+        """
+        self.verifier.registry.issuing_project(project)
+        blueprint = Blueprint(f"rpcguard-{project or 'session'}", __name__)
+        for route in ROUTES:
+            view = functools.partial(_issuing, route, project)
+            blueprint.add_url_rule(prefix + route, route, view, methods=["POST"])
+        return blueprint
 
     @property
     def verifier(self) -> Verifier:
@@ -167,6 +189,17 @@ def _authenticate(schemes: frozenset[str] | None, project: str | None) -> None:
         )
         verdicts.add(project, principal)
     environ[_PRINCIPAL] = principal
+
+
+def _issuing(route: str, project: str | None) -> Response:
+    try:
+        body: bytes | None = _read_body(MAX_BODY)
+    except AuthError:
+        body = None
+    asked = _request_of(request.environ).with_body(body)
+    source: Source = current_app.extensions[_EXTENSION]
+    status, headers, content = issued(source.verifier, route, asked, project)
+    return Response(content, status, headers)
 
 
 def _answer(error: AuthError) -> Response:
