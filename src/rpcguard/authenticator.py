@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from rpcguard.errors import AuthError
-from rpcguard.jsonrpc import calls
+from rpcguard.jsonrpc import Call
+from rpcguard.jsonrpc import calls as read_calls
 from rpcguard.owed import Owed, Pending
 from rpcguard.peer import FIELDS as PEER_FIELDS
 from rpcguard.peer import Proxies
@@ -208,11 +209,15 @@ class Authenticator:
             return proof
         policies = proof.policies if project.policy is None else (project.policy, *proof.policies)
         if policies:
-            facts = self._facts(project, incoming, policies)
-            if isinstance(facts, BodyWanted):
-                return facts
+            facts = self._caller(incoming)
             for policy in policies:
-                policy.check(facts)
+                policy.check_caller(facts)
+            if any(policy.needs_body for policy in policies):
+                calls = self._calls(project, incoming)
+                if isinstance(calls, BodyWanted):
+                    return calls
+                for policy in policies:
+                    policy.check_calls(calls)
         return Pending(proof.principal, proof.owed, project.dress)
 
     def _prove(
@@ -235,22 +240,23 @@ class Authenticator:
         proof = scheme.prove(incoming, now)
         return self._want_body(project, incoming) if isinstance(proof, NeedBody) else proof
 
-    def _facts(
-        self, project: Project, incoming: Incoming, policies: tuple[Policy, ...]
-    ) -> Facts | BodyWanted:
-        request, fields = incoming.request, incoming.fields
-        found = None
-        if not request.websocket and any(policy.needs_body for policy in policies):
-            if request.body is None:
-                return self._want_body(project, incoming)
-            self._check_body(incoming)
-            found = calls(request.body, self.bounds.max_batch)
+    def _caller(self, incoming: Incoming) -> Facts:
+        fields = incoming.fields
         return Facts(
-            self._proxies.client(request.client, fields),
+            self._proxies.client(incoming.request.client, fields),
             fields.get("origin", ()),
             fields.get("user-agent", ()),
-            found,
         )
+
+    def _calls(self, project: Project, incoming: Incoming) -> tuple[Call, ...] | BodyWanted | None:
+        """Return the calls in the body; None for a WebSocket, whose calls come later."""
+        request = incoming.request
+        if request.websocket:
+            return None
+        if request.body is None:
+            return self._want_body(project, incoming)
+        self._check_body(incoming)
+        return read_calls(request.body, self.bounds.max_batch)
 
     def _want_body(self, project: Project, incoming: Incoming) -> BodyWanted:
         self._check_body(incoming)
