@@ -413,3 +413,31 @@ class Ignoring(Presented):
 
     def prove(self, incoming: Incoming, now: float) -> Proof | NeedBody:
         raise AuthError("invalid_credentials")
+
+
+# --- Policy in its order ----------------------------------------------------------------------------
+
+FENCED = Policy(networks=(ip_network("192.0.2.0/24"),), methods=Names(["eth_blockNumber"]))
+
+
+def test_ip_and_origin_are_judged_before_the_calls():
+    """A body that says nothing, or is too large, or encoded, is no matter for a forbidden address."""
+    guard = guarding(jwt(), bounds=Bounds(max_body=100), policy=FENCED)
+    for body, headers in (
+        (b"no JSON", ()),
+        (b"x" * 101, ()),
+        (CALL, (("Content-Encoding", "gzip"),)),
+    ):
+        error = refused(guard, GOOD, *headers, body=body, client="198.51.100.1")
+        assert error.reason == "forbidden_ip"
+        assert refused(guard, GOOD, *headers, body=body, client="192.0.2.1").status in (
+            400,
+            413,
+            415,
+        )
+
+
+def test_the_body_of_a_forbidden_address_is_not_read():
+    guard = guarding(jwt(), policy=FENCED)
+    assert refused(guard, GOOD, body=None, client="198.51.100.1").reason == "forbidden_ip"
+    assert isinstance(asked(guard, GOOD, body=None, client="192.0.2.1"), BodyWanted)

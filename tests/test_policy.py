@@ -16,14 +16,17 @@ ONE = "0x" + "11" * 20
 TWO = "0x" + "22" * 20
 
 
-def facts(**changes: object) -> Facts:
-    given = {"address": None, "origins": (), "user_agents": (), "calls": (), **changes}
-    return Facts(**given)
+def facts(**changes: object) -> tuple[Facts, tuple[Call, ...] | None]:
+    given = {"address": None, "origins": (), "user_agents": (), **changes}
+    calls = given.pop("calls", ())
+    return Facts(**given), calls
 
 
-def refused(policy: Policy, judged: Facts) -> str | None:
+def refused(policy: Policy, judged: tuple[Facts, tuple[Call, ...] | None]) -> str | None:
+    caller, calls = judged
     try:
-        policy.check(judged)
+        policy.check_caller(caller)
+        policy.check_calls(calls)
     except AuthError as error:
         assert (error.status, error.code) == (403, -32003)
         return error.reason

@@ -8,7 +8,7 @@ clock and no I/O: where the body is needed and not read, the answer is "read it 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rpcguard.errors import AuthError
 from rpcguard.jsonrpc import Call
@@ -16,106 +16,14 @@ from rpcguard.jsonrpc import calls as read_calls
 from rpcguard.owed import Owed, Pending
 from rpcguard.peer import FIELDS as PEER_FIELDS
 from rpcguard.peer import Proxies
-from rpcguard.policy import Facts, Policy
+from rpcguard.policy import Facts
 from rpcguard.principal import Principal
+from rpcguard.project import Bounds, Project
 from rpcguard.request import Request
 from rpcguard.schemes.base import Claim, Incoming, NeedBody, Proof, Scheme
-from rpcguard.schemes.session import Sessions
 from rpcguard.target import Router, host_name, matched_depth, split
 
 _ALWAYS_READ = frozenset({"host", "origin", "user-agent", "content-encoding", *PEER_FIELDS})
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What the guard reads at most. Sizes in bytes, `max_batch` in items."""
-
-    max_credential: int = 8 * 1024
-    max_body: int = 5 * 1024 * 1024
-    max_batch: int = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Refusals:
-    """
-    A provider's own form of refusals.
-
-    Attributes:
-        bare: Send `{"code", "message", "project"}` instead of a JSON-RPC response.
-        status: HTTP status of all refusals that are 401 or 403 otherwise; None keeps it.
-        code: JSON-RPC code of the same; None keeps it.
-        messages: Texts by `cause` or `reason`.
-    """
-
-    bare: bool = False
-    status: int | None = None
-    code: int | None = None
-    messages: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Project:
-    """
-    One compiled project.
-
-    Attributes:
-        name: Its name in the registry.
-        id: What errors show.
-        schemes: The kinds of credential that it enables.
-        policy: Policy for every caller, or None.
-        refusals: The form of its refusals.
-        require_https: Refuse plain requests.
-        anonymous: Let requests without a credential in.
-        public_prefix: Path prefix that a proxy strips; clients sign with it.
-        preset: Name of its preset.
-        prefixes: Path prefixes that it matches, without trailing slash; none for the default.
-        sessions: What issues its sessions, or None.
-        key_issuer: This project as callers see it who want an API key: only the wallet signature
-            counts, of the version that keys demand. None where keys are not issued.
-    """
-
-    name: str
-    id: str
-    schemes: tuple[Scheme, ...]
-    policy: Policy | None = None
-    refusals: Refusals = field(default_factory=Refusals)
-    require_https: bool = False
-    anonymous: bool = False
-    public_prefix: str = ""
-    preset: str = ""
-    prefixes: frozenset[str] = frozenset()
-    sessions: Sessions | None = None
-    key_issuer: Project | None = None
-
-    def dress(self, error: AuthError) -> AuthError:
-        """Give *error* this project's id, form, texts and challenges, and return it."""
-        if error.project is not None:
-            return error
-        refusals = self.refusals
-        error.project = self.id
-        error.bare = refusals.bare
-        if error.status in (401, 403):
-            message = refusals.messages.get(error.cause) or refusals.messages.get(error.reason)
-            error.message = message or error.message
-            error.status = refusals.status or error.status
-            error.code = refusals.code or error.code
-        if error.status == 401:
-            names = dict.fromkeys(scheme.challenge for scheme in self.schemes)
-            error.challenges = tuple(self._challenge(name, error) for name in names)
-        return error
-
-    def _challenge(self, name: str, error: AuthError) -> str:
-        challenge = f"{name} realm={_quoted(self.id)}"
-        # RFC 6750 section 3.1: no error code where the request had no credential at all
-        if name == "Bearer" and error.reason != "missing_credentials":
-            challenge += f', error="invalid_token", error_description={_quoted(error.message)}'
-        return challenge
-
-
-def _quoted(text: str) -> str:
-    """Return *text* as a quoted-string (RFC 9110 section 5.6.4), in the alphabet of RFC 6750."""
-    plain = "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in text)
-    return f'"{plain}"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +32,6 @@ class _Asked:
 
     standing: bool
     calls: bool
-
-    def judge(self, policies: tuple[Policy, ...], facts: Facts) -> None:
-        for policy in policies:
-            if self.calls:
-                policy.check(facts)
-            else:
-                policy.check_caller(facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +186,8 @@ class Authenticator:
         self._check_https(project, request, request.fields(PEER_FIELDS))
 
     def caller(self, request: Request) -> Facts:
-        """Return what a policy looks at in the caller of *request*, its calls left out."""
-        return self._caller(request, request.fields(_ALWAYS_READ), None)
+        """Return what a policy looks at in the caller of *request*."""
+        return self._caller(request, request.fields(_ALWAYS_READ))
 
     def _check_https(
         self, project: Project, request: Request, fields: Mapping[str, list[str]]
@@ -301,47 +202,48 @@ class Authenticator:
     ) -> Pending | BodyWanted:
         """Judge what can be judged now; the rest is for `Pending.conclude`."""
         own = () if project.policy is None else (project.policy,)
-        if isinstance(proof, Proof):
-            policies = (*own, *proof.policies)
-            if policies:
-                needs_body = asked.calls and any(p.needs_body for p in policies)
-                facts = self._facts(project, incoming, needs_body)
-                if isinstance(facts, BodyWanted):
-                    return facts
-                asked.judge(policies, facts)
+        policies = (*own, *proof.policies) if isinstance(proof, Proof) else own
+        needs_body = any(policy.needs_body for policy in policies)
+        if isinstance(proof, Claim):
+            needs_body = needs_body or proof.needs_body
+        elif not policies:  # most requests: nothing to judge and nothing to find out
             principal = proof.principal
             return Pending(lambda _: principal, proof.owed, project.dress)
-        claim = proof
-        needs_body = asked.calls and (claim.needs_body or any(p.needs_body for p in own))
-        known = self._facts(project, incoming, needs_body)
-        if isinstance(known, BodyWanted):
-            return known
-        asked.judge(own, known)
+        facts = self._caller(incoming.request, incoming.fields)
+        for policy in policies:
+            policy.check_caller(facts)
+        calls = self._calls(project, incoming) if needs_body and asked.calls else ()
+        if isinstance(calls, BodyWanted):
+            return calls
+        for policy in policies:
+            policy.check_calls(calls)
 
         def conclude(value: str | None) -> Principal:
+            if isinstance(proof, Proof):
+                return proof.principal
             if value is None:
                 raise AuthError("backend_unavailable", detail="the backend gave no record")
-            concluded = claim.conclude(value)
-            asked.judge(concluded.policies, known)
+            concluded = proof.conclude(value)
+            for policy in concluded.policies:
+                policy.check_caller(facts)
+                policy.check_calls(calls)
             return concluded.principal
 
-        return Pending(conclude, claim.owed, project.dress)
+        return Pending(conclude, proof.owed, project.dress)
 
-    def _facts(self, project: Project, incoming: Incoming, needs_body: bool) -> Facts | BodyWanted:
-        request, fields = incoming.request, incoming.fields
-        found = None
-        if needs_body and not request.websocket:
-            if request.body is None:
-                return self._want_body(project, incoming)
-            self._check_body(incoming)
-            found = read_calls(request.body, self.bounds.max_batch)
-        return self._caller(request, fields, found)
-
-    def _caller(
-        self, request: Request, fields: Mapping[str, list[str]], found: tuple[Call, ...] | None
-    ) -> Facts:
+    def _caller(self, request: Request, fields: Mapping[str, list[str]]) -> Facts:
         address = self._proxies.client(request.client, fields)
-        return Facts(address, fields.get("origin", ()), fields.get("user-agent", ()), found)
+        return Facts(address, fields.get("origin", ()), fields.get("user-agent", ()))
+
+    def _calls(self, project: Project, incoming: Incoming) -> tuple[Call, ...] | BodyWanted | None:
+        """Return the calls in the body; None for a WebSocket, whose calls come later."""
+        request = incoming.request
+        if request.websocket:
+            return None
+        if request.body is None:
+            return self._want_body(project, incoming)
+        self._check_body(incoming)
+        return read_calls(request.body, self.bounds.max_batch)
 
     def _want_body(self, project: Project, incoming: Incoming) -> BodyWanted:
         self._check_body(incoming)

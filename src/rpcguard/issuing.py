@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from rpcguard import owed, strict_json
-from rpcguard.authenticator import Authenticator, BodyWanted, Project
+from rpcguard.authenticator import Authenticator, BodyWanted
 from rpcguard.backends.base import Backend
 from rpcguard.errors import AuthError
 from rpcguard.keys import check_ed25519, verify_ed25519
 from rpcguard.owed import Answer, Nonce, Owed, Pending, Revocation, Verdict
 from rpcguard.principal import Principal
+from rpcguard.project import Project
 from rpcguard.request import Request
 from rpcguard.schemes.api_key import ApiKeyScheme
 from rpcguard.schemes.challenge import SLOTS, Challenge

@@ -28,19 +28,17 @@ _DEFAULT_PORT = {"http": "80", "https": "443"}
 @dataclass(frozen=True, slots=True)
 class Facts:
     """
-    What a policy looks at.
+    What a policy looks at in the caller.
 
     Attributes:
         address: The client's address, or None if it cannot be told.
         origins: Every `Origin` field of the request.
         user_agents: Every `User-Agent` field of the request.
-        calls: The JSON-RPC calls; None where the body is not judged (a WebSocket handshake).
     """
 
     address: Address | None
     origins: Sequence[str]
     user_agents: Sequence[str]
-    calls: tuple[Call, ...] | None
 
 
 class Names:
@@ -106,23 +104,9 @@ class Policy:
         """Whether the calls must be known."""
         return self.methods is not None or self.addresses is not None
 
-    def check(self, facts: Facts) -> None:
-        """
-        Judge the caller, then the calls.
-
-        Raises:
-            AuthError: One of the `forbidden_…` reasons.
-        """
-        self.check_caller(facts)
-        if self.needs_body:
-            if facts.calls is None:
-                raise AuthError("forbidden_method", detail="this socket's frames are not judged")
-            for call in facts.calls:
-                self._check_call(call)
-
     def check_caller(self, facts: Facts) -> None:
         """
-        Judge address, origin and user agent alone, as for a sign-in, which calls no method.
+        Judge address, origin and user agent.
 
         Raises:
             AuthError: `forbidden_ip`, `forbidden_origin` or `forbidden_user_agent`.
@@ -138,6 +122,20 @@ class Policy:
             and any(part in facts.user_agents[0] for part in self.user_agents)
         ):
             raise AuthError("forbidden_user_agent")
+
+    def check_calls(self, calls: Iterable[Call] | None) -> None:
+        """
+        Judge the JSON-RPC *calls*; None where the frames of a WebSocket are not judged.
+
+        Raises:
+            AuthError: `forbidden_method` or `forbidden_address`.
+        """
+        if not self.needs_body:
+            return
+        if calls is None:
+            raise AuthError("forbidden_method", detail="this socket's frames are not judged")
+        for call in calls:
+            self._check_call(call)
 
     def _origin_allowed(self, origins: Sequence[str]) -> bool:
         if not origins:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 
@@ -24,7 +24,7 @@ class Request:
 
     method: str
     target: str
-    headers: Iterable[tuple[str, str]]
+    headers: Sequence[tuple[str, str]]
     body: bytes | None = b""
     client: str | None = None
     scheme: str = "https"

@@ -518,3 +518,125 @@ def test_the_algorithm_of_a_secret_does_not_depend_on_chance(tmp_path):
         answers.add(run.stdout)
     assert len(answers) == 1
     assert answers <= {"refused at load\n", "HS256\nunsupported_algorithm\n"}
+
+
+# --- What a preset of one's own may say -------------------------------------------------------------
+
+SIGNED = """
+schemes: [signature]
+signature:
+  headers: {pubkey: X-Key, signature: X-Sig, timestamp: X-Time, nonce: X-Once}
+  encoding: base64
+  timestamp: "[1-9][0-9]{0,11}"
+  nonce: "[a-z]{1,16}"
+  window: 10s
+  default_version: "7"
+  versions:
+    "7": {payload: "own|{method}|{path}|{timestamp}|{nonce}|{sha256_hex_of_body}"}
+"""
+
+
+def own(guard, tmp_path, preset: str, lines: str = "wallets: open") -> Verifier:
+    (tmp_path / "own.yaml").write_text(preset, encoding="utf-8")
+    return guard(
+        f"version: 1\nbackend: memory://\nprojects:\n  a:\n    preset: own.yaml\n    {lines}\n"
+    )
+
+
+def test_a_signature_in_other_words(guard, tmp_path):
+    import base64
+
+    import nacl.signing
+    from minting import sha256
+
+    key = nacl.signing.SigningKey(b"k" * 32)
+    payload = f"own|POST|/x|{NOW}|once|{sha256(CALL)}"
+    headers = [
+        ("X-Key", base64.b64encode(bytes(key.verify_key)).decode()),
+        ("X-Sig", base64.b64encode(key.sign(payload.encode()).signature).decode()),
+        ("X-Time", str(NOW)),
+        ("X-Once", "once"),
+    ]
+    verifier = own(guard, tmp_path, SIGNED)
+    assert ask(verifier, "/y", headers) == "invalid_credentials"
+    assert ask(verifier, "/x?q", headers).scheme == "signature"
+    assert ask(verifier, "/x?q", headers) == "replayed"
+    assert ask(verifier, "/x", Wallet().v1()) == "missing_credentials"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("[a-z]{1,16}", "[a-z", "signature.nonce"),
+        ("[1-9][0-9]{0,11}", "(", "signature.timestamp"),
+        ("{nonce}", "{once}", "signature.versions.7.payload"),
+        ("{nonce}", "{nonce!r}", "signature.versions.7.payload"),
+        ("{nonce}", "{nonce:>9}", "signature.versions.7.payload"),
+        ("{nonce}", "{nonce.x}", "signature.versions.7.payload"),
+        ("{nonce}", "{}", "signature.versions.7.payload"),
+        ("{nonce}", "{nonce", "signature.versions.7.payload"),
+        ('default_version: "7"', 'default_version: "8"', "signature.default_version"),
+        ('    "7"', '    "x7"', "signature.versions.x7"),
+        ("encoding: base64", "encoding: base32", "signature.encoding"),
+        ("window: 10s", "window: 0s", "signature.window"),
+        ("window: 10s", "algorithm: ES256", "signature.algorithm"),
+    ],
+)
+def test_a_wrong_word_of_a_preset_is_named_at_its_place_in_the_preset(
+    guard, tmp_path, old, new, key
+):
+    assert old in SIGNED
+    with pytest.raises(ConfigError) as caught:
+        own(guard, tmp_path, SIGNED.replace(old, new))
+    found = {problem.key: problem for problem in caught.value.problems}
+    assert f"projects.a.{key}" in found
+    assert found[f"projects.a.{key}"].file.endswith("own.yaml")
+    assert found[f"projects.a.{key}"].line > 0
+
+
+@pytest.mark.parametrize(
+    ("preset", "lines", "message"),
+    [
+        ("schemes: [signature]", "wallets: open", "signature"),
+        ("schemes: [api_key]", f"api_keys: [{{id: a, digest: '{key_digest('x')}'}}]", "read"),
+        (SIGNED, "allow: {}", "wallets"),
+        (SIGNED, "wallets: open\n    keys: []", "no use"),
+        ("schemes: [jwt]\nkey_by: header\nalgorithms: [HS256]", "keys: []", "key_header"),
+        (
+            "schemes: [jwt]\nalgorithms: [HS256]",
+            f"keys: [{{auth_key: a, enc_key: '{SECRET}'}}]",
+            "auth_key",
+        ),
+        (
+            "schemes: [jwt]\nalgorithms: [HS256]",
+            f"keys: [{{kid: a, alg: HS512, secret: '{SECRET * 2}'}}]",
+            "HS256",
+        ),
+        (
+            "schemes: [jwt]\nalgorithms: [HS256, HS512]",
+            f"keys: [{{kid: a, secret: '{SECRET * 2}'}}]",
+            "alg is required",
+        ),
+        (
+            "schemes: [jwt]\nalgorithms: [HS256]\nsingle_use: true\nrequired: [iat]",
+            f"keys: [{{kid: a, secret: '{SECRET}'}}]",
+            "single_use",
+        ),
+    ],
+)
+def test_a_preset_and_a_project_that_do_not_fit_are_an_error_at_load(
+    guard, tmp_path, preset, lines, message
+):
+    with pytest.raises(ConfigError, match=message):
+        own(guard, tmp_path, preset, lines)
+
+
+def test_a_wallet_listed_twice_is_an_error_at_load(guard):
+    pubkey = Wallet().pubkey
+    registry = f"""
+version: 1
+projects:
+  a: {{preset: nodius, wallets: [{{pubkey: {pubkey}}}, {{pubkey: {pubkey}}}]}}
+"""
+    with pytest.raises(ConfigError, match=r"wallets\[1\]\.pubkey: listed before"):
+        guard(registry)

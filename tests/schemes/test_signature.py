@@ -219,3 +219,12 @@ def test_openapi_says_all_four_fields_together():
         "x-signature",
         "x-timestamp",
     ]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "abc", "1e9", "1_760", "٣", "", "0x1"])
+def test_a_lax_pattern_for_the_timestamp_lets_no_other_text_through(incoming, value):
+    """`nan` is within every window."""
+    rules = replace(RULES, timestamp_form=re.compile("(?s).*"))
+    headers = WALLET.v1(timestamp=value)
+    with pytest.raises(AuthError):
+        SignatureScheme(rules).prove(incoming(headers), NOW)

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rpcguard.authenticator import Authenticator, Bounds, Project, Refusals
+from rpcguard.authenticator import Authenticator
 from rpcguard.errors import AuthError, ConfigError, Problem
 from rpcguard.peer import Network, Proxies, parse_network
+from rpcguard.project import Bounds, Project, Refusals
 from rpcguard.registry import schema
 from rpcguard.registry.compile_schemes import compile_schemes
 from rpcguard.registry.files import Files

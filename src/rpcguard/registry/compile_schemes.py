@@ -51,6 +51,9 @@ class Compiled:
     for_keys: SignatureScheme | None
 
 
+_ALWAYS_SIGNED = frozenset({"timestamp", "nonce", "sha256_hex_of_body"})
+
+
 def compile_schemes(
     name: str, model: schema.Project, registry: schema.Registry, report: Report
 ) -> Compiled:
@@ -146,12 +149,15 @@ def _jwt(
         report.error((*loc, "audience_suffix"), "choose audience or audience_suffix")
     if model.key_by == "header" and not (model.key_header and model.key_claim):
         report.error(loc, "key_by: header needs key_header and key_claim")
-    if model.single_use and "exp" not in (("exp",) if model.required is None else model.required):
+    required = ("exp",) if model.required is None else tuple(model.required)
+    if model.single_use and "exp" not in required:
         report.error((*loc, "required"), "single_use needs exp: it says how long to remember")
+    if model.iat_window is not None and "iat" not in required:
+        report.error((*loc, "required"), "iat_window needs iat")
     subject = model.subject_claim or "sub"
     claims = ClaimRules(
         milliseconds=model.time_unit == "ms",
-        required=tuple(("exp",) if model.required is None else model.required),
+        required=required,
         strings=tuple(filter(None, (*binding.claims, model.key_claim, subject))),
         leeway=_or(model.leeway, 0.0),
         iat_leeway=_or(model.iat_leeway, 5.0),
@@ -255,6 +261,8 @@ def _versions(spec: schema.SignatureSpec, loc: Loc, report: Report) -> Mapping[s
             words = [("?", "", None)]
         if any(word not in PAYLOAD_WORDS or form or conversion for word, form, conversion in words):
             report.error((*place, "payload"), f"the words are {', '.join(sorted(PAYLOAD_WORDS))}")
+        for word in sorted(_ALWAYS_SIGNED - {found for found, _, _ in words}):
+            report.error((*place, "payload"), f"{{{word}}} is not signed: it could be exchanged")
         echo = tuple((header.lower(), word) for header, word in (entry.echo or {}).items())
         versions[text] = Version(entry.payload, echo)
     if spec.default_version not in versions:
@@ -301,6 +309,8 @@ def _api_key(
     read = set(spec.read or ()) if spec else set()
     if not read:
         report.error(loc, "`api_key: {read: […]}` must say where keys are read")
+    if "bearer" in read and not bearers.key_prefix:
+        report.error(loc, "keys behind Bearer need `api_key: {prefix: …}` to be told from tokens")
     return ApiKeyScheme(
         ApiKeyRules(
             project=name,

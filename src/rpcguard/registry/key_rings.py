@@ -69,9 +69,6 @@ def _key(model: schema.Project, entry: schema.Key, loc: Loc, report: Report) -> 
             report.error(loc, "alg is required: HS256, HS384 or HS512")
             return None
         return _secret(model, entry, kid, choices[0], secret, loc, report)
-    if entry.alg is None and len(allowed & keys.RSA_ALGORITHMS) > 1:
-        report.error(loc, "alg is required: a key has one algorithm")
-        return None
     try:
         key = keys.public_key(
             kid,
@@ -85,7 +82,10 @@ def _key(model: schema.Project, entry: schema.Key, loc: Loc, report: Report) -> 
     except ValueError as error:
         report.error((*loc, "public_key"), str(error))
         return None
-    if key.alg not in allowed:
+    rsa = allowed & keys.RSA_ALGORITHMS
+    if entry.alg is None and key.alg in rsa and len(rsa) > 1:
+        report.error(loc, f"alg is required: an RSA key can be for {', '.join(sorted(rsa))}")
+    elif key.alg not in allowed:
         report.error((*loc, "public_key"), f"a key for {', '.join(sorted(allowed))} is needed here")
     return key
 

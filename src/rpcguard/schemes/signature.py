@@ -150,7 +150,9 @@ class SignatureScheme:
         except ValueError as error:
             raise AuthError("malformed_credentials", detail=f"key or signature: {error}") from None
         timestamp = incoming.single(rules.timestamp)
-        if len(timestamp) > _MAX_TIMESTAMP or not rules.timestamp_form.fullmatch(timestamp):
+        # digits, whatever an operator's own pattern lets through: "nan" is in every window
+        digits = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _MAX_TIMESTAMP
+        if not digits or not rules.timestamp_form.fullmatch(timestamp):
             raise AuthError("malformed_credentials", detail="the timestamp's form")
         nonce = self._nonce(incoming)
         number, version = self._version(incoming)
