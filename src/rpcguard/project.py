@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from rpcguard.errors import AuthError
 from rpcguard.policy import Policy
 from rpcguard.schemes.base import Scheme
-from rpcguard.schemes.session import Sessions
+from rpcguard.schemes.jwt import JwtScheme
+from rpcguard.schemes.session import Sessions, SessionScheme
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,20 @@ class Project:
             names = dict.fromkeys(scheme.challenge for scheme in self.schemes)
             error.challenges = tuple(self._challenge(name, error) for name in names)
         return error
+
+    def token_name(self, token: str, now: float) -> bytes:
+        """
+        Return the name by which *token*, a JWT of this project, is spent and revoked.
+
+        Raises:
+            AuthError: `invalid_credentials` or `malformed_credentials`, if it is none of its JWTs.
+        """
+        for scheme in self.schemes:
+            if isinstance(scheme, JwtScheme | SessionScheme):
+                name = scheme.name_of(token, now)
+                if name is not None:
+                    return name
+        raise AuthError("invalid_credentials", detail="not a token of this project")
 
     def _challenge(self, name: str, error: AuthError) -> str:
         challenge = f"{name} realm={_quoted(self.id)}"

@@ -14,7 +14,6 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,12 +21,11 @@ from rpcguard import owed as names
 from rpcguard.authenticator import Authenticator, BodyWanted
 from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_backend
-from rpcguard.errors import AuthError, BackendError, ConfigError
+from rpcguard.errors import AuthError, BackendError
 from rpcguard.issuing import ROUTES, Desk, tokens
 from rpcguard.owed import Owed, Pending, Revocation
 from rpcguard.principal import Principal
-from rpcguard.registry.compile import Compiled, load
-from rpcguard.registry.watcher import Watcher
+from rpcguard.registry.live import LiveRegistry
 from rpcguard.request import Request
 
 _log = logging.getLogger("rpcguard")
@@ -40,21 +38,11 @@ class Verifier:
     Use it as a context manager, or call `close` when the application ends.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        compiled: Compiled,
-        backend: Backend,
-        clock: Callable[[], float],
-        environ: Mapping[str, str],
-    ) -> None:
+    def __init__(self, live: LiveRegistry, backend: Backend, clock: Callable[[], float]) -> None:
         """Take the parts as they are; `from_yaml` is the usual way."""
-        self._path = path
-        self._compiled = compiled
+        self._live = live
         self._backend = backend
         self._clock = clock
-        self._environ = environ
-        self._watcher: Watcher | None = None
 
     @classmethod
     def from_yaml(
@@ -79,25 +67,19 @@ class Verifier:
         Raises:
             ConfigError: If anything is wrong with the registry or the backend's URL.
         """
-        path = Path(path).absolute()  # a later chdir must not move it
-        environ = os.environ if environ is None else environ
-        compiled = load(path, environ)
-        for warning in compiled.warnings:
-            _log.warning("%s", warning)
+        live = LiveRegistry(path, environ)
         if backend is None:
-            backend = compiled.backend
+            backend = live.compiled.backend
         if isinstance(backend, str):
-            backend = open_backend(backend, now=clock(), base=path.parent)
-        verifier = cls(path, compiled, backend, clock, environ)
+            backend = open_backend(backend, now=clock(), base=live.path.parent)
         if watch:
-            verifier._watcher = Watcher(verifier._watched, verifier._reload_quietly)
-            verifier._watcher.start()
-        return verifier
+            live.watch()
+        return cls(live, backend, clock)
 
     @property
     def registry(self) -> Authenticator:
         """The current generation: its `projects` and `bounds`."""
-        return self._compiled.authenticator
+        return self._live.compiled.authenticator
 
     def verify(
         self,
@@ -125,7 +107,7 @@ class Verifier:
         """
         now = self._clock()
         authenticate = partial(
-            self._compiled.authenticator.authenticate,
+            self._live.compiled.authenticator.authenticate,
             now=now,
             project=project,
             schemes=schemes,
@@ -159,7 +141,7 @@ class Verifier:
         """`verify` for a running event loop; see there."""
         now = self._clock()
         authenticate = partial(
-            self._compiled.authenticator.authenticate,
+            self._live.compiled.authenticator.authenticate,
             now=now,
             project=project,
             schemes=schemes,
@@ -183,7 +165,7 @@ class Verifier:
 
     def wants_body(self, request: Request, *, project: str | None = None) -> bool:
         """Return whether *request*'s kind of credential or the policy needs its body. No crypto."""
-        return self._compiled.authenticator.wants_body(request, project=project)
+        return self._live.compiled.authenticator.wants_body(request, project=project)
 
     def revoke(
         self,
@@ -192,6 +174,7 @@ class Verifier:
         subject: str | None = None,
         key: str | None = None,
         session: str | None = None,
+        token: str | None = None,
         jti: str | None = None,
         expires_at: float | None = None,
     ) -> None:
@@ -203,31 +186,36 @@ class Verifier:
             subject: Refuse what was issued to this subject until now.
             key: Refuse everything that the key of this id proves.
             session: Refuse every token with this `sid`.
-            jti: Refuse the token with this `jti`; name its *key* too.
+            token: Refuse this JWT, whatever its spelling.
+            jti: Refuse the JWT with this `jti`; name its *key* too, which is not revoked then.
             expires_at: Unix seconds until which it can matter; None keeps it for good.
 
         Raises:
             LookupError: If there is no such project.
             ValueError: If nothing is named to revoke.
+            AuthError: If *token* is none of the project's.
             BackendError: If it could not be recorded.
         """
         if project not in self.registry.projects:
             raise LookupError(f"no project {project!r}")
         now = self._clock()
-        revocations = []
+        found = []
+        if token is not None:
+            name = self.registry.projects[project].token_name(token, now)
+            found.append(Revocation(name, None, expires_at))
         if jti is not None:
             if key is None:
                 raise ValueError("jti names a token only together with its key")
-            revocations.append(Revocation(names.digest("jti", project, key, jti), None, expires_at))
+            found.append(Revocation(names.digest("jti", project, key, jti), None, expires_at))
         elif key is not None:
-            revocations.append(Revocation(names.key_name(project, key), None, expires_at))
+            found.append(Revocation(names.key_name(project, key), None, expires_at))
         if session is not None:
-            revocations.append(Revocation(names.session_name(project, session), None, expires_at))
+            found.append(Revocation(names.session_name(project, session), None, expires_at))
         if subject is not None:
-            revocations.append(Revocation(names.subject_name(project, subject), now, expires_at))
-        if not revocations:
-            raise ValueError("name a subject, a key, a session or a jti to revoke")
-        self._backend.revoke(revocations, now)
+            found.append(Revocation(names.subject_name(project, subject), now, expires_at))
+        if not found:
+            raise ValueError("name a subject, a key, a session, a token or a jti to revoke")
+        self._backend.revoke(found, now)
 
     def issue(
         self, project: str, subject: str, claims: Mapping[str, Any] | None = None
@@ -293,7 +281,7 @@ class Verifier:
             raise refusal from error
 
     def _desk(self, project: str | None) -> Desk:
-        authenticator = self._compiled.authenticator
+        authenticator = self._live.compiled.authenticator
         found = authenticator.issuing_project(project)
         return Desk(authenticator, found, self._backend, self._clock())
 
@@ -306,24 +294,11 @@ class Verifier:
         Raises:
             ConfigError: If the file is wrong; the last good registry stays in use.
         """
-        self._compiled = load(self._path, self._environ)
-
-    def _reload_quietly(self) -> None:
-        try:
-            self.reload()
-        except ConfigError as error:
-            self._compiled = self._compiled.waiting_for(error.files)
-            _log.error("registry not reloaded, the last good one stays in use:\n%s", error)
-        else:
-            _log.info("registry reloaded: %s", self._path)
-
-    def _watched(self) -> tuple[str, ...]:
-        return self._compiled.files
+        self._live.reload()
 
     def close(self) -> None:
         """Stop watching and close the backend. Closing twice is harmless."""
-        if self._watcher is not None:
-            self._watcher.stop()
+        self._live.stop()
         self._backend.close()
 
     def __enter__(self) -> Self:

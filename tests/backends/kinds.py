@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from pathlib import Path
 
 from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_backend
-from rpcguard.owed import Answer, Nonce, Owed, digest
+from rpcguard.owed import Answer, Nonce, Owed, Record, digest
+
+Settle = Callable[[Owed, float], Answer]
 
 START = 1_760_000_000.0  # when every backend of the suite is opened
 
@@ -74,3 +77,31 @@ def owe(
 def ask(*names: bytes, issued_at: float = START) -> Owed:
     """Return what a proof owes that may be revoked and has no nonce."""
     return Owed("p", "s", issued_at, names)
+
+
+def issue(
+    name: str,
+    slot: str = "slot",
+    *,
+    lasts: float | None = None,
+    issued_at: float = START,
+    revocable: tuple[bytes, ...] = (),
+) -> Record:
+    """Return the record of a credential that ends *lasts* seconds after `START`."""
+    end = None if lasts is None else START + lasts
+    value = f'{{"of": "{name}"}}'
+    return Record(digest("record", name), digest(slot), value, issued_at, end, revocable)
+
+
+def present(name: str, **others: object) -> Owed:
+    """Return what a request owes that shows the credential *name*."""
+    return Owed("p", record=digest("record", name), **others)
+
+
+def run_in_threads(work: Callable[[], None], threads: int, *others: Callable[[], None]) -> None:
+    started = [threading.Thread(target=each) for each in ([work] * threads + list(others))]
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in started)

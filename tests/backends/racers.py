@@ -21,7 +21,7 @@ if __name__ == "__main__":  # a script has its own directory on the path, not th
 from backends.kinds import START, ask, owe
 from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_backend
-from rpcguard.owed import Answer
+from rpcguard.owed import Answer, Verdict
 
 
 class Race:
@@ -79,7 +79,8 @@ def say(word: str) -> None:
 
 
 def _tally(answers: list[Answer]) -> dict[str, Any]:
-    found: dict[str, Any] = {answer.value: answers.count(answer) for answer in Answer}
+    verdicts = [answer.verdict for answer in answers]
+    found: dict[str, Any] = {verdict.value: verdicts.count(verdict) for verdict in Verdict}
     found["ok"] = [number for number, answer in enumerate(answers) if answer is Answer.OK]
     return found
 
@@ -106,7 +107,7 @@ def _watch(backend: Backend) -> dict[str, Any]:
         last = number > 0 and not told.is_alive()
         name = f"{getpid()} {number}"
         owed = owe(name, revocable=(b"t" * 16,)) if number % 2 else ask(b"t" * 16)
-        answer = backend.settle(owed, START).value
+        answer = backend.settle(owed, START).verdict.value
         if last:
             return {"before": before, "after": answer}
         before.append(answer)

@@ -6,13 +6,12 @@ import asyncio
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from backends.kinds import DRIVERS, KINDS, START, Kind, ask, opened, owe
+from backends.kinds import KINDS, START, Kind, Settle, ask, opened, owe, run_in_threads
 from backends.racers import count, racing
 from rpcguard.backends.base import Backend
 from rpcguard.errors import BackendError
@@ -21,25 +20,6 @@ from rpcguard.owed import Answer, Owed, Revocation
 OK, REVOKED, REPLAYED, FORGOTTEN = Answer.OK, Answer.REVOKED, Answer.REPLAYED, Answer.FORGOTTEN
 SUBJECT_FULL, PROJECT_FULL = Answer.SUBJECT_FULL, Answer.PROJECT_FULL
 TOKEN, SUBJECT = b"t" * 16, b"u" * 16
-
-Settle = Callable[[Owed, float], Answer]
-
-
-@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return request.param
-
-
-@pytest.fixture
-def backend(kind: Kind, tmp_path: Path) -> Iterator[Backend]:
-    with opened(kind, tmp_path) as backend:
-        yield backend
-
-
-@pytest.fixture(params=DRIVERS)
-def settle(request: pytest.FixtureRequest, backend: Backend) -> Settle:
-    driver = DRIVERS[request.param]
-    return lambda owed, now: driver(backend, owed, now)
 
 
 # Nonces
@@ -146,6 +126,31 @@ def test_names_of_callers_may_hold_any_character(settle: Settle) -> None:
     odd = owe(b"n" * 16, project="\ud800'\0{}", subject="\U0001f600" * 50)
     assert settle(odd, START) is OK
     assert settle(odd, START) is REPLAYED
+
+
+def test_which_of_some_nonces_are_spent_can_be_read_and_spends_none(
+    settle: Settle, backend: Backend
+) -> None:
+    names = [bytes([number]) * 16 for number in range(4)]
+    for number, name in enumerate(names[:3]):
+        assert settle(owe(name, lasts=number + 1), START) is OK
+    assert backend.spent(names, START) == frozenset(names[:3])
+    assert backend.spent([names[1], names[3]], START) == {names[1]}
+    assert backend.spent([], START) == frozenset()
+    assert backend.spent(names, START + 1) == frozenset(names[1:3])
+    assert backend.spent(names, START + 3) == frozenset()
+    assert settle(owe(names[3]), START) is OK
+
+
+def test_an_epoch_is_sixteen_bytes_that_no_other_store_has(
+    kind: Kind, backend: Backend, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with opened(kind, elsewhere) as other:
+        assert len({backend.epoch, other.epoch}) == 2
+        assert len(backend.epoch) == 16
+    assert backend.epoch == backend.epoch
 
 
 # Nothing owed
@@ -335,7 +340,7 @@ def test_of_many_threads_with_one_nonce_exactly_one_wins(backend: Backend) -> No
             barrier.wait(30)
             answers[number].append(backend.settle(owe(str(number)), START))
 
-    _run_in_threads(run, threads)
+    run_in_threads(run, threads)
     assert [Counter(each) for each in answers] == [{OK: 1, REPLAYED: threads - 1}] * rounds
 
 
@@ -358,7 +363,7 @@ def test_a_budget_is_exact_under_many_threads(backend: Backend) -> None:
         for _ in range(20):
             answers.append(backend.settle(owe(str(next(names)), subject_limit=100), START))
 
-    _run_in_threads(run, 16)
+    run_in_threads(run, 16)
     assert Counter(answers) == {OK: 100, SUBJECT_FULL: 220}
 
 
@@ -381,17 +386,8 @@ def test_what_revoke_has_recorded_refuses_every_later_question(backend: Backend)
         backend.revoke([Revocation(TOKEN)], START)
         revoked.set()
 
-    _run_in_threads(run, 8, revoke)
+    run_in_threads(run, 8, revoke)
     assert late == [REVOKED] * 8
-
-
-def _run_in_threads(work: Callable[[], None], threads: int, *others: Callable[[], None]) -> None:
-    started = [threading.Thread(target=each) for each in ([work] * threads + list(others))]
-    for thread in started:
-        thread.start()
-    for thread in started:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in started)
 
 
 # Many processes. memory:// lives in one process and has no rows here, by what it is.
@@ -444,6 +440,10 @@ def test_a_closed_backend_answers_nothing_and_can_be_closed_again(
             settle(owed, START)
     with pytest.raises(BackendError):
         backend.revoke([Revocation(TOKEN)], START)
+    with pytest.raises(BackendError):
+        backend.spent([TOKEN], START)
+    with pytest.raises(BackendError):
+        backend.epoch  # noqa: B018 - reading it is the question
 
 
 def test_a_cancelled_question_is_asked_wholly_or_not_at_all(backend: Backend) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from backends.kinds import START, ask, owe
-from rpcguard.backends import memory
+from rpcguard.backends import memory, memory_nonces, memory_records
 from rpcguard.backends.memory import MemoryBackend
 from rpcguard.errors import BackendError
 from rpcguard.owed import Answer, Revocation
@@ -52,13 +52,13 @@ def test_ended_nonces_are_dropped_in_bounded_steps() -> None:
     backend = MemoryBackend(now=START)
     for number in range(1000):
         backend.settle(owe(str(number), lasts=number % 90 + 1), START)
-    stored = len(backend._live)
+    stored = len(backend._nonces._live)
     dropped = []
     for number in range(20):
         backend.settle(owe(f"later {number}", lasts=1000), START + 500)
-        dropped.append(stored + 1 - len(backend._live))
-        stored = len(backend._live)
-    assert max(dropped) == memory._STEP
+        dropped.append(stored + 1 - len(backend._nonces._live))
+        stored = len(backend._nonces._live)
+    assert max(dropped) == memory_nonces._STEP
     assert stored == 20
 
 
@@ -68,11 +68,11 @@ def test_nothing_is_left_of_what_has_ended() -> None:
         backend.settle(owe(str(number), subject=str(number), lasts=number % 90 + 1), START)
     for number in range(50):
         backend.settle(owe(f"later {number}", subject="t", project="q", lasts=100), START + 90)
-    assert len(backend._live) == 50
-    assert backend._projects == {"q": 50}
-    assert list(backend._subjects) == [("q", "t")]
-    assert len(backend._buckets) == 1
-    assert len(backend._deadlines) == 2  # the bucket and the sentinel
+    assert len(backend._nonces._live) == 50
+    assert backend._nonces._projects == {"q": 50}
+    assert list(backend._nonces._subjects) == [("q", "t")]
+    assert len(backend._nonces._buckets) == 1
+    assert len(backend._nonces._deadlines) == 2  # the bucket and the sentinel
 
 
 def test_revocations_that_are_over_are_dropped() -> None:
@@ -152,7 +152,7 @@ for child in range(10):
     if pid == 0:
         again = backend.settle(owe("before"), START) is Answer.REPLAYED
         fresh = backend.settle(owe("after"), START) is Answer.OK
-        whole = backend._projects["p"] == len(backend._live)
+        whole = backend._nonces._projects["p"] == len(backend._nonces._live)
         os._exit(0 if again and fresh and whole else 1)
     ends.append(os.waitpid(pid, 0)[1])
 stop.set()

@@ -111,9 +111,16 @@ def _foreign(path: Path, *statements: str) -> None:
         pytest.param(
             lambda path: (
                 SqliteBackend(path, now=START).close(),
-                _foreign(path, "PRAGMA user_version = 2"),
+                _foreign(path, f"PRAGMA user_version = {sqlite_file.SCHEMA_VERSION + 1}"),
             ),
             id="later schema",
+        ),
+        pytest.param(
+            lambda path: (
+                SqliteBackend(path, now=START).close(),
+                _foreign(path, "PRAGMA user_version = 1"),
+            ),
+            id="earlier schema",
         ),
     ],
 )

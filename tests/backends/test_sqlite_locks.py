@@ -57,7 +57,7 @@ def test_many_threads_at_a_locked_file_are_all_refused_in_time(path: Path) -> No
 
     def run(number: int) -> None:
         try:
-            answers.append(backend.settle(owe(str(number)), START).value)
+            answers.append(backend.settle(owe(str(number)), START).verdict.value)
         except BackendError:
             answers.append("refused")
 

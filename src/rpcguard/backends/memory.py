@@ -1,11 +1,4 @@
-"""
-`memory://`: nonces and revocations of one process.
-
-A live nonce is an entry of a dictionary and of the bucket of the second in which it ends; a heap
-orders the buckets. Spending is O(1) amortised, and what has ended is dropped inside the operation
-in bounded steps: there is no thread and no timer. Deadlines are rounded up to the whole second, so
-a nonce is kept for up to one second longer than asked, never shorter.
-"""
+"""`memory://`: nonces, revocations and records of one process."""
 
 from __future__ import annotations
 
@@ -17,37 +10,17 @@ import threading
 from collections.abc import Sequence
 
 from rpcguard.backends import forking
-from rpcguard.backends.base import LATEST
+from rpcguard.backends.memory_nonces import Nonces
+from rpcguard.backends.memory_records import Records
 from rpcguard.errors import BackendError
-from rpcguard.owed import Answer, Nonce, Owed, Revocation
+from rpcguard.owed import Answer, Owed, Record, Revocation, Verdict
 
 MAX_REVOCATIONS = 1_000_000
-_STEP = 64  # ended nonces dropped by one settle
-_STEP_WHEN_FULL = 1024  # and by one that would be refused for want of room
+_STEP = 64  # revocations that are over dropped by one `revoke`
+_EPOCH_BYTES = 16
 _FORK_PATIENCE = 1.0  # seconds that a fork waits for the operation of another thread
 
 _log = logging.getLogger("rpcguard.backends")
-
-
-class _Share:
-    """Live nonces of one subject."""
-
-    __slots__ = ("key", "live")
-
-    def __init__(self, key: tuple[str, str]) -> None:
-        self.key = key
-        self.live = 0
-
-
-class _Bucket:
-    """The nonces that end in one second, and the share that each of them takes from."""
-
-    __slots__ = ("deadline", "names", "shares")
-
-    def __init__(self, deadline: int) -> None:
-        self.deadline = deadline
-        self.names: list[bytes] = []
-        self.shares: list[_Share] = []
 
 
 class MemoryBackend:
@@ -60,18 +33,14 @@ class MemoryBackend:
 
     __slots__ = (
         "__weakref__",
-        "_buckets",
         "_closed",
-        "_deadlines",
+        "_epoch",
         "_fork_holds",
-        "_guard_from",
-        "_live",
         "_lock",
-        "_projects",
-        "_pruned_through",
+        "_nonces",
+        "_records",
         "_revocation_ends",
         "_revoked",
-        "_subjects",
     )
 
     def __init__(self, *, now: float, restart_guard: bool = True) -> None:
@@ -85,13 +54,9 @@ class MemoryBackend:
         self._lock = threading.Lock()
         self._fork_holds = False
         self._closed = False
-        self._guard_from = now if restart_guard else -math.inf
-        self._pruned_through = -math.inf
-        self._live: dict[bytes, _Bucket] = {}
-        self._buckets: dict[float, _Bucket] = {}
-        self._deadlines: list[float] = [math.inf]  # a heap; the sentinel keeps [0] valid
-        self._subjects: dict[tuple[str, str], _Share] = {}
-        self._projects: dict[str, int] = {}
+        self._epoch = os.urandom(_EPOCH_BYTES)
+        self._nonces = Nonces(now if restart_guard else -math.inf)
+        self._records = Records()
         self._revoked: dict[bytes, tuple[float, float]] = {}
         self._revocation_ends: list[tuple[float, bytes]] = []
         forking.watch(self)
@@ -101,7 +66,8 @@ class MemoryBackend:
 
     def settle(self, owed: Owed, now: float) -> Answer:
         """
-        Answer everything *owed* in one atomic step: revocations first, then the nonce is spent.
+        Answer everything *owed* in one atomic step: revocations first, then the record, and the
+        nonce is spent last.
 
         Args:
             owed: The questions of one request.
@@ -110,21 +76,84 @@ class MemoryBackend:
         Raises:
             BackendError: If the backend is closed.
         """
-        if self._closed:
-            raise BackendError("the memory backend is closed")
+        self._check_open()
         nonce = owed.nonce
-        if nonce is None:
+        if nonce is None and owed.record is None:
             return Answer.REVOKED if self._revoked and self._refuses(owed, now) else Answer.OK
         with self._lock:
             if self._revoked and self._refuses(owed, now):
                 return Answer.REVOKED
-            if self._deadlines[0] <= now:
-                self._prune(now, _STEP)
-            return self._spend(owed, nonce, now)
+            answer = Answer.OK if owed.record is None else self._standing(owed.record, now)
+            if nonce is None or answer.verdict is not Verdict.OK:
+                return answer
+            spent = self._nonces.spend(owed, nonce, now)
+            return answer if spent is Answer.OK else spent
 
     async def asettle(self, owed: Owed, now: float) -> Answer:
         """`settle`, which never waits for anything outside the process."""
         return self.settle(owed, now)
+
+    @property
+    def epoch(self) -> bytes:
+        """
+        What this object alone has, and a forked copy of it not.
+
+        Raises:
+            BackendError: If the backend is closed.
+        """
+        self._check_open()
+        return self._epoch
+
+    def spent(self, names: Sequence[bytes], now: float) -> frozenset[bytes]:
+        """
+        Return those of *names* that are spent nonces and have not ended.
+
+        Raises:
+            BackendError: If the backend is closed.
+        """
+        self._check_open()
+        with self._lock:
+            return self._nonces.spent(names, now)
+
+    def put(self, record: Record, now: float) -> None:
+        """
+        Keep *record*; what its slot held ends in the same step. It lasts as long as the process.
+
+        Raises:
+            BackendError: If the backend is closed or holds as many records as it may, or if the
+                name is that of another record. What the slot held still stands then.
+        """
+        self._check_open()
+        with self._lock:
+            self._records.put(record, now)
+
+    def rotate(self, name: bytes, record: Record, now: float) -> Answer:
+        """
+        Spend the record *name* and put *record* in its place, in one step.
+
+        The spent one is kept until its own end, or for good where it has none, and answers
+        `REPLAYED` with its value.
+
+        Raises:
+            BackendError: As `put`; nothing is spent then.
+        """
+        self._check_open()
+        with self._lock:
+            answer = self._standing(name, now)
+            if answer.verdict is Verdict.OK:
+                self._records.put(record, now, spends=self._records.find(name, now))
+            return answer
+
+    def drop(self, slot: bytes, now: float) -> bool:
+        """
+        End the record in *slot*; return whether there was one.
+
+        Raises:
+            BackendError: If the backend is closed.
+        """
+        self._check_open()
+        with self._lock:
+            return self._records.drop(slot, now)
 
     def revoke(self, revocations: Sequence[Revocation], now: float) -> None:
         """
@@ -133,8 +162,7 @@ class MemoryBackend:
         Raises:
             BackendError: If the backend is closed, or holds as many as it may.
         """
-        if self._closed:
-            raise BackendError("the memory backend is closed")
+        self._check_open()
         with self._lock:
             self._drop_revocations(now, _STEP + len(revocations))
             names = {revocation.name for revocation in revocations}
@@ -161,81 +189,30 @@ class MemoryBackend:
         """Go on with a lock of one's own, and say what a copy cannot know."""
         self._lock = threading.Lock()
         self._fork_holds = False
+        self._epoch = os.urandom(_EPOCH_BYTES)  # what the parent is asked now, nobody knows here
         _warn("the process has forked")
 
-    def _refuses(self, owed: Owed, now: float) -> bool:
-        issued_at = owed.issued_at
-        for name in owed.revocable:
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BackendError("the memory backend is closed")
+
+    def _standing(self, name: bytes, now: float) -> Answer:
+        """Answer for the record *name*: that it is revoked comes before that it is spent."""
+        record = self._records.find(name, now)
+        if record is None:
+            return Answer.UNKNOWN
+        if self._revoked and self._refuses(record, now):
+            return Answer.REVOKED
+        spent = self._records.is_spent(record)
+        return Answer(Verdict.REPLAYED if spent else Verdict.OK, record.value)
+
+    def _refuses(self, asked: Owed | Record, now: float) -> bool:
+        issued_at = asked.issued_at
+        for name in asked.revocable:
             found = self._revoked.get(name)
             if found is not None and issued_at <= found[0] and now < found[1]:
                 return True
         return False
-
-    def _spend(self, owed: Owed, nonce: Nonce, now: float) -> Answer:
-        expires_at = nonce.expires_at
-        if not (now < expires_at < LATEST and self._pruned_through < expires_at):
-            return Answer.FORGOTTEN
-        if owed.issued_at < self._guard_from:
-            return Answer.FORGOTTEN
-        held = self._live.get(nonce.name)
-        if held is not None and now < held.deadline:
-            return Answer.REPLAYED
-        key = (owed.project, owed.subject)
-        refusal = self._full(key, nonce)
-        if refusal is not None:
-            self._prune(now, _STEP_WHEN_FULL)
-            refusal = self._full(key, nonce)
-            if refusal is not None:
-                return refusal
-        self._keep(key, nonce.name, math.ceil(expires_at))
-        return Answer.OK
-
-    def _full(self, key: tuple[str, str], nonce: Nonce) -> Answer | None:
-        share = self._subjects.get(key)
-        if (0 if share is None else share.live) >= nonce.subject_limit:
-            return Answer.SUBJECT_FULL
-        if self._projects.get(key[0], 0) >= nonce.project_limit:
-            return Answer.PROJECT_FULL
-        return None
-
-    def _keep(self, key: tuple[str, str], name: bytes, deadline: int) -> None:
-        share = self._subjects.get(key)
-        if share is None:
-            share = self._subjects[key] = _Share(key)
-        bucket = self._buckets.get(deadline)
-        if bucket is None:
-            bucket = self._buckets[deadline] = _Bucket(deadline)
-            heapq.heappush(self._deadlines, deadline)
-        share.live += 1
-        self._projects[key[0]] = self._projects.get(key[0], 0) + 1
-        bucket.names.append(name)
-        bucket.shares.append(share)
-        self._live[name] = bucket
-
-    def _prune(self, now: float, steps: int) -> None:
-        """Drop at most *steps* ended nonces, the earliest first."""
-        while steps > 0 and self._deadlines[0] <= now:
-            bucket = self._buckets[self._deadlines[0]]
-            self._pruned_through = bucket.deadline
-            while bucket.names and steps > 0:
-                steps -= 1
-                name = bucket.names.pop()
-                # A name that was spent anew after its end stands in a later bucket too.
-                if self._live.get(name) is bucket:
-                    del self._live[name]
-                self._give_back(bucket.shares.pop())
-            if not bucket.names:
-                heapq.heappop(self._deadlines)
-                del self._buckets[bucket.deadline]
-
-    def _give_back(self, share: _Share) -> None:
-        share.live -= 1
-        if not share.live:
-            del self._subjects[share.key]
-        project = share.key[0]
-        self._projects[project] -= 1
-        if not self._projects[project]:
-            del self._projects[project]
 
     def _record(self, revocation: Revocation, now: float) -> None:
         name = revocation.name

@@ -1,9 +1,9 @@
 """
-`sqlite://`: nonces and revocations of one machine, shared by its processes; the default.
+`sqlite://`: nonces, revocations and records of one machine, shared by its processes; the default.
 
 The file is in WAL mode. A nonce is one short write transaction and waits for no disk; a revocation
-is on the disk when `revoke` returns. SQLite lets one process write at a time, so there is one lane
-for writing, and a few for reading, which never wait for a writer.
+is on the disk when `revoke` returns, and a record when `put` does. SQLite lets one process write at
+a time, so there is one lane for writing, and a few for reading, which never wait for a writer.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
-from rpcguard.backends import forking
+from rpcguard.backends import forking, sqlite_ledger, sqlite_records
 from rpcguard.backends.sqlite_file import boot_id, prepare
 from rpcguard.backends.sqlite_lane import BusyError, Lane
-from rpcguard.backends.sqlite_ledger import copy_log, is_revoked, record, restart_log, spend
+from rpcguard.backends.sqlite_ledger import copy_log, look, restart_log, spend
 from rpcguard.errors import BackendError
-from rpcguard.owed import Answer, Owed, Revocation
+from rpcguard.owed import Answer, Owed, Record, Revocation
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -71,7 +72,8 @@ class SqliteBackend:
 
     def settle(self, owed: Owed, now: float) -> Answer:
         """
-        Answer everything *owed* in one atomic step: revocations first, then the nonce is spent.
+        Answer everything *owed* in one atomic step: revocations first, then the record, and the
+        nonce is spent last.
 
         Args:
             owed: The questions of one request.
@@ -116,6 +118,56 @@ class SqliteBackend:
         except TimeoutError:
             raise BusyError("sqlite: the file is locked by another process") from None
 
+    @property
+    def epoch(self) -> bytes:
+        """
+        What all processes read in the file; another after a restart of the machine.
+
+        Raises:
+            BackendError: If the file cannot be used.
+        """
+        return self._ask(self._readers, sqlite_ledger.epoch)
+
+    def spent(self, names: Sequence[bytes], now: float) -> frozenset[bytes]:
+        """
+        Return those of *names* that are spent nonces and have not ended.
+
+        Raises:
+            BackendError: If the file cannot be used.
+        """
+        return self._ask(self._readers, sqlite_ledger.spent_of, names, now)
+
+    def put(self, record: Record, now: float) -> None:
+        """
+        Keep *record*, on the disk, before returning; what its slot held ends in the same step.
+
+        Raises:
+            BackendError: If it could not be recorded, or if the name is that of another record.
+                What the slot held still stands then.
+        """
+        self._ask(self._writers, sqlite_records.put, record, now)
+
+    def rotate(self, name: bytes, record: Record, now: float) -> Answer:
+        """
+        Spend the record *name* and put *record* in its place, in one step and on the disk.
+
+        The spent one is kept until its own end, or for good where it has none, and answers
+        `REPLAYED` with its value, in every process.
+
+        Raises:
+            BackendError: As `put`; nothing is spent then.
+        """
+        return self._ask(self._writers, sqlite_records.rotate, name, record, now)
+
+    def drop(self, slot: bytes, now: float) -> bool:
+        """
+        End the record in *slot*, on the disk; return whether there was one.
+
+        Raises:
+            BackendError: If it could not be recorded.
+        """
+        return self._ask(self._writers, sqlite_records.drop, slot, now)
+
     def revoke(self, revocations: Sequence[Revocation], now: float) -> None:
         """
         Record *revocations*, on the disk, before returning; every process sees them at once.
@@ -123,13 +175,7 @@ class SqliteBackend:
         Raises:
             BackendError: If they could not be recorded.
         """
-        self._check_open()
-        lane, patience = self._take(self._writers)
-        try:
-            self._check_open()
-            lane.ask(patience, record, revocations, now)
-        finally:
-            lane.give()
+        self._ask(self._writers, sqlite_ledger.record, revocations, now)
 
     def close(self) -> None:
         """Write the log back into the file and close it. Closing twice is harmless."""
@@ -187,10 +233,25 @@ class SqliteBackend:
             return lane, self._timeout / 2
         raise BusyError("sqlite: too many threads wait for the file")
 
+    def _ask(
+        self,
+        lanes: tuple[Lane, ...],
+        question: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        self._check_open()
+        lane, patience = self._take(lanes)
+        try:
+            self._check_open()  # again: `close` may have come between
+            return lane.ask(patience, question, *args, **kwargs)
+        finally:
+            lane.give()
+
     def _answer(self, lane: Lane, patience: float, owed: Owed, now: float) -> Answer:
-        self._check_open()  # again: `close` may have come between
+        self._check_open()  # again, as in `_ask`
         if owed.nonce is None:
-            return lane.ask(patience, is_revoked, owed, now)
+            return lane.ask(patience, look, owed, now)
         count = next(self._spent)
         prune = count % _PRUNE_EVERY == 0
         answer = lane.ask(patience, spend, owed, owed.nonce, now, prune)

@@ -3,7 +3,9 @@ The file of `sqlite://`: making it, checking that it is ours, opening connection
 
 A machine that stops takes the last commits with it (`synchronous=NORMAL` writes them without
 waiting for the disk). The file therefore names the boot that it was last used in; under another
-boot, nonces may be lost, and proofs issued before that opening are refused from then on.
+boot, nonces may be lost: proofs issued before that opening are refused from then on, and the epoch
+is another. Where the system does not name its boot, that is so at each opening. Nobody keeps a copy
+of the epoch: processes that have the file open read the same one, whoever opens it meanwhile.
 """
 
 from __future__ import annotations
@@ -19,20 +21,23 @@ from urllib.parse import quote
 from rpcguard.errors import ConfigError
 
 APPLICATION_ID = 0x72706367  # "rpcg", in the header of the file
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_EPOCH_BYTES = 16
 _SMALLEST = 512  # bytes of the smallest database; SQLite would overwrite a file of one byte
 _ATTEMPTS = 250  # at opening, while other workers open the same new file
 _PAUSE = 0.02  # seconds between them
 
 # Times are Unix seconds; infinity stands for "for ever". `account` and `id` are 63 bits of a digest
-# of (project, subject) or of the project: the file holds no name of a caller.
+# of (project, subject) or of the project: the file holds no name of a caller. A record without a
+# slot is spent; the schema itself sees to it that a slot has one live record.
 _SCHEMA = (
     """CREATE TABLE state(
         one INTEGER PRIMARY KEY CHECK (one = 1),
         boot TEXT,
         guard_from REAL NOT NULL,
-        pruned_through REAL NOT NULL
+        pruned_through REAL NOT NULL,
+        epoch BLOB NOT NULL
     )""",
     """CREATE TABLE nonce(
         name BLOB PRIMARY KEY,
@@ -47,6 +52,22 @@ _SCHEMA = (
         expires REAL NOT NULL
     ) WITHOUT ROWID""",
     "CREATE INDEX revocation_expires ON revocation(expires)",
+    """CREATE TABLE record(
+        name BLOB PRIMARY KEY,
+        slot BLOB UNIQUE,
+        value TEXT NOT NULL,
+        issued REAL NOT NULL,
+        expires REAL NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX record_expires ON record(expires)",
+    """CREATE TABLE revocable(
+        record BLOB,
+        name BLOB,
+        PRIMARY KEY(record, name)
+    ) WITHOUT ROWID""",
+    """CREATE TRIGGER record_gone AFTER DELETE ON record BEGIN
+        DELETE FROM revocable WHERE record = old.name;
+    END""",
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
@@ -175,7 +196,8 @@ def _refuse_foreign(connection: sqlite3.Connection) -> bool:
 def _create(connection: sqlite3.Connection, boot: str | None) -> None:
     for statement in _SCHEMA:
         connection.execute(statement)
-    connection.execute("INSERT INTO state VALUES(1, ?, ?, ?)", (boot, -math.inf, -math.inf))
+    state = (boot, -math.inf, -math.inf, os.urandom(_EPOCH_BYTES))
+    connection.execute("INSERT INTO state VALUES(1, ?, ?, ?, ?)", state)
 
 
 def _note_boot(connection: sqlite3.Connection, now: float, boot: str | None) -> None:
@@ -183,4 +205,5 @@ def _note_boot(connection: sqlite3.Connection, now: float, boot: str | None) -> 
     if row is None:
         raise sqlite3.DatabaseError("the row of state is missing")
     if boot is None or row[0] != boot:
-        connection.execute("UPDATE state SET boot = ?, guard_from = ?", (boot, now))
+        state = (boot, now, os.urandom(_EPOCH_BYTES))
+        connection.execute("UPDATE state SET boot = ?, guard_from = ?, epoch = ?", state)

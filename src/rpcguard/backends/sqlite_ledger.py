@@ -1,5 +1,6 @@
 """
-What `sqlite://` asks its file: one transaction or one statement per question.
+What `sqlite://` asks its file: one transaction or one statement per question. Records are issued
+in `rpcguard.backends.sqlite_records`.
 
 Every function takes an open connection and the time, and leaves no transaction open. They raise
 `sqlite3.Error`; `rpcguard.backends.sqlite_lane` turns that into `BackendError`.
@@ -13,10 +14,10 @@ import math
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rpcguard.backends.base import LATEST
-from rpcguard.owed import Answer, Nonce, Owed, Revocation, digest
+from rpcguard.owed import Answer, Nonce, Owed, Revocation, Verdict, digest
 
 T = TypeVar("T")
 
@@ -71,7 +72,20 @@ def _state_sql(names: int) -> str:
     )
 
 
-def _atomic(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
+@functools.lru_cache(maxsize=64)
+def _record_sql(names: int) -> str:
+    """Parameters: those of `_revoked_sql`, `now`, the record."""
+    return (
+        f"SELECT {_revoked_sql(names)},"  # noqa: S608 - marks alone
+        " record.value, record.issued, record.expires, record.slot IS NULL,"
+        " EXISTS(SELECT 1 FROM revocable JOIN revocation ON revocation.name = revocable.name"
+        " WHERE revocable.record = record.name"
+        " AND revocation.before >= record.issued AND revocation.expires > ?)"
+        " FROM state LEFT JOIN record ON record.name = ?"
+    )
+
+
+def atomic(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
     """Run *work* in one write transaction; whatever breaks it off, none of it stays."""
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -85,14 +99,61 @@ def _atomic(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
     return result
 
 
-def is_revoked(connection: sqlite3.Connection, owed: Owed, now: float) -> Answer:
-    """Answer an *owed* without a nonce: one statement, and no lock that others wait for."""
+def durable(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
+    """`atomic`, and on the disk when it returns."""
+    # In WAL mode FULL waits for the disk at each commit, and NORMAL at checkpoints alone.
+    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        return atomic(connection, work)
+    finally:
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def look(connection: sqlite3.Connection, owed: Owed, now: float) -> Answer:
+    """Answer all but the nonce of *owed*: one statement, and no lock that others wait for."""
     names = owed.revocable
+    question: tuple[object, ...] = (*names, owed.issued_at, now) if names else ()
+    if owed.record is not None:
+        sql = _record_sql(len(names))
+        row = connection.execute(sql, (*question, now, owed.record)).fetchone()
+        return _standing(row, now)
     if not names:
         return Answer.OK
-    sql = "SELECT " + _revoked_sql(len(names))
-    (found,) = connection.execute(sql, (*names, owed.issued_at, now)).fetchone()
+    (found,) = connection.execute("SELECT " + _revoked_sql(len(names)), question).fetchone()
     return Answer.REVOKED if found else Answer.OK
+
+
+def _standing(row: tuple[Any, ...] | None, now: float) -> Answer:
+    """Answer from a row of `_record_sql`: that it is revoked comes before that it is spent."""
+    if row is None:
+        raise sqlite3.DatabaseError("the row of state is missing")
+    revoked, value, issued, expires, spent, ended = row
+    if revoked:
+        return Answer.REVOKED
+    if value is None or expires <= now:
+        return Answer.UNKNOWN
+    if not (isinstance(value, str) and isinstance(issued, float)):
+        raise sqlite3.DatabaseError("junk in a record")
+    if ended:
+        return Answer.REVOKED
+    return Answer(Verdict.REPLAYED if spent else Verdict.OK, value)
+
+
+def spent_of(
+    connection: sqlite3.Connection, names: Sequence[bytes], now: float
+) -> frozenset[bytes]:
+    """Return those of *names* that are spent nonces: one statement."""
+    marks = ", ".join("?" * len(names))
+    sql = f"SELECT name FROM nonce WHERE name IN ({marks}) AND deadline > ?"  # noqa: S608 - marks alone
+    return frozenset(name for (name,) in connection.execute(sql, (*names, now)))
+
+
+def epoch(connection: sqlite3.Connection) -> bytes:
+    """Return what was drawn when a nonce may last have been lost."""
+    row = connection.execute("SELECT epoch FROM state").fetchone()
+    if row is None or not isinstance(row[0], bytes):
+        raise sqlite3.DatabaseError("the row of state is missing")
+    return row[0]
 
 
 def spend(
@@ -103,9 +164,13 @@ def spend(
     def work() -> Answer:
         if prune:
             _prune(connection, now, STEP)
-        return _spend(connection, owed, nonce, now)
+        answer = Answer.OK if owed.record is None else look(connection, owed, now)
+        if answer.verdict is not Verdict.OK:
+            return answer
+        spent = _spend(connection, owed, nonce, now)
+        return answer if spent is Answer.OK else spent
 
-    return _atomic(connection, work)
+    return atomic(connection, work)
 
 
 def _spend(connection: sqlite3.Connection, owed: Owed, nonce: Nonce, now: float) -> Answer:
@@ -199,12 +264,7 @@ def record(connection: sqlite3.Connection, revocations: Sequence[Revocation], no
         connection.execute(drop, (now, STEP + len(rows)))
         connection.executemany(_RECORD, rows)
 
-    # In WAL mode FULL waits for the disk at each commit, and NORMAL at checkpoints alone.
-    connection.execute("PRAGMA synchronous = FULL")
-    try:
-        _atomic(connection, work)
-    finally:
-        connection.execute("PRAGMA synchronous = NORMAL")
+    durable(connection, work)
 
 
 def _row(one: Revocation, now: float) -> dict[str, object]:

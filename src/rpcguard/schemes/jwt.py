@@ -155,6 +155,28 @@ class JwtScheme:
             return NEED_BODY
         return verified.proof
 
+    def name_of(self, token: str, now: float) -> bytes | None:
+        """
+        Return the name by which *token* is spent and revoked, expired or not.
+
+        None if no key of this scheme, active at *now*, has signed it.
+
+        Raises:
+            AuthError: `malformed_credentials`.
+        """
+        jws = parse(token, self._rules.max_credential)
+        claims = _payload(jws)
+        for key in self._keys.active(now):
+            if key.alg == jws.header.get("alg") and key.verify(jws.signing_input, jws.signature):
+                return self._name(jws, claims, key)
+        return None
+
+    def _name(self, jws: Jws, claims: Mapping[str, Any], key: Key) -> bytes:
+        if claims.get("jti"):
+            return owed.digest("jti", self._rules.project, key.kid, claims["jti"])
+        signed = hashlib.sha256(jws.signing_input).digest()
+        return owed.digest("jws", self._rules.project, signed)
+
     def _remember(self, name: bytes, verified: _Verified) -> None:
         # Only verified tokens come here, so that filling the cache costs a key's owner as many
         # signatures; the oldest entry makes room.
@@ -238,10 +260,7 @@ class JwtScheme:
             expires_at=times.exp,
             claims=claims,
         )
-        if claims.get("jti"):
-            name = owed.digest("jti", rules.project, key.kid, claims["jti"])
-        else:
-            name = owed.digest("jws", rules.project, hashlib.sha256(jws.signing_input).digest())
+        name = self._name(jws, claims, key)
         revocable: tuple[bytes, ...] = ()
         if rules.revocable:
             of_subject = owed.subject_name(rules.project, subject)

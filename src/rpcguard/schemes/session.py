@@ -181,6 +181,10 @@ class SessionScheme:
             return True
         return incoming.request.websocket and bool(offered_tokens(incoming))
 
+    def name_of(self, token: str, now: float) -> bytes | None:
+        """See `JwtScheme.name_of`."""
+        return self._tokens.name_of(token, now)
+
     def wants_body(self, incoming: Incoming) -> bool:  # noqa: ARG002 - `Scheme` asks with it
         """A session token covers nothing of the request."""
         return False

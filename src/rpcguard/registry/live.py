@@ -1,0 +1,71 @@
+"""The registry in use: loaded, watched, and swapped between two requests."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from rpcguard.errors import ConfigError
+from rpcguard.registry.compile import Compiled, load
+from rpcguard.registry.watcher import Watcher
+
+_log = logging.getLogger("rpcguard")
+
+
+class LiveRegistry:
+    """
+    One registry file.
+
+    Attributes:
+        compiled: The current generation; read it once per request.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], environ: Mapping[str, str] | None) -> None:
+        """
+        Args:
+            path: The YAML file.
+            environ: Where `${env:NAME}` looks; the process environment by default.
+
+        Raises:
+            ConfigError: If anything is wrong with the registry.
+        """
+        self.path = Path(path).absolute()  # a later chdir must not move it
+        self._environ = os.environ if environ is None else environ
+        self.compiled = load(self.path, self._environ)
+        for warning in self.compiled.warnings:
+            _log.warning("%s", warning)
+        self._watcher: Watcher | None = None
+
+    def watch(self) -> None:
+        """Reload by itself when the file, or a file that it names, changes; until `stop`."""
+        self._watcher = Watcher(self._files, self._reload_quietly)
+        self._watcher.start()
+
+    def stop(self) -> None:
+        """Stop watching. Stopping twice is harmless."""
+        if self._watcher is not None:
+            self._watcher.stop()
+
+    def reload(self) -> Compiled:
+        """
+        Read the file now, use it from the next request on, and return it.
+
+        Raises:
+            ConfigError: If the file is wrong; the last good generation stays in use.
+        """
+        self.compiled = load(self.path, self._environ)
+        return self.compiled
+
+    def _reload_quietly(self) -> None:
+        try:
+            self.reload()
+        except ConfigError as error:
+            self.compiled = self.compiled.waiting_for(error.files)
+            _log.error("registry not reloaded, the last good one stays in use:\n%s", error)
+        else:
+            _log.info("registry reloaded: %s", self.path)
+
+    def _files(self) -> tuple[str, ...]:
+        return self.compiled.files
