@@ -32,8 +32,14 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"authenticator"}),
     frozenset({"registry/"}),
     frozenset({"verifier"}),
-    frozenset({"contrib", "contrib._http", "contrib._openapi", "client/"}),
-    frozenset({"contrib._asgi"}),
+    frozenset({"contrib", "contrib._sockets", "contrib._openapi", "client/"}),
+    frozenset(
+        {
+            *("contrib._http", "contrib._asgi_socket", "contrib._wsgi_socket"),
+            "contrib._aiohttp_socket",
+        }
+    ),
+    frozenset({"contrib._asgi", "contrib._wsgi"}),
     frozenset({"contrib.fastapi", "contrib.flask", "contrib.aiohttp", "cli/"}),
     frozenset({"__main__", "__init__"}),
 )
@@ -56,6 +62,7 @@ FRAMEWORKS = {
 }
 # Packages outside the standard library, by room; a room that is not here has none.
 PACKAGES = FRAMEWORKS | {
+    "contrib._aiohttp_socket": frozenset({"aiohttp", "multidict"}),
     "keys": frozenset({"cryptography", "jwt", "nacl"}),
     "schemes/": frozenset({"cryptography", "joserfc", "jwt"}),
     "backends/": frozenset({"redis"}),

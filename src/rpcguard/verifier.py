@@ -257,6 +257,23 @@ class Verifier:
         """
         return self._desk(project).new_key(subject, expires_at)
 
+    def drop_api_key(self, project: str, subject: str) -> bool:
+        """
+        End the API key of *subject* at once; return whether there was one.
+
+        Args:
+            project: Name of the project.
+            subject: Whose key it is: a wallet's base58 key.
+
+        Raises:
+            LookupError: If there is no such project, or it issues no keys.
+            BackendError: If it could not be recorded.
+        """
+        desk = self._desk(project)
+        if desk.project.key_issuer is None:
+            raise LookupError(f"project {project!r} issues no API keys")
+        return self._backend.drop(names.api_key_slot(project, subject), desk.now)
+
     def serve(self, route: str, request: Request, project: str | None = None) -> dict[str, Any]:
         """
         Answer one of the routes that issue credentials; it may block, so call it in a thread.

@@ -18,7 +18,8 @@ from typing import Any
 if __name__ == "__main__":  # a script has its own directory on the path, not that of the tests
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from backends.kinds import START, ask, owe
+from backends.histories import timed
+from backends.kinds import START, ask, issue, owe, present
 from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_backend
 from rpcguard.owed import Answer, Verdict
@@ -81,7 +82,7 @@ def say(word: str) -> None:
 def _tally(answers: list[Answer]) -> dict[str, Any]:
     verdicts = [answer.verdict for answer in answers]
     found: dict[str, Any] = {verdict.value: verdicts.count(verdict) for verdict in Verdict}
-    found["ok"] = [number for number, answer in enumerate(answers) if answer is Answer.OK]
+    found["ok"] = [number for number, each in enumerate(verdicts) if each is Verdict.OK]
     return found
 
 
@@ -137,7 +138,97 @@ def _stream(backend: Backend) -> dict[str, Any]:
         number += 1
 
 
-PARTS = {"spend": _spend, "fill": _fill, "watch": _watch, "lock": _lock, "stream": _stream}
+def _number(backend: Backend) -> int:
+    """Return the number of this racer: the first that no other has taken."""
+    return next(n for n in range(99) if backend.settle(owe(f"racer {n}"), START) is Answer.OK)
+
+
+def contend(backend: Backend, me: int, rounds: int, racers: int) -> list[list[Any]]:
+    """Put records in one slot and show one's own and those of others; return the steps."""
+    steps: list[list[Any]] = []
+    for number in range(rounds):
+        mine = f"{me} {number}"
+        _, start, end = timed(lambda mine=mine: backend.put(issue(mine), START))
+        steps.append(["put", mine, start, end])
+        others = [f"{(me + number) % racers} {max(0, number - back)}" for back in (0, 1, 2)]
+        for name in (mine, *others, f"{me} {max(0, number - 1)}", mine):
+            answer, start, end = timed(lambda name=name: backend.settle(present(name), START))
+            kind = "ok" if answer.verdict is Verdict.OK else "refused"
+            steps.append([kind, name, start, end])
+    return steps
+
+
+def lead(backend: Backend, rounds: int) -> list[list[Any]]:
+    """Put one record after the other in one slot; 0 is there."""
+    steps = []
+    for number in range(1, rounds):
+        name = str(number)
+        _, start, end = timed(lambda name=name: backend.put(issue(name), START))
+        steps.append(["put", name, start, end])
+    return steps
+
+
+def follow(backend: Backend, rounds: int) -> list[list[Any]]:
+    """Show what `lead` puts, until the last is there: the current one, the next, the previous."""
+    steps = []
+    current = 0
+    while current < rounds - 1:
+        for number in (current, current + 1, max(0, current - 1)):
+            name = str(number)
+            answer, start, end = timed(lambda name=name: backend.settle(present(name), START))
+            kind = "ok" if answer.verdict is Verdict.OK else "refused"
+            steps.append([kind, name, start, end])
+        if steps[-3][0] == "refused" or steps[-2][0] == "ok":
+            current += 1
+    return steps
+
+
+def _follow(backend: Backend, rounds: int) -> dict[str, Any]:
+    part = lead if _number(backend) == 0 else follow
+    return {"steps": part(backend, rounds)}
+
+
+def _contend(backend: Backend, rounds: int, racers: int) -> dict[str, Any]:
+    return {"steps": contend(backend, _number(backend), rounds, racers)}
+
+
+def _rotate(backend: Backend, rounds: int) -> dict[str, Any]:
+    """Rotate the same records as every other racer; the one who wins decides what comes next."""
+    me = _number(backend)
+    answers = []
+    for number in range(rounds):
+        slot = f"slot {number}"
+        old = issue(f"old {number}", slot)
+        answers.append(backend.rotate(old.name, issue(f"{me} {number}", slot), START))
+    return _tally(answers) | {"me": me, "values": sorted({str(each.record) for each in answers})}
+
+
+def _stream_records(backend: Backend) -> dict[str, Any]:
+    first = issue("start 0", "rotated", lasts=1e9)
+    backend.put(first, START)
+    number = 0
+    while True:  # until it is killed
+        number += 1
+        backend.put(issue(f"put {number}", "put"), START)
+        name = issue(f"start {number - 1}").name
+        following = issue(f"start {number}", "rotated", lasts=1e9)
+        assert backend.rotate(name, following, START).verdict is Verdict.OK
+        backend.put(issue(f"dropped {number}", f"dropped {number}"), START)
+        assert backend.drop(issue("", f"dropped {number}").slot, START)
+        say(str(number))
+
+
+PARTS = {
+    "spend": _spend,
+    "fill": _fill,
+    "watch": _watch,
+    "lock": _lock,
+    "stream": _stream,
+    "contend": _contend,
+    "follow": _follow,
+    "rotate": _rotate,
+    "stream_records": _stream_records,
+}
 
 
 def main(url: str, part: str, *arguments: str) -> None:

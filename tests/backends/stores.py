@@ -35,7 +35,7 @@ def unlock(holder: subprocess.Popen[str]) -> None:
 
 
 def assert_whole(path: Path) -> None:
-    """Assert that the file is sound and its budgets count what is there."""
+    """Assert that the file is sound, its budgets count what is there, and nothing is left over."""
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         counted = connection.execute("SELECT account, count(*) FROM nonce GROUP BY 1").fetchall()
@@ -44,6 +44,10 @@ def assert_whole(path: Path) -> None:
         (projects,) = connection.execute(
             "SELECT total(live) FROM budget WHERE parent IS NULL"
         ).fetchone()
+        orphans = connection.execute(
+            "SELECT count(*) FROM revocable WHERE record NOT IN (SELECT name FROM record)"
+        ).fetchone()
+    assert orphans == (0,)
     assert dict(counted) == dict(live)
     assert total == projects
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from backends.kinds import START, ask, owe
+from backends.kinds import START, ask, issue, owe, present
 from rpcguard.backends import memory, memory_nonces, memory_records
 from rpcguard.backends.memory import MemoryBackend
 from rpcguard.errors import BackendError
-from rpcguard.owed import Answer, Revocation
+from rpcguard.owed import Answer, Revocation, Verdict
 
 OK, FORGOTTEN, REPLAYED = Answer.OK, Answer.FORGOTTEN, Answer.REPLAYED
 LOGGER = "rpcguard.backends"
@@ -97,6 +97,89 @@ def test_where_no_revocation_can_be_kept_revoke_says_so(monkeypatch: pytest.Monk
     assert backend.settle(ask(b"3"), START + 10) is Answer.REVOKED
 
 
+def test_ended_records_are_dropped_in_bounded_steps() -> None:
+    backend = MemoryBackend(now=START)
+    for number in range(1000):
+        backend.put(issue(str(number), str(number), lasts=number % 900 + 1), START)
+    records = backend._records
+    stored = len(records._names)
+    dropped = []
+    for number in range(40):
+        backend.put(issue(f"later {number}", "later"), START + 1000)
+        dropped.append(stored - len(records._names))
+        stored = len(records._names)
+    assert max(dropped) == memory_records._STEP
+    assert list(records._names) == [issue("later 39").name]
+    assert list(records._slots.values()) == [issue("later 39").name]
+    assert records._ending == {}
+    assert len(records._minutes) == 1  # the sentinel
+
+
+def test_records_that_were_replaced_leave_nothing_behind() -> None:
+    backend = MemoryBackend(now=START)
+    for number in range(2000):
+        backend.put(issue(str(number), lasts=3600 + number % 30), START)
+    records = backend._records
+    assert len(records._names) == len(records._slots) == 1
+    assert len(records._ending) <= 2
+    assert sum(len(names) for names in records._ending.values()) == 1
+    assert backend.drop(issue("").slot, START)
+    assert records._names == records._slots == {}
+
+
+def test_where_no_record_can_be_kept_put_and_rotate_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_records, "MAX_RECORDS", 3)
+    backend = MemoryBackend(now=START)
+    for name in "abc":
+        backend.put(issue(name, name, lasts=10), START)
+    with pytest.raises(BackendError):
+        backend.put(issue("d", "d"), START)
+    with pytest.raises(BackendError):
+        backend.rotate(issue("a").name, issue("e", "a"), START)  # the spent one needs room too
+    assert backend.settle(present("a"), START).verdict is Verdict.OK
+    backend.put(issue("f", "a"), START)  # in the place of another: needs no room
+    assert backend.settle(present("f"), START).verdict is Verdict.OK
+    backend.put(issue("d", "d"), START + 60)  # "b" and "c" have ended
+    assert backend.settle(present("d"), START + 60).verdict is Verdict.OK
+
+
+@pytest.mark.parametrize("lasts", [float("nan"), float("-inf"), float("inf"), 1e300])
+def test_a_record_whose_end_is_no_date_does_no_harm(lasts: float) -> None:
+    backend = MemoryBackend(now=START)
+    backend.put(issue("odd", "odd", lasts=lasts), START)
+    backend.put(issue("a"), START)
+    assert backend.settle(present("a"), START).verdict is Verdict.OK
+    expected = Verdict.OK if lasts > 0 else Verdict.UNKNOWN
+    assert backend.settle(present("odd"), START + 1e9).verdict is expected
+    backend.put(issue("next", "odd"), START)
+    assert backend.settle(present("odd"), START).verdict is Verdict.UNKNOWN
+
+
+class Watched:
+    """Stands before a part of the backend, and sees that whoever comes has the lock."""
+
+    def __init__(self, backend: MemoryBackend, part: object) -> None:
+        self._backend = backend
+        self._part = part
+
+    def __getattr__(self, name: str) -> object:
+        assert self._backend._lock.locked()
+        return getattr(self._part, name)
+
+
+def test_nonces_and_records_are_touched_by_who_has_the_lock_alone() -> None:
+    # A step of a microsecond is broken off too seldom for a race to show each lapse.
+    backend = MemoryBackend(now=START)
+    for part in ("_nonces", "_records"):
+        setattr(backend, part, Watched(backend, getattr(backend, part)))
+    backend.put(issue("a"), START)
+    assert backend.settle(present("a", issued_at=START, nonce=owe("n").nonce), START).record
+    assert backend.spent([b"n"], START) == frozenset()
+    assert backend.rotate(issue("a").name, issue("b"), START).verdict is Verdict.OK
+    assert backend.drop(issue("b").slot, START)
+    assert not backend._lock.locked()
+
+
 # One process
 
 
@@ -123,9 +206,9 @@ def test_one_worker_is_not_warned_of(
 FORKING = """
 import logging, os, sys, threading
 sys.path.insert(0, sys.argv[1])
-from backends.kinds import START, owe
+from backends.kinds import START, issue, owe, present
 from rpcguard.backends.memory import MemoryBackend
-from rpcguard.owed import Answer
+from rpcguard.owed import Answer, Verdict
 
 logging.basicConfig(format="%(name)s %(levelname)s %(message)s")
 backend = MemoryBackend(now=START)
@@ -138,6 +221,7 @@ def keep_settling(me):
     number = 0
     while not stop.is_set():
         backend.settle(owe(f"{me} {number}", subject=f"{me} {number // 9999}"), START)
+        backend.put(issue(f"{me} {number}", f"{me}", lasts=number % 90), START)
         number += 1
         settled.set()
 
@@ -146,6 +230,8 @@ for thread in threads:
     thread.start()
 settled.wait(30)
 assert backend.settle(owe("before"), START) is Answer.OK
+backend.put(issue("a", "a"), START)
+epoch = backend.epoch
 ends = []
 for child in range(10):
     pid = os.fork()
@@ -153,12 +239,17 @@ for child in range(10):
         again = backend.settle(owe("before"), START) is Answer.REPLAYED
         fresh = backend.settle(owe("after"), START) is Answer.OK
         whole = backend._nonces._projects["p"] == len(backend._nonces._live)
-        os._exit(0 if again and fresh and whole else 1)
+        known = backend.settle(present("a"), START).verdict is Verdict.OK
+        records = backend._records
+        whole = whole and len(records._slots) == len(records._names) <= 5
+        alone = backend.epoch != epoch
+        os._exit(0 if again and fresh and whole and known and alone else 1)
     ends.append(os.waitpid(pid, 0)[1])
 stop.set()
 for thread in threads:
     thread.join(30)
 assert backend.settle(owe("after"), START) is Answer.OK
+assert backend.epoch == epoch
 print(ends)
 """
 

@@ -23,10 +23,11 @@ from hypothesis.stateful import (
 from backends.kinds import KINDS, START, Kind
 from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_backend
-from rpcguard.owed import Answer, Nonce, Owed, Revocation
+from rpcguard.owed import Answer, Nonce, Owed, Record, Revocation, Verdict
 
 NONCES = [b"nonce %d" % number for number in range(8)]
 REVOCABLE = [b"name %d" % number for number in range(3)]
+SLOTS = [b"slot %d" % number for number in range(3)]
 SUBJECT_LIMIT, PROJECT_LIMIT = 3, 5
 
 
@@ -43,6 +44,18 @@ class Spent:
 
 
 @dataclass
+class Known:
+    """A record that was put and not ended by another since."""
+
+    record: Record
+    spent: bool = False
+
+    @property
+    def end(self) -> float:
+        return math.inf if self.record.expires_at is None else self.record.expires_at
+
+
+@dataclass
 class Model:
     """
     What one backend has said, and the answers that it may give next.
@@ -54,6 +67,42 @@ class Model:
     spent: list[Spent] = field(default_factory=list)
     revoked: dict[bytes, tuple[float, float]] = field(default_factory=dict)
     latest: float = -math.inf
+    records: dict[bytes, Known] = field(default_factory=dict)
+    written: float = -math.inf  # the latest time at which records were written
+
+    def standing(self, name: bytes, now: float) -> set[Answer]:
+        known = self.records.get(name)
+        if known is None or known.end <= now:
+            return {Answer.UNKNOWN}
+        answer = Answer(Verdict.REPLAYED if known.spent else Verdict.OK, known.record.value)
+        if self.is_revoked(known.record, now):
+            answer = Answer.REVOKED
+        return {answer, Answer.UNKNOWN} if known.end <= self.written else {answer}
+
+    def is_revoked(self, asked: Owed | Record, now: float) -> bool:
+        for name in asked.revocable:
+            before, end = self.revoked.get(name, (-math.inf, -math.inf))
+            if asked.issued_at <= before and now < end:
+                return True
+        return False
+
+    def put(self, record: Record, now: float) -> None:
+        self.written = max(self.written, now)
+        self.drop(record.slot, now)
+        self.records[record.name] = Known(record)
+
+    def drop(self, slot: bytes, now: float) -> set[bool]:
+        """Return what a backend may say; it may have dropped what had ended at some time."""
+        held = [
+            each for each in self.records.values() if each.record.slot == slot and not each.spent
+        ]
+        for each in held:
+            del self.records[each.record.name]
+        said = {each.end > now for each in held} or {False}
+        if any(each.end <= self.written for each in held):
+            said.add(False)
+        self.written = max(self.written, now)
+        return said
 
     def revoke(self, one: Revocation, now: float) -> None:
         self.revoked = {name: known for name, known in self.revoked.items() if known[1] > now}
@@ -66,13 +115,23 @@ class Model:
     def permits(self, owed: Owed, now: float) -> set[Answer]:
         if owed.nonce is not None:
             self.latest = max(self.latest, now)
-        for name in owed.revocable:
-            before, end = self.revoked.get(name, (-math.inf, -math.inf))
-            if owed.issued_at <= before and now < end:
-                return {Answer.REVOKED}
-        if owed.nonce is None:
-            return {Answer.OK}
+        if self.is_revoked(owed, now):
+            return {Answer.REVOKED}
+        if owed.record is None:
+            return self._permits(owed, now)
+        permitted: set[Answer] = set()
+        for answer in self.standing(owed.record, now):
+            if answer.verdict is not Verdict.OK:
+                permitted.add(answer)
+            else:
+                spent = self._permits(owed, now)
+                permitted |= {answer if each is Answer.OK else each for each in spent}
+        return permitted
+
+    def _permits(self, owed: Owed, now: float) -> set[Answer]:
         nonce = owed.nonce
+        if nonce is None:
+            return {Answer.OK}
         if nonce.expires_at <= now:
             return {Answer.FORGOTTEN}
         known = [each for each in self.spent if each.nonce == nonce.name and each.deadline > now]
@@ -106,7 +165,7 @@ class Model:
         return answers
 
     def note(self, owed: Owed, answer: Answer) -> None:
-        if answer is Answer.OK and owed.nonce is not None:
+        if answer.verdict is Verdict.OK and owed.nonce is not None:
             name, end = owed.nonce.name, owed.nonce.expires_at
             self.spent.append(Spent(name, end, owed.project, owed.subject))
 
@@ -124,6 +183,7 @@ class Comparison(RuleBasedStateMachine):
         self.backend: Backend = self.stack.enter_context(closing(self.open()))
         self.model = Model()
         self.now = START
+        self.names: list[bytes] = []
 
     def open(self) -> Backend:
         return open_backend(self.kind.url(self.directory), now=START, base=self.directory)
@@ -149,16 +209,17 @@ class Comparison(RuleBasedStateMachine):
     ) -> None:
         spent = nonce and Nonce(nonce, self.now + lasts, PROJECT_LIMIT, SUBJECT_LIMIT)
         issued_at = max(START, self.now - age)
-        self.put(Owed(project, subject, issued_at, tuple(revocable), spent or None), in_a_task)
+        owed = Owed(project, subject, issued_at, tuple(revocable), spent or None)
+        self.ask(owed, in_a_task)
 
     @rule(choice=st.integers(0, 50), in_a_task=st.booleans())
     def replay(self, choice: int, in_a_task: bool) -> None:
         if self.model.spent:
             old = self.model.spent[choice % len(self.model.spent)]
             nonce = Nonce(old.nonce, old.expires_at, PROJECT_LIMIT, SUBJECT_LIMIT)
-            self.put(Owed(old.project, old.subject, self.now, (), nonce), in_a_task)
+            self.ask(Owed(old.project, old.subject, self.now, (), nonce), in_a_task)
 
-    def put(self, owed: Owed, in_a_task: bool) -> None:
+    def ask(self, owed: Owed, in_a_task: bool) -> None:
         permitted = self.model.permits(owed, self.now)
         if in_a_task:
             answer = asyncio.run(self.backend.asettle(owed, self.now))
@@ -166,6 +227,80 @@ class Comparison(RuleBasedStateMachine):
             answer = self.backend.settle(owed, self.now)
         assert answer in permitted
         self.model.note(owed, answer)
+
+    def issue(self, slot: bytes, lasts: float | None, age: float, revocable: list[bytes]) -> Record:
+        name = b"record %d" % len(self.names)
+        self.names.append(name)
+        issued_at = self.now - age
+        end = None if lasts is None else self.now + lasts
+        return Record(name, slot, name.decode(), issued_at, end, tuple(revocable))
+
+    @rule(
+        slot=st.sampled_from(SLOTS),
+        lasts=st.sampled_from([None, None, 0.0, 0.5, 2.0, 8.0, 20.0]),
+        age=st.sampled_from([0.0, 0.0, 2.0]),
+        revocable=st.lists(st.sampled_from(REVOCABLE), max_size=2),
+        rotates=st.none() | st.integers(0, 50),
+    )
+    def put_or_rotate(
+        self,
+        slot: bytes,
+        lasts: float | None,
+        age: float,
+        revocable: list[bytes],
+        rotates: int | None,
+    ) -> None:
+        if rotates is None or not self.names:
+            record = self.issue(slot, lasts, age, revocable)
+            self.backend.put(record, self.now)
+            self.model.put(record, self.now)
+            return
+        name = self.names[-1 - rotates % len(self.names)]
+        record = self.issue(slot, lasts, age, revocable)
+        permitted = self.model.standing(name, self.now)
+        answer = self.backend.rotate(name, record, self.now)
+        assert answer in permitted
+        if answer.verdict is Verdict.OK:
+            self.model.records[name].spent = True
+            self.model.put(record, self.now)
+
+    @rule(slot=st.sampled_from(SLOTS))
+    def drop(self, slot: bytes) -> None:
+        permitted = self.model.drop(slot, self.now)
+        assert self.backend.drop(slot, self.now) in permitted
+
+    @rule(
+        choice=st.integers(0, 50),
+        nonce=st.sampled_from([None, None, *NONCES]),
+        revocable=st.lists(st.sampled_from(REVOCABLE), max_size=1),
+        in_a_task=st.booleans(),
+    )
+    def show(
+        self, choice: int, nonce: bytes | None, revocable: list[bytes], in_a_task: bool
+    ) -> None:
+        name = self.names[-1 - choice % len(self.names)] if self.names else b"none"
+        spent = nonce and Nonce(nonce, self.now + 3, PROJECT_LIMIT, SUBJECT_LIMIT)
+        owed = Owed("p", "s", self.now, tuple(revocable), spent or None, name)
+        self.ask(owed, in_a_task)
+
+    @rule()
+    def show_all(self) -> None:
+        live: dict[bytes, int] = {}
+        for name in self.names:
+            answer = self.backend.settle(Owed(record=name), self.now)
+            assert answer in self.model.standing(name, self.now)
+            if answer.verdict is Verdict.OK:
+                slot = self.model.records[name].record.slot
+                live[slot] = live.get(slot, 0) + 1
+        assert set(live.values()) <= {1}
+
+    @rule(names=st.lists(st.sampled_from(NONCES)))
+    def read_nonces(self, names: list[bytes]) -> None:
+        spent = self.backend.spent(names, self.now)
+        live = {each.nonce for each in self.model.spent if each.deadline > self.now}
+        latest = max(self.model.latest, self.now)
+        certain = {each.nonce for each in self.model.spent if each.deadline > latest}
+        assert certain.intersection(names) <= spent <= live.intersection(names)
 
     @rule(
         name=st.sampled_from(REVOCABLE),

@@ -7,17 +7,18 @@ import os
 import sqlite3
 import threading
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from backends.kinds import START, ask, owe
-from backends.stores import locked, opened, unlock
-from rpcguard.backends import sqlite_file
+from backends.kinds import START, ask, issue, owe, present
+from backends.stores import assert_whole, locked, opened, unlock
+from rpcguard.backends import sqlite_file, sqlite_ledger
 from rpcguard.backends.sqlite import SqliteBackend
 from rpcguard.backends.sqlite_file import boot_id
 from rpcguard.errors import BackendError, ConfigError
-from rpcguard.owed import Answer, Revocation
+from rpcguard.owed import Answer, Record, Revocation, Verdict
 
 OK, FORGOTTEN, REPLAYED = Answer.OK, Answer.FORGOTTEN, Answer.REPLAYED
 TOKEN = b"t" * 16
@@ -38,8 +39,14 @@ def test_what_was_recorded_outlives_the_backend(path: Path) -> None:
     with opened(path) as backend:
         assert backend.settle(owe("n"), START) is OK
         backend.revoke([Revocation(TOKEN)], START)
+        backend.put(issue("a"), START)
+        backend.rotate(issue("a").name, issue("b", revocable=(TOKEN,)), START)
+        epoch = backend.epoch
     assert [each.name for each in path.parent.iterdir()] == ["store.db"]
     with opened(path, START + 5) as backend:
+        assert backend.epoch == epoch
+        assert backend.settle(present("a"), START + 5).verdict is Verdict.REPLAYED
+        assert backend.settle(present("b"), START + 5) is Answer.REVOKED
         assert backend.settle(owe("n"), START + 5) is REPLAYED
         assert backend.settle(ask(TOKEN), START + 5) is Answer.REVOKED
 
@@ -55,17 +62,87 @@ def test_how_far_was_pruned_outlives_the_backend(path: Path) -> None:
         assert backend.settle(owe("unknown", lasts=90.5), START) is OK
 
 
-def test_a_revocation_is_on_the_disk_and_a_nonce_need_not_be(path: Path) -> None:
+@pytest.mark.parametrize(
+    "write",
+    [
+        pytest.param(lambda backend: backend.revoke([Revocation(TOKEN)], START), id="revoke"),
+        pytest.param(lambda backend: backend.put(issue("b"), START), id="put"),
+        pytest.param(
+            lambda backend: backend.rotate(issue("a").name, issue("b"), START), id="rotate"
+        ),
+        pytest.param(lambda backend: backend.drop(issue("a").slot, START), id="drop"),
+    ],
+)
+def test_all_but_a_nonce_is_on_the_disk_when_it_is_recorded(path: Path, write) -> None:
     with opened(path) as backend:
+        backend.put(issue("a"), START)
         backend.settle(owe("n"), START)
         statements: list[str] = []
         connection = backend._writers[0]._connection
         assert connection is not None
         connection.set_trace_callback(statements.append)
-        backend.revoke([Revocation(TOKEN)], START)
+        backend.settle(owe("m"), START)
+        assert [each for each in statements if each.startswith("PRAGMA")] == []
+        statements.clear()
+        write(backend)
         assert statements[:2] == ["PRAGMA synchronous = FULL", "BEGIN IMMEDIATE"]
         assert statements[-2:] == ["COMMIT", "PRAGMA synchronous = NORMAL"]
+        assert statements.count("COMMIT") == 1
         assert connection.execute("PRAGMA synchronous").fetchone() == (1,)
+
+
+def test_a_refused_rotation_writes_nothing(path: Path) -> None:
+    with opened(path) as backend:
+        backend.put(issue("a"), START)
+        backend.rotate(issue("a").name, issue("b"), START)
+        log = path.with_name("store.db-wal")
+        size = log.stat().st_size
+        for name in ("a", "never put"):
+            backend.rotate(issue(name).name, issue("c"), START)
+        assert log.stat().st_size == size
+
+
+def test_a_record_is_read_in_one_statement_and_by_a_connection_that_writes_nothing(
+    path: Path,
+) -> None:
+    with opened(path) as backend:
+        backend.put(issue("a", revocable=(TOKEN,)), START)
+        backend.settle(present("a"), START)
+        statements: list[str] = []
+        connection = backend._readers[0]._connection
+        assert connection is not None
+        connection.set_trace_callback(statements.append)
+        assert backend.settle(present("a", revocable=(b"x",)), START).verdict is Verdict.OK
+        (statement,) = statements
+        assert statement.startswith("SELECT")
+
+
+def test_records_that_have_ended_are_dropped_in_bounded_steps(path: Path) -> None:
+    def kept() -> tuple[int, int]:
+        with closing(sqlite3.connect(path)) as connection:
+            sql = "SELECT (SELECT count(*) FROM record), (SELECT count(*) FROM revocable)"
+            records, names = connection.execute(sql).fetchone()
+            return records, names
+
+    with opened(path) as backend:
+        for number in range(100):
+            record = issue(str(number), str(number), lasts=1, revocable=(TOKEN, b"u"))
+            backend.put(record, START)
+        assert kept() == (100, 200)
+        backend.put(issue("a"), START + 1)
+        assert kept() == (100 - sqlite_ledger.STEP + 1, 2 * (100 - sqlite_ledger.STEP))
+        backend.drop(issue("a").slot, START + 1)
+        assert kept() == (0, 0)
+    assert_whole(path)
+
+
+def test_the_file_holds_no_two_live_records_of_a_slot(path: Path) -> None:
+    with opened(path) as backend:
+        backend.put(issue("a"), START)
+        with closing(sqlite3.connect(path)) as connection, pytest.raises(sqlite3.IntegrityError):
+            connection.execute(
+                "INSERT INTO record SELECT x'00', slot, value, issued, expires FROM record"
+            )
 
 
 def test_an_empty_file_becomes_a_store(path: Path) -> None:
@@ -159,6 +236,73 @@ def test_junk_in_the_store_refuses(path: Path, damage: str) -> None:
                 backend.settle(owed, START)
             with pytest.raises(BackendError):
                 asyncio.run(backend.asettle(owed, START))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM state",
+        "DROP TABLE state",
+        "DROP TABLE record",
+        "DROP TABLE revocable",
+        "DROP TABLE revocation",
+        "UPDATE record SET value = x'00ff'",
+        "UPDATE record SET value = x'7b7d'",
+        "UPDATE record SET issued = 'junk'",
+        "UPDATE record SET expires = 'junk'",
+        "UPDATE record SET expires = x'00'",
+    ],
+)
+def test_junk_among_the_records_refuses(path: Path, damage: str) -> None:
+    with opened(path) as backend:
+        backend.put(issue("a", revocable=(TOKEN,)), START)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(damage)
+            connection.commit()
+        for owed in (present("a"), present("a", nonce=owe("n").nonce, issued_at=START)):
+            with pytest.raises(BackendError):
+                backend.settle(owed, START)
+            with pytest.raises(BackendError):
+                asyncio.run(backend.asettle(owed, START))
+        with pytest.raises(BackendError):
+            backend.rotate(issue("a").name, issue("b"), START)
+
+
+@pytest.mark.parametrize(
+    "damage", ["DELETE FROM state", "DROP TABLE state", "UPDATE state SET epoch = 'junk'"]
+)
+def test_where_the_epoch_is_junk_there_is_none(path: Path, damage: str) -> None:
+    with opened(path) as backend:
+        assert len(backend.epoch) == 16
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(damage)
+            connection.commit()
+        with pytest.raises(BackendError):
+            backend.epoch  # noqa: B018 - reading it is the question
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        issue("a", lasts=float("nan")),
+        replace(issue("a"), expires_at=10**400),
+        replace(issue("a"), value="\ud800"),
+        replace(issue("a"), value=None),
+    ],
+    ids=["no end", "an end beyond all numbers", "no text", "no value"],
+)
+def test_what_the_file_cannot_hold_is_an_error_and_the_previous_one_stands(
+    path: Path, record: Record
+) -> None:
+    with opened(path) as backend:
+        backend.put(issue("before"), START)
+        with pytest.raises(BackendError):
+            backend.put(record, START)
+        with pytest.raises(BackendError):
+            backend.rotate(issue("before").name, record, START)
+        assert backend.settle(present("before"), START).verdict is Verdict.OK
+        assert backend.settle(owe("n"), START) is OK
+    assert_whole(path)
 
 
 def test_a_store_without_its_state_is_not_opened(path: Path) -> None:
@@ -278,6 +422,33 @@ def test_a_backend_that_was_open_already_sees_the_guard(path: Path) -> None:
         assert backend.settle(owe("n"), START) is OK
         _reopened(path, "b", START + 50).close()
         assert backend.settle(owe("m"), START + 50) is FORGOTTEN
+
+
+def _epoch(backend: SqliteBackend) -> bytes:
+    with closing(backend):
+        return backend.epoch
+
+
+def test_the_epoch_is_another_after_a_restart_of_the_machine(path: Path) -> None:
+    first, second = (_epoch(_reopened(path, "a", START)) for _ in range(2))
+    third, fourth = (_epoch(_reopened(path, "b", START)) for _ in range(2))
+    assert first == second != third == fourth
+
+
+def test_where_the_boot_has_no_name_each_opening_has_another_epoch_and_all_agree(
+    path: Path,
+) -> None:
+    with closing(_reopened(path, None, START)) as one:
+        first = one.epoch
+        with closing(_reopened(path, None, START)) as other:
+            assert one.epoch == other.epoch != first
+
+
+def test_records_outlive_a_restart_of_the_machine(path: Path) -> None:
+    with closing(_reopened(path, "a", START)) as backend:
+        backend.put(issue("a"), START)
+    with closing(_reopened(path, "b", START + 50)) as backend:
+        assert backend.settle(present("a"), START + 50).verdict is Verdict.OK
 
 
 def test_where_the_boot_has_no_name_each_opening_guards(path: Path) -> None:

@@ -6,15 +6,16 @@ import shutil
 import sqlite3
 import tempfile
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from backends.kinds import START, owe
+from backends.kinds import START, issue, owe, present
 from backends.racers import racing
 from backends.stores import assert_whole, opened, run_script
 from rpcguard.errors import BackendError
-from rpcguard.owed import Answer
+from rpcguard.owed import Answer, Verdict
 
 OK, FORGOTTEN, REPLAYED = Answer.OK, Answer.FORGOTTEN, Answer.REPLAYED
 TOKEN = b"t" * 16
@@ -47,6 +48,28 @@ def test_a_full_disk_refuses_and_loses_nothing(path: Path) -> None:
     assert_whole(path)
 
 
+def test_on_a_full_disk_the_previous_record_stands(path: Path) -> None:
+    with opened(path) as backend:
+        backend.put(issue("a"), START)
+        backend.put(issue("b", "other"), START)
+        large = replace(issue("large"), value="x" * 100_000)
+        for write in (
+            lambda: backend.put(large, START),
+            lambda: backend.rotate(issue("a").name, large, START),
+        ):
+            connection = backend._writers[0]._connection or backend._writers[0]._open()
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+            with pytest.raises(BackendError, match="SQLITE_FULL"):
+                write()
+            assert backend.settle(present("large"), START) is Answer.UNKNOWN
+            assert backend.settle(present("a"), START).verdict is Verdict.OK
+            assert backend.settle(present("b"), START).verdict is Verdict.OK
+        backend.put(large, START)
+        assert backend.settle(present("large"), START).record == large.value
+    assert_whole(path)
+
+
 def test_a_log_that_cannot_grow_refuses_and_loses_nothing(path: Path) -> None:
     # A limit of the system, in a process of its own: RLIMIT_FSIZE makes the write itself fail.
     answers = run_script("full_disk.py", path).split()
@@ -59,7 +82,7 @@ def test_a_read_only_file_refuses() -> None:
     # Root is stopped by no permission bits, so the script becomes somebody else where it can.
     directory = Path(tempfile.mkdtemp())
     try:
-        assert run_script("read_only.py", directory).splitlines() == ["refused"] * 4 + [
+        assert run_script("read_only.py", directory).splitlines() == ["refused"] * 7 + [
             "not opened"
         ]
     finally:
@@ -91,6 +114,31 @@ def test_what_a_killed_process_acknowledged_stays_spent(path: Path) -> None:
             assert connection.execute(sql, (START + 1e9,)).fetchone() == (0,)
     assert len(acknowledged) == len(set(acknowledged)) >= 600
     assert_whole(path)
+
+
+def test_what_a_killed_process_acknowledged_of_records_stands(path: Path) -> None:
+    for _ in range(3):
+        path.unlink(missing_ok=True)
+        with racing(f"sqlite:///{path}", "stream_records", 1) as race:
+            (racer,) = race.racers
+            assert racer.stdout is not None
+            acknowledged = [int(racer.stdout.readline()) for _ in range(50)]
+            racer.kill()
+            acknowledged += [int(line) for line in racer.stdout.read().split("\n")[:-1]]
+        last = acknowledged[-1]
+        with opened(path) as backend:
+            found = {
+                (word, number): backend.settle(present(f"{word} {number}"), START).verdict
+                for number in range(last + 2)  # one more may have been under way
+                for word in ("put", "start", "dropped")
+            }
+        assert {found["put", number] for number in range(last)} == {Verdict.UNKNOWN}
+        assert {found["start", number] for number in range(last)} == {Verdict.REPLAYED}
+        assert {found["dropped", number] for number in range(last + 1)} == {Verdict.UNKNOWN}
+        for word in ("put", "start"):
+            latest = [found[word, last], found[word, last + 1]]
+            assert latest.count(Verdict.OK) == 1
+        assert_whole(path)
 
 
 def test_parent_and_child_of_a_fork_share_the_file_and_no_connection(path: Path) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from backends.kinds import START, ask, owe
+from backends.kinds import START, ask, issue, owe, present
 from backends.stores import assert_whole, locked, opened, unlock
 from rpcguard.backends import sqlite_file
 from rpcguard.backends.sqlite import SqliteBackend
 from rpcguard.errors import BackendError, ConfigError
-from rpcguard.owed import Answer, Revocation
+from rpcguard.owed import Answer, Revocation, Verdict
 
 OK, FORGOTTEN, REPLAYED = Answer.OK, Answer.FORGOTTEN, Answer.REPLAYED
 TOKEN = b"t" * 16
@@ -40,6 +40,57 @@ def test_a_question_without_a_nonce_does_not_mind_the_lock(path: Path) -> None:
         with locked(path):
             assert backend.settle(ask(TOKEN), START) is Answer.REVOKED
             assert asyncio.run(backend.asettle(ask(b"other"), START)) is OK
+
+
+def test_a_locked_file_takes_no_record_and_the_previous_one_stands(path: Path) -> None:
+    with opened(path) as backend:
+        backend.put(issue("a"), START)
+        with locked(path) as holder:
+            for write in (
+                lambda: backend.put(issue("b"), START),
+                lambda: backend.rotate(issue("a").name, issue("b"), START),
+                lambda: backend.drop(issue("a").slot, START),
+                lambda: backend.settle(present("a", nonce=owe("n").nonce), START),
+            ):
+                with pytest.raises(BackendError, match="locked"):
+                    write()
+            assert backend.settle(present("a"), START).verdict is Verdict.OK
+            unlock(holder)
+        assert backend.settle(present("a"), START).verdict is Verdict.OK
+        assert backend.rotate(issue("a").name, issue("b"), START).verdict is Verdict.OK
+
+
+def test_reading_does_not_mind_the_lock(path: Path) -> None:
+    with opened(path) as backend:
+        backend.put(issue("a"), START)
+        backend.settle(owe(b"n" * 16), START)
+        epoch = backend.epoch
+        with locked(path):
+            assert backend.settle(present("a"), START).verdict is Verdict.OK
+            assert asyncio.run(backend.asettle(present("a"), START)).verdict is Verdict.OK
+            assert backend.spent([b"n" * 16, b"m" * 16], START) == {b"n" * 16}
+            assert backend.epoch == epoch
+
+
+def test_many_threads_that_write_records_to_a_locked_file_are_all_refused_in_time(
+    path: Path,
+) -> None:
+    answers: list[str] = []
+
+    def run(number: int) -> None:
+        try:
+            backend.put(issue(str(number)), START)
+            answers.append("put")
+        except BackendError:
+            answers.append("refused")
+
+    with opened(path) as backend, locked(path):
+        threads = [threading.Thread(target=run, args=(number,)) for number in range(32)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(5)  # one after the other would take 8 seconds
+        assert answers == ["refused"] * 32
 
 
 def test_a_lock_that_goes_in_time_delays_and_does_not_refuse(path: Path) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from rpcguard import AuthError, Request, Verifier
+from rpcguard.client.session import challenge_body, verify_body
+from rpcguard.client.wallet import Wallet
 
 SECONDS = 90
 ENTRY_POINTS = {
@@ -41,3 +46,37 @@ def starter(cli, tmp_path):
     """A directory that `rpcguard init` has filled."""
     assert cli("init", "shop").returncode == 0
     return tmp_path / "shop"
+
+
+class Shop:
+    """The starter registry as a server has it open, and the wallet of its project `solana`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.verifier = Verifier.from_yaml(directory / "registry.yaml", watch=False)
+        projects = json.loads((directory / "credentials.json").read_text())["projects"]
+        self.wallet = Wallet.from_base58(projects["solana"]["secret_key"])
+
+    def sign_in(self) -> str:
+        """Return a session token."""
+        asked = self._post("/auth/challenge", challenge_body(self.wallet))
+        body = verify_body(self.wallet, asked["challenge"])
+        return self._post("/auth/verify", body)["token"]
+
+    def _post(self, route: str, body: bytes) -> dict:
+        return self.verifier.serve(route, Request("POST", route, [], body))
+
+    def call(self, credential: str, target: str = "/solana") -> str:
+        """Return the scheme by which *credential* is accepted, or why it is refused."""
+        headers = [("Authorization", f"Bearer {credential}")]
+        try:
+            return self.verifier.verify(Request("POST", target, headers, b"{}")).scheme
+        except AuthError as error:
+            return error.reason
+
+
+@pytest.fixture
+def shop(starter):
+    """A server on the starter registry, in this process; commands run in another one."""
+    opened = Shop(starter)
+    with opened.verifier:
+        yield opened

@@ -88,6 +88,48 @@ def test_the_refusals_are_spread_over_the_frameworks_and_the_reasons(report):
     } <= {row["answer"] for row in refused}
 
 
+LIVES = {
+    "nodius session": [
+        ("challenge", 200, "gives challenge"),
+        ("its signature signs in", 200, "gives token, expiresAt"),
+        ("the same signature again", 401, "replayed"),
+        ("session token", 200, "session"),
+        ("the token at another server", 200, "session"),
+        ("WebSocket by Authorization", 101, "session"),
+        ("WebSocket by auth.TOKEN", 101, "session"),
+        ("the token at another project", 401, "malformed_credentials"),
+        ("logout", 200, "gives revoked"),
+        ("the token after logout", 401, "revoked"),
+        ("and at another server", 401, "revoked"),
+        ("WebSocket after logout", 401, "revoked"),
+    ],
+    "nodius API key": [
+        ("asked for with a v1 signature", 401, "unsupported_algorithm"),
+        ("asked for with a v2 signature", 200, "gives apiKey"),
+        ("API key", 200, "api_key"),
+        ("WebSocket with the key", 101, "api_key"),
+        ("the key asks for another", 401, "missing_credentials"),
+        ("the wallet asks for another", 200, "gives apiKey"),
+        ("the old key", 401, "invalid_credentials"),
+        ("and at another server", 401, "invalid_credentials"),
+        ("the new key", 200, "api_key"),
+    ],
+}
+
+
+@pytest.mark.parametrize("protocol", LIVES)
+def test_what_rpcguard_issues_lives_its_whole_life_on_every_framework(report, protocol):
+    rows = [row for row in report[1]["rows"] if row["protocol"] == protocol]
+    steps = LIVES[protocol]
+    assert [row["sent"] for row in rows] == [sent for sent, _, _ in steps] * 3
+    for row, (_, status, answer) in zip(rows, steps * 3, strict=True):
+        assert row["status"] == status
+        assert answer in row["answer"]
+    # each step was asked of each framework: here, or where it says "another server"
+    for sent, _, _ in steps:
+        assert {row["framework"] for row in rows if row["sent"] == sent} == FRAMEWORKS
+
+
 def parents() -> dict[int, int]:
     """Every process's parent."""
     if Path("/proc/self/stat").exists():
@@ -209,6 +251,9 @@ def test_a_server_left_running_answers_the_commands_that_are_offered(
         )
         assert told.returncode == 0, told.stderr
         answers[command["shows"]] = json.loads(told.stdout)
+    key = answers.pop("nodius: an API key, given once")
+    assert key["apiKey"].startswith("nod_")
+    assert answers["nodius: a session, signed in just now"]["result"]["scheme"] == "session"
     refused = {shows for shows, answer in answers.items() if "result" not in answer}
     assert refused == {shows for shows in answers if "refused" in shows}
     assert answers["allthatnode: refused in the provider's own form"] == {
@@ -246,6 +291,8 @@ def test_on_a_pipe_the_table_is_plain_aligned_text(tmp_path):
     assert heading.split() == ["protocol", "sent", "framework", "status", "caller", "or", "reason"]
     column = heading.index("status")
     rows = lines[3 : lines.index("", 3)]
+    assert sum(row.startswith("nodius session ") for row in rows) == len(LIVES["nodius session"])
+    assert max(map(len, lines)) < 140
     assert all(row[column : column + 3].isdigit() and row[column - 1] == " " for row in rows)
     assert all(row.endswith(" ok") for row in rows)
     assert lines[-1].endswith("all as expected.")

@@ -10,9 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from rpcguard.cli.demo import render
-from rpcguard.cli.demo.case import Accepted, Case, Refused, RefusedBare, bare
-from rpcguard.cli.demo.runner import run
+from rpcguard.cli.demo import lives, render
+from rpcguard.cli.demo.case import Accepted, Case, Given, Refused, RefusedBare, bare
+from rpcguard.cli.demo.kit import load
+from rpcguard.cli.demo.runner import Outcome, run
+from rpcguard.cli.demo.servers import FRAMEWORKS
 
 CALLER = {"project": "p", "scheme": "jwt", "subject": "alice"}
 
@@ -58,6 +60,10 @@ def refusal(reason: str) -> dict:
         (Accepted("p", "session", "alice"), 200, {"result": CALLER}, False),
         (Accepted("p", "jwt", "alice"), 401, {"result": CALLER}, False),
         (Accepted("p", "jwt", "alice"), 200, {"result": 5}, False),
+        (Given(("token", "expiresAt")), 200, {"token": "t", "expiresAt": 1}, True),
+        (Given(("token", "expiresAt")), 200, {"token": "t"}, False),
+        (Given(("token", "expiresAt")), 401, {"token": "t", "expiresAt": 1}, False),
+        (Given(("revoked",)), 200, refusal("revoked"), False),
         (Refused("expired"), 401, refusal("expired"), True),
         (Refused("expired"), 401, refusal("replayed"), False),
         (Refused("expired"), 403, refusal("expired"), False),
@@ -106,3 +112,39 @@ def test_a_server_cannot_drive_the_terminal(servers, capsys):
     case = Case("meganode", "x", bare(target(401, refusal("\x1b[31m"))), Refused("expired"))
     render.table(list(run([case], servers)))
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_case_that_names_its_framework_goes_there_alone(servers):
+    both = {**servers, "aiohttp": SimpleNamespace(port=1)}
+    expect, make = Accepted("p", "jwt", "alice"), bare(target(200, {"result": CALLER}))
+    outcomes = list(run([Case("nodius", "x", make, expect, framework="flask")], both))
+    assert [(outcome.framework, outcome.ok) for outcome in outcomes] == [("flask", True)]
+
+
+@pytest.mark.parametrize(("status", "learnt"), [(200, [{"challenge": "c"}]), (401, [])])
+def test_only_an_answer_as_expected_is_learnt_from(servers, status, learnt):
+    heard: list[object] = []
+    make = bare(target(status, {"challenge": "c"}))
+    case = Case("nodius", "x", make, Given(("challenge",)), learn=heard.append)
+    assert [outcome.ok for outcome in run([case], servers)] == [bool(learnt)]
+    assert heard == learnt
+
+
+def test_a_life_that_goes_wrong_at_every_step_is_told_to_its_end(starter):
+    dead = {name: SimpleNamespace(port=1) for name in FRAMEWORKS}
+    cases = [*lives.session(load(starter)), *lives.api_key(load(starter))]
+    outcomes = list(run(cases, dead))
+    assert len(outcomes) == len(cases)
+    assert not any(outcome.ok for outcome in outcomes)
+
+
+def test_what_three_frameworks_answer_alike_is_one_line_whatever_the_order(capsys):
+    def outcome(framework: str, sent: str) -> Outcome:
+        return Outcome(framework, "nodius", sent, 200, "a", "200 a", ok=True)
+
+    render.table([outcome(name, sent) for name in FRAMEWORKS for sent in ("first", "second")])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[1:4] for line in lines[1:3]] == [
+        ["first", "all", "three"],
+        ["second", "all", "three"],
+    ]

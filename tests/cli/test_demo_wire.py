@@ -110,3 +110,34 @@ def test_a_large_body_is_sent_to_a_server_that_stays_silent(monkeypatch):
         reply = send(listener.getsockname()[1], Shot("/", (), body))
         thread.join()
     assert (reply.status, reply.document) == (200, {})
+
+
+@pytest.mark.parametrize("chosen", ["auth.x", "jsonrpc"])
+def test_a_subprotocol_that_was_offered_may_be_chosen(chosen):
+    def choose(_, offered):
+        assert offered == ["auth.x", "jsonrpc"]
+        return chosen
+
+    assert offering(choose).document == 1
+
+
+def test_a_server_that_chooses_no_subprotocol_has_lost_a_browser():
+    with pytest.raises(http.client.HTTPException, match="chose no subprotocol"):
+        offering(lambda *_: None)
+
+
+def offering(choose):
+    """What comes of two subprotocols offered to a server that chooses so."""
+
+    def handle(connection):
+        for message in connection:
+            connection.send(message)
+
+    headers = (("Sec-WebSocket-Protocol", "auth.x, jsonrpc"),)
+    with serve(handle, "127.0.0.1", 0, select_subprotocol=choose) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            port = server.socket.getsockname()[1]
+            return send(port, Shot("/", headers, b"1", websocket=True))
+        finally:
+            server.shutdown()

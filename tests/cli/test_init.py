@@ -46,6 +46,17 @@ def test_the_modes_hold_whatever_the_umask(cli, tmp_path):
     assert {mode(path) for path in (tmp_path / "shop" / "keys").iterdir()} == {0o600}
 
 
+def test_exactly_one_project_has_sessions_with_a_fresh_secret_and_no_refresh(starter):
+    with Verifier.from_yaml(starter / "registry.yaml", watch=False) as verifier:
+        having = {n: p.sessions for n, p in verifier.registry.projects.items() if p.sessions}
+    assert list(having) == ["solana"]
+    assert having["solana"].refresh_ttl is None
+    secret = starter / "keys" / "session.secret"
+    assert mode(secret) == 0o600
+    assert len(secret.read_text().strip()) == 64
+    assert secret.read_text().strip() not in (starter / "credentials.json").read_text()
+
+
 def test_every_file_that_the_registry_names_is_made_and_no_key_stands_in_it(starter):
     text = (starter / "registry.yaml").read_text()
     for path in (starter / "keys").iterdir():

@@ -14,7 +14,13 @@ from rpcguard.cli import app as application
 
 RPCGUARD = [sys.executable, "-m", "rpcguard"]
 SCRIPT = [os.path.join(os.path.dirname(sys.executable), "rpcguard")]
-COMMANDS = ("init", "check", "schema", "demo")
+COMMANDS = ("init", "check", "schema", "demo", "revoke", "apikey")
+TAKING_JSON = (
+    *(["init"], ["check"], ["schema"], ["demo"], ["revoke"]),
+    *(["apikey", "create"], ["apikey", "revoke"], ["apikey", "digest"]),
+)
+REVOKE = ["revoke", "registry.yaml", "--project", "solana"]
+CREATE = ["apikey", "create", "registry.yaml", "--project", "solana", "--subject", "x"]
 
 
 @pytest.mark.parametrize("command", [RPCGUARD, SCRIPT], ids=["module", "script"])
@@ -25,9 +31,9 @@ def test_both_entry_points_show_the_commands(cli, command):
     assert told.stdout.startswith("Usage: rpcguard ")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", TAKING_JSON, ids=" ".join)
 def test_every_command_explains_itself_and_takes_json(cli, name):
-    told = cli(name, "--help")
+    told = cli(*name, "--help")
     assert told.returncode == 0
     assert "--json" in told.stdout
     assert told.stdout.isascii()
@@ -58,6 +64,20 @@ def test_the_schema_is_json_schema(cli, arguments):
         ["demo", "--serve", "--port", "x"],
         ["demo", "--framework", "flask"],
         ["demo", "--port", "8000"],
+        ["revoke", "registry.yaml", "--subject", "x"],
+        REVOKE,
+        [*REVOKE, "--subject", "x", "--key", "k"],
+        [*REVOKE, "--token-file", "x", "--session", "s"],
+        [*REVOKE, "--jti", "j"],
+        [*REVOKE, "--jti", "j", "--key", "k", "--subject", "x"],
+        [*REVOKE, "--key", "k", "--until", "tomorrow"],
+        [*REVOKE, "--key", "k", "--until", "2026-12-01"],
+        [*REVOKE, "--key", "k", "--until", "2020-01-01T00:00:00Z"],
+        ["apikey", "frobnicate"],
+        CREATE[:-2],
+        [*CREATE, "--expires", "2020-01-01T00:00:00Z"],
+        ["apikey", "revoke", "registry.yaml", "--project", "solana"],
+        ["apikey", "digest", "a-key-that-does-not-belong-here"],
     ],
 )
 def test_wrong_usage_is_exit_code_2_and_plain_text(cli, arguments):

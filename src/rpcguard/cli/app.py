@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rpcguard.cli import apikey as keys
 from rpcguard.cli.check import check as check_registry
 from rpcguard.cli.demo.command import demo as run_demo
 from rpcguard.cli.demo.command import serve
 from rpcguard.cli.demo.servers import FRAMEWORKS
 from rpcguard.cli.init import init as make_registry
 from rpcguard.cli.output import complain, say, say_json
+from rpcguard.cli.revoke import Target
+from rpcguard.cli.revoke import revoke as revoke_target
+from rpcguard.registry import grammars
 from rpcguard.registry.schema import json_schema
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -37,6 +42,10 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+apikey = typer.Typer(help="Make and end API keys of wallets.", no_args_is_help=True)
+app.add_typer(apikey, name="apikey")
+
+
 @app.callback()
 def _root(
     _: Annotated[
@@ -48,6 +57,19 @@ def _root(
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Registry = Annotated[Path, typer.Argument(help="The registry, a YAML file.", metavar="REGISTRY")]
+Project = Annotated[str, typer.Option("--project", help="Name of the project in the registry.")]
+Wallet = Annotated[str, typer.Option("--subject", help="The wallet's public key.")]
+
+
+def _later(text: str) -> float:
+    try:
+        instant = grammars.instant(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if instant <= time.time():
+        raise typer.BadParameter("this instant has passed")
+    return instant
 
 
 @app.command()
@@ -95,6 +117,77 @@ def demo(
     if framework is not None or port is not None:
         raise typer.BadParameter("this needs --serve", param_hint="--framework and --port")
     raise typer.Exit(run_demo(as_json=as_json))
+
+
+@app.command()
+def revoke(
+    registry: Registry,
+    project: Project,
+    subject: Annotated[
+        str | None, typer.Option(help="Everything issued to this subject until now.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Everything that the key of this id proves.")
+    ] = None,
+    session: Annotated[
+        str | None, typer.Option(metavar="SID", help="Every token with this sid.")
+    ] = None,
+    jti: Annotated[
+        str | None, typer.Option(help="One token by its jti; name the --key that signed it too.")
+    ] = None,
+    token_file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="One token, from a file; - reads standard input."),
+    ] = None,
+    until: Annotated[
+        float | None,
+        typer.Option(
+            parser=_later,
+            metavar="INSTANT",
+            help="Forget it after this, such as 2026-12-01T00:00:00Z; never, if left out.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke tokens, sessions, subjects or keys, in every process that shares the backend."""
+    target = Target(subject, key, session, jti, token_file)
+    if len(target.kinds) != 1:
+        named = "--subject, --key, --session, --token-file, or --jti with --key"
+        raise typer.BadParameter("one of them", param_hint=named)
+    if jti is not None and key is None:
+        raise typer.BadParameter("it names a token only together with --key", param_hint="--jti")
+    raise typer.Exit(revoke_target(registry, project, target, until, as_json=as_json))
+
+
+@apikey.command()
+def create(
+    registry: Registry,
+    project: Project,
+    subject: Wallet,
+    expires: Annotated[
+        float | None,
+        typer.Option(
+            parser=_later,
+            metavar="INSTANT",
+            help="When it ends, such as 2026-12-01T00:00:00Z; never, if left out.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a new API key of a wallet, and end its previous one."""
+    raise typer.Exit(keys.create(registry, project, subject, expires, as_json=as_json))
+
+
+@apikey.command(name="revoke")
+def end(registry: Registry, project: Project, subject: Wallet, as_json: AsJson = False) -> None:
+    """End the API key of a wallet."""
+    raise typer.Exit(keys.revoke(registry, project, subject, as_json=as_json))
+
+
+@apikey.command()
+def digest(as_json: AsJson = False) -> None:
+    """Print the digest of the API key on standard input."""
+    raise typer.Exit(keys.digest(as_json=as_json))
 
 
 def run() -> int:

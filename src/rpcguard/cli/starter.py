@@ -112,6 +112,7 @@ def _evm(files: dict[str, str]) -> dict[str, Any]:
 
 
 def _solana(files: dict[str, str]) -> dict[str, Any]:
+    _secret(files, "session.secret")  # the server's alone: callers never see it
     return {
         "preset": "nodius",
         "path": "/solana",

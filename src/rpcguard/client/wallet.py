@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from typing import Self, final
 
@@ -19,6 +20,7 @@ from rpcguard.base58 import decode
 
 SEED_BYTES = 32
 SECRET_KEY_BYTES = 64  # seed, then public key: the form of Solana's tools
+CHALLENGE = re.compile(r"[a-z][a-z0-9-]{0,31}:challenge:[A-Za-z0-9_-]{16,64}:[1-9][0-9]{0,11}")
 
 
 @final
@@ -97,6 +99,20 @@ class Wallet:
     def sign(self, message: bytes) -> str:
         """Return the detached Ed25519 signature of *message* in base58."""
         return base58.b58encode(self._key.sign(message).signature).decode("ascii")
+
+    def sign_challenge(self, challenge: str) -> str:
+        """
+        Return the signature in base58 that `POST /auth/verify` asks for.
+
+        Only a challenge is signed: a server that could have any text signed would get signatures
+        of requests and transactions.
+
+        Raises:
+            ValueError: If it is no ``<service>:challenge:<random>:<unix seconds>``.
+        """
+        if not CHALLENGE.fullmatch(challenge):
+            raise ValueError("not a sign-in challenge")
+        return self.sign(challenge.encode("ascii"))
 
     def __repr__(self) -> str:
         return f"Wallet({self.pubkey})"

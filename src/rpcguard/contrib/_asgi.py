@@ -5,16 +5,17 @@ the same bytes afterwards. It keeps nothing unless the guard reads, or the appli
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
 
+from rpcguard.contrib._asgi_socket import Message, Scope, Socket
 from rpcguard.contrib._http import Source, Verdicts, quoted_target, raw_target, refusal
+from rpcguard.contrib._sockets import Watch
 from rpcguard.errors import AuthError
+from rpcguard.principal import Principal
 from rpcguard.request import Request
 from rpcguard.verifier import Verifier
 
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -146,12 +147,37 @@ class Exchange:
         verdicts: What they have found.
     """
 
-    __slots__ = ("body", "verdicts", "verifier")
+    __slots__ = ("_recheck", "_socket", "body", "verdicts", "verifier")
 
-    def __init__(self, verifier: Verifier, body: Body | None) -> None:
-        self.verifier = verifier
-        self.body = body
+    def __init__(self, source: Source, connection: Body | Socket) -> None:
+        self.verifier = source.verifier
+        self.body = connection if isinstance(connection, Body) else None
         self.verdicts = Verdicts()
+        self._socket = connection if isinstance(connection, Socket) else None
+        self._recheck = source.recheck
+
+    def request_of(self, scope: Scope) -> Request:
+        """Return the request or handshake that *scope* describes, with all that it came with."""
+        if self._socket is None or self._socket.watch is None:
+            return request_of(scope)
+        return self._socket.watch.request  # the first guard's: its token is hidden since then
+
+    def admit(
+        self,
+        scope: Scope,
+        request: Request,
+        project: str | None,
+        schemes: frozenset[str] | None,
+        principal: Principal,
+    ) -> None:
+        """Remember that a guard for *project* and *schemes* has let *principal* in."""
+        self.verdicts.add(project, principal)
+        if self.body is not None:
+            self.body.release()
+        if self._socket is not None:
+            watch = self._socket.watch or Watch(request, self._recheck)
+            watch.add(self.verifier, project, schemes, principal)
+            self._socket.admit(scope, watch)
 
 
 class Layer:
@@ -168,11 +194,16 @@ class Layer:
             body = Body(
                 receive, _declared(scope), limit, lambda: _excess(verifier, request_of(scope))
             )
-            scope[KEY] = Exchange(verifier, body)
+            scope[KEY] = Exchange(self._source, body)
             await self.app(scope, body.receive, _refusing(body, send))
+        elif scope["type"] == "websocket":
+            socket = Socket(receive, send)
+            scope[KEY] = Exchange(self._source, socket)
+            try:
+                await self.app(scope, socket.receive, socket.send)
+            finally:
+                await socket.end()
         else:
-            if scope["type"] == "websocket":
-                scope[KEY] = Exchange(self._source.verifier, None)
             await self.app(scope, receive, send)
 
 

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from rpcguard import jsonrpc
+from rpcguard.contrib._sockets import RECHECK, interval
 from rpcguard.errors import AuthError, ConfigError
 from rpcguard.principal import Principal
 from rpcguard.request import Request
@@ -141,13 +142,16 @@ class Source:
     Args of the constructor:
         registry: A verifier (its owner closes it), the path of a registry, or None for the path in
             the environment variable RPCGUARD_REGISTRY.
+        recheck: Seconds between two rechecks of an open WebSocket.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, recheck: float = RECHECK) -> None:
         """
         Raises:
             ConfigError: If there is no registry, or it does not load.
+            ValueError: If *recheck* is not more than 0 and at most a day.
         """
+        self.recheck = interval(recheck)
         self._lock = threading.Lock()
         self._path: str | None = None
         if registry is None or isinstance(registry, str | os.PathLike):

@@ -11,7 +11,9 @@ from urllib.parse import quote
 from aiohttp import StreamReader, web
 from aiohttp.typedefs import Handler
 
+from rpcguard.contrib._aiohttp_socket import attend
 from rpcguard.contrib._http import Registry, Source, Verdicts, chosen, issued, refusal
+from rpcguard.contrib._sockets import RECHECK, Watch
 from rpcguard.errors import AuthError
 from rpcguard.issuing import MAX_BODY, ROUTES
 from rpcguard.principal import Principal
@@ -27,10 +29,10 @@ _PRINCIPAL: Final[Any] = (
 _VERDICTS: Final[Any] = (
     _RequestKey("rpcguard_verdicts", Verdicts) if _RequestKey else "rpcguard_verdicts"
 )
-
 _VERIFIER: Final[Any] = (
     _RequestKey("rpcguard_verifier", Verifier) if _RequestKey else "rpcguard_verifier"
 )
+_WATCH: Final[Any] = _RequestKey("rpcguard_watch", Watch) if _RequestKey else "rpcguard_watch"
 
 
 def principal_of(request: web.Request) -> Principal:
@@ -52,6 +54,7 @@ def rpc_auth_middleware(
     exempt: Iterable[str] = (),
     project: str | None = None,
     schemes: Iterable[str] | None = None,
+    recheck: float = RECHECK,
 ) -> RPCAuthMiddleware:
     """
     Return a middleware that lets only authenticated requests through, and answers the others.
@@ -66,14 +69,17 @@ def rpc_auth_middleware(
             routes, of sub-applications too.
         project: The project to use, whatever the request's target says.
         schemes: The only kinds of credential to take.
+        recheck: Seconds between two rechecks of an open WebSocket.
 
     Raises:
         ConfigError: If there is no registry, or it does not load.
-        ValueError: If *schemes* is empty or names something else.
+        ValueError: If *schemes* is empty or names something else, or *recheck* is not more than 0
+            and at most a day.
     """
     if isinstance(exempt, str):
         raise TypeError("exempt is a list of paths and route names, such as ['/healthz']")
-    return RPCAuthMiddleware(Source(registry), frozenset(exempt), project, chosen(schemes))
+    source = Source(registry, recheck)
+    return RPCAuthMiddleware(source, frozenset(exempt), project, chosen(schemes))
 
 
 def add_auth_routes(app: web.Application, *, project: str | None = None, prefix: str = "") -> None:
@@ -155,8 +161,12 @@ class RPCAuthMiddleware:
             return await handler(request)
         body = _Body(request)
         try:
+            watched = _WATCH in request
             await self._authenticate(request, body)
-            return await handler(request)
+            watch: Watch | None = request.get(_WATCH)
+            if watch is None or watched:
+                return await handler(request)
+            return await attend(request, handler, watch)
         except AuthError as error:
             status, headers, content = refusal(error, body.data)
             return web.Response(status=status, headers=headers, body=content)
@@ -173,10 +183,18 @@ class RPCAuthMiddleware:
             verdicts = request[_VERDICTS] = Verdicts()
         principal = verdicts.find(self._project, self._schemes)
         if principal is None:
-            principal = await self.verifier.averify(
-                _request_of(request), body.read, project=self._project, schemes=self._schemes
+            verifier = self.verifier
+            watch: Watch | None = request.get(_WATCH)
+            asked = _request_of(request) if watch is None else watch.request
+            principal = await verifier.averify(
+                asked, body.read, project=self._project, schemes=self._schemes
             )
             verdicts.add(self._project, principal)
+            if asked.websocket:
+                if watch is None:
+                    watch = Watch(asked.with_body(b""), self._source.recheck)
+                    request[_WATCH] = watch
+                watch.add(verifier, self._project, self._schemes, principal)
         request[_PRINCIPAL] = principal
 
 

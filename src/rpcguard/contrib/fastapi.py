@@ -26,20 +26,19 @@ from rpcguard.contrib._asgi import (
     DisconnectedError,
     Exchange,
     Layer,
-    Scope,
     encoded,
     request_of,
 )
+from rpcguard.contrib._asgi_socket import Scope
 from rpcguard.contrib._http import Registry, Source, chosen, issued, refusal
 from rpcguard.contrib._openapi import Narrowing, expanded
+from rpcguard.contrib._sockets import POLICY_VIOLATION, RECHECK
 from rpcguard.errors import AuthError
 from rpcguard.issuing import MAX_BODY, ROUTES
 from rpcguard.principal import Principal
 from rpcguard.verifier import Verifier
 
 __all__ = ["RPCGuard", "RequireRPCAuth", "require_rpc_auth"]
-
-_POLICY_VIOLATION: Final = 1008  # RFC 6455 section 7.4.1
 
 
 class RequireRPCAuth(SecurityBase):
@@ -108,19 +107,17 @@ class RequireRPCAuth(SecurityBase):
         _teach(connection.scope)
         principal = exchange.verdicts.find(self._project, self._schemes)
         if principal is None:
-            body = exchange.body
+            body, request = exchange.body, exchange.request_of(connection.scope)
             try:
                 principal = await exchange.verifier.averify(
-                    request_of(connection.scope),
+                    request,
                     body.read if body is not None else None,
                     project=self._project,
                     schemes=self._schemes,
                 )
             except DisconnectedError:
                 raise HTTPException(400, "the client went away") from None
-            if body is not None:
-                body.release()
-            exchange.verdicts.add(self._project, principal)
+            exchange.admit(connection.scope, request, self._project, self._schemes, principal)
         connection.state.principal = principal
         return principal
 
@@ -135,17 +132,21 @@ _guards: dict[Narrowing, RequireRPCAuth] = {(None, None): require_rpc_auth}
 class RPCGuard:
     """Sets an application up: its verifier, the answers to refusals, OpenAPI, the end of life."""
 
-    def __init__(self, app: FastAPI, registry: Registry = None) -> None:
+    def __init__(
+        self, app: FastAPI, registry: Registry = None, *, recheck: float = RECHECK
+    ) -> None:
         """
         Args:
             app: The application; the applications that it mounts are covered too.
             registry: Path of the registry, or a verifier, which its owner closes; by default the
                 path in the environment variable RPCGUARD_REGISTRY.
+            recheck: Seconds between two rechecks of an open WebSocket.
 
         Raises:
             ConfigError: If there is no registry, or it does not load.
+            ValueError: If *recheck* is not more than 0 and at most a day.
         """
-        self._source = Source(registry)
+        self._source = Source(registry, recheck)
         app.add_middleware(Layer, source=self._source)
         app.exception_handlers.setdefault(AuthError, _answer)  # type: ignore[arg-type]
         self._wrap_lifespan(app)
@@ -248,5 +249,5 @@ async def _answer(connection: HTTPConnection, error: AuthError) -> Response | No
     if opening and "websocket.http.response" in connection.scope.get("extensions", {}):
         await connection.send_denial_response(response)
     else:  # before the handshake is accepted, servers turn this into HTTP 403
-        await connection.close(_POLICY_VIOLATION)
+        await connection.close(POLICY_VIOLATION)
     return None

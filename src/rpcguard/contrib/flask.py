@@ -13,16 +13,10 @@ from werkzeug.exceptions import ClientDisconnected
 from werkzeug.local import LocalProxy
 from werkzeug.wsgi import get_content_length, get_input_stream
 
-from rpcguard.contrib._http import (
-    Registry,
-    Source,
-    Verdicts,
-    chosen,
-    issued,
-    quoted_target,
-    raw_target,
-    refusal,
-)
+from rpcguard.contrib._http import Registry, Source, Verdicts, chosen, issued, refusal
+from rpcguard.contrib._sockets import POLICY_VIOLATION, RECHECK, Watch, interval
+from rpcguard.contrib._wsgi import request_of
+from rpcguard.contrib._wsgi_socket import Wire, attend
 from rpcguard.errors import AuthError
 from rpcguard.issuing import MAX_BODY, ROUTES
 from rpcguard.principal import Principal
@@ -38,10 +32,9 @@ _EXTENSION: Final = "rpcguard"
 _BODY: Final = "rpcguard.body"
 _PRINCIPAL: Final = "rpcguard.principal"
 _VERDICTS: Final = "rpcguard.verdicts"
-_UNIX_PEERS: Final = frozenset(
-    {"", "<local>"}
-)  # gunicorn's and werkzeug's REMOTE_ADDR of a Unix socket
-_POLICY_VIOLATION: Final = 1008  # RFC 6455 section 7.4.1
+_GUARD: Final = "__rpcguard__"  # on a protected view: what its guard asks for
+_WATCH: Final = "rpcguard.watch"
+_WIRE: Final = "rpcguard.wire"
 
 
 def _principal() -> Principal:
@@ -57,17 +50,22 @@ current_principal: Principal = LocalProxy(_principal)  # type: ignore[assignment
 class RPCGuard:
     """The extension. One object may serve several applications; it keeps none of them."""
 
-    def __init__(self, app: Flask | None = None, registry: Registry = None) -> None:
+    def __init__(
+        self, app: Flask | None = None, registry: Registry = None, *, recheck: float = RECHECK
+    ) -> None:
         """
         Args:
             app: The application, or None to call `init_app` later.
             registry: Path of the registry, or a verifier, which its owner closes; by default
                 `app.config["RPCGUARD_REGISTRY"]`, else the environment variable of that name.
+            recheck: Seconds between two rechecks of an open WebSocket.
 
         Raises:
             ConfigError: If there is no registry, or it does not load.
+            ValueError: If *recheck* is not more than 0 and at most a day.
         """
         self._registry = registry
+        self._recheck = interval(recheck)
         self._source: Source | None = None
         if app is not None:
             self.init_app(app)
@@ -80,8 +78,11 @@ class RPCGuard:
             ConfigError: If there is no registry, or it does not load.
         """
         given = (registry, self._registry, app.config.get("RPCGUARD_REGISTRY"))
-        self._source = Source(next((each for each in given if each is not None), None))
+        found = next((each for each in given if each is not None), None)
+        self._source = Source(found, self._recheck)
         app.extensions[_EXTENSION] = self._source
+        app.before_request(_guard_handshake)
+        app.teardown_request(_released)
         # `protect` returns its refusals; this is for those that the application raises itself
         app.register_error_handler(AuthError, _answer)
         weakref.finalize(app, self._source.close)
@@ -165,15 +166,44 @@ def _protected(
 ) -> Callable[..., Any]:
     @functools.wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
+        # A socket in the arguments: flask-sock has shaken hands before it came here
+        late = bool(args) and _is_websocket() and _WIRE not in request.environ
         try:
             _authenticate(schemes, project)
         except AuthError as error:
-            if args and request.url_rule is not None and request.url_rule.websocket:
-                args[0].close(_POLICY_VIOLATION)  # flask-sock has shaken hands before it came here
+            if late:
+                args[0].close(POLICY_VIOLATION)
             return _answer(error)
+        if late:
+            request.environ[_WIRE].adopt(args[0])
         return current_app.ensure_sync(view)(*args, **kwargs)
 
+    setattr(guarded, _GUARD, (schemes, project))
     return guarded
+
+
+def _guard_handshake() -> Response | None:
+    """Refuse the handshake of a protected view before flask-sock accepts it and calls the view."""
+    if request.url_rule is None or not _is_websocket():
+        return None
+    guard = getattr(current_app.view_functions[request.url_rule.endpoint], _GUARD, None)
+    if guard is not None:
+        try:
+            _authenticate(*guard)
+        except AuthError as error:
+            return _answer(error)
+    return None
+
+
+def _released(_: BaseException | None) -> None:
+    wire: Wire | None = request.environ.get(_WIRE)
+    if wire is not None:
+        wire.end()
+
+
+def _is_websocket() -> bool:
+    # By the route, not by the headers: those of a handshake on another route must not count
+    return request.url_rule is not None and request.url_rule.websocket
 
 
 def _authenticate(schemes: frozenset[str] | None, project: str | None) -> None:
@@ -184,10 +214,17 @@ def _authenticate(schemes: frozenset[str] | None, project: str | None) -> None:
     verdicts: Verdicts = environ.setdefault(_VERDICTS, Verdicts())
     principal = verdicts.find(project, schemes)
     if principal is None:
-        principal = source.verifier.verify(
-            _request_of(environ), _read_body, project=project, schemes=schemes
-        )
+        watch: Watch | None = environ.get(_WATCH)
+        asked = _request_of(environ) if watch is None else watch.request
+        verifier: Verifier = source.verifier
+        principal = verifier.verify(asked, _read_body, project=project, schemes=schemes)
         verdicts.add(project, principal)
+        if asked.websocket:
+            if watch is None:
+                watch = Watch(asked.with_body(environ.get(_BODY, b"")), source.recheck)
+                environ[_WATCH] = watch
+                environ[_WIRE] = attend(environ, watch)
+            watch.add(verifier, project, schemes, principal)
     environ[_PRINCIPAL] = principal
 
 
@@ -208,41 +245,7 @@ def _answer(error: AuthError) -> Response:
 
 
 def _request_of(environ: dict[str, Any]) -> Request:
-    headers = [
-        (key[5:].replace("_", "-"), value)
-        for key, value in environ.items()
-        if key.startswith("HTTP_")
-    ]
-    peer = environ.get("REMOTE_ADDR")
-    return Request(
-        method=environ["REQUEST_METHOD"],
-        target=_target(environ),
-        headers=headers,
-        body=None,
-        client="unix" if peer in _UNIX_PEERS else peer,
-        scheme=_scheme(environ),
-        # By the route, not by the headers: those of a handshake on another route must not count
-        websocket=request.url_rule is not None and request.url_rule.websocket,
-        joined=True,
-    )
-
-
-def _scheme(environ: dict[str, Any]) -> str:
-    socket = environ.get("gunicorn.socket")
-    if socket is None:
-        scheme: str = environ["wsgi.url_scheme"]
-        return scheme
-    # gunicorn's wsgi.url_scheme repeats the X-Forwarded-Proto of any peer on the loopback interface
-    return "https" if hasattr(socket, "getpeercert") else "http"
-
-
-def _target(environ: dict[str, Any]) -> str:
-    query, path = environ.get("QUERY_STRING", ""), environ.get("PATH_INFO", "")
-    mounted = environ.get("SCRIPT_NAME", "") + path
-    raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")
-    if raw is None:
-        return quoted_target(mounted, query)
-    return raw_target(raw, mounted, path)
+    return request_of(environ, websocket=_is_websocket())
 
 
 def _read_body(limit: int) -> bytes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from rpcguard import keys, owed
 from rpcguard.registry import schema
+from rpcguard.registry.encryption import compile_encryption
 from rpcguard.registry.key_rings import key_ring, secret_ring
 from rpcguard.registry.policies import compile_policy
 from rpcguard.registry.report import Loc, Report
@@ -87,6 +88,8 @@ def compile_schemes(
         schemes.append(session_scheme(sessions, registry, bearers))
     if "api_key" in kinds and (model.api_keys is not None or wallets is not None):
         schemes.append(_api_key(name, model, registry, wallets, bearers, report))
+    if model.encryption is not None and not has_jwt:
+        report.error((*loc, "encryption"), "without `keys` there are no tokens to encrypt")
     if model.session is not None and "session" not in kinds:
         report.error((*loc, "session"), f"preset {model.preset!r} has no use for it")
     for entry, kind in (
@@ -189,7 +192,8 @@ def _jwt(
         claims=claims,
         binding=binding,
     )
-    return JwtScheme(rules, ring(model, loc, report), bearers)
+    encryption = compile_encryption(model, registry, (*loc, "encryption"), report)
+    return JwtScheme(rules, ring(model, loc, report), bearers, encryption=encryption)
 
 
 def _or(value: float | None, default: float) -> float:

@@ -21,7 +21,7 @@ from rpcguard.registry.nodes import Items, Mapping, Node, Text, printable, show
 MAX_FILE = 64 << 10
 
 # Keys whose value is a secret, wherever they stand.
-SECRETS = frozenset({"secret", "enc_key"})
+SECRETS = frozenset({"secret", "enc_key", "private_key"})
 # `backend` may hold a password.
 _PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/@]*:[^/@]+@")
 _REFERENCE = re.compile(r"\$\{(?:(env|file):([^{}]*)\}|)")

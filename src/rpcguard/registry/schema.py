@@ -128,6 +128,41 @@ class Key(_Dated):
         return self
 
 
+class EncryptionKey(_Dated):
+    """One key that opens encrypted tokens (JWE); what signs the token inside is in `keys`."""
+
+    kid: Name
+    """Its id, which tokens name in their outer header."""
+    alg: Literal["dir", "RSA-OAEP-256", "ECDH-ES", "ECDH-ES+A256KW"]
+    """Its one algorithm."""
+    enc: Literal["A256GCM"] | None = None
+    """How the content is encrypted; A256GCM."""
+    secret: SecretText | None = None
+    """For dir: 32 bytes that both sides have."""
+    private_key: SecretText | None = None
+    """For the others: PEM text, `${file:PATH}`, of RSA, P-256, P-384 or X25519."""
+    encoding: Encoding | None = None
+    """How the secret is written; default `secret_encoding` of the project."""
+
+    @model_validator(mode="after")
+    def _one_material(self) -> Self:
+        wanted, other = ("secret", "private_key")[:: 1 if self.alg == "dir" else -1]
+        if getattr(self, wanted) is None:
+            raise fields.fault(((), f"{self.alg} needs {wanted}"))
+        if getattr(self, other) is not None:
+            raise fields.fault(((other,), f"{self.alg} has no use for it"))
+        return self
+
+
+class Encryption(_Model):
+    """Tokens that are encrypted besides being signed; needs `rpcguard[jwe]`."""
+
+    keys: NonEmpty[EncryptionKey]
+    """Keys that open them."""
+    required: YesNo | None = None
+    """Refuse tokens that are not encrypted; default false."""
+
+
 class ApiKey(_Dated):
     """One API key, known by its digest alone."""
 
@@ -349,6 +384,8 @@ class Project(_Model):
     """Shared secrets, every active one is tried."""
     keys: list[Key] | None = None
     """Keys by id; an empty list refuses everybody."""
+    encryption: Encryption | None = None
+    """Take encrypted tokens too, or alone."""
     api_keys: list[ApiKey] | None = None
     """API keys by digest."""
     wallets: Annotated[Literal["open"] | list[Wallet] | None, OneOrWord("open", list[Wallet])] = (

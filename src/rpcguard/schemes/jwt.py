@@ -13,7 +13,7 @@ import hashlib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rpcguard import owed, strict_json
 from rpcguard.errors import AuthError
@@ -25,12 +25,13 @@ from rpcguard.schemes.binding import Binding
 from rpcguard.schemes.claims import ClaimRules, Times
 from rpcguard.schemes.jws import Jws, parse
 
+if TYPE_CHECKING:  # a project without encryption does without joserfc
+    from rpcguard.schemes.jwe import DecryptionKey, Encryption
+
 MAX_SECRETS = 8  # HMACs tried for one token without `kid`
 _ALL_JWTS = BearerKinds(others="jwt")
 CACHED_TOKENS = 8192
-CACHED_TOKEN_BYTES = (
-    2048  # longer tokens are verified each time, so the cache stays within 16 MiB of text
-)
+CACHED_TOKEN_BYTES = 2048  # longer tokens are verified each time: 16 MiB of text at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class JwtRules:
 class _Verified:
     """A token whose signature and unchanging claims are good."""
 
+    opener: DecryptionKey | None
     key: Key
     claims: Mapping[str, Any]
     times: Times
@@ -95,6 +97,7 @@ class JwtScheme:
         bearers: BearerKinds = _ALL_JWTS,
         *,
         name: str = "jwt",
+        encryption: Encryption | None = None,
     ) -> None:
         """
         Args:
@@ -102,11 +105,13 @@ class JwtScheme:
             keys: What verifies them.
             bearers: Which bearer tokens are JWTs.
             name: What principals get as their scheme.
+            encryption: What opens encrypted tokens, or None where there are none.
         """
         self.name = name
         self._bearers = bearers
         self._rules = rules
         self._keys = keys
+        self._encryption = encryption
         self._cache: dict[bytes, _Verified] = {}
         self._cache_lock = threading.Lock()
         names = {"authorization"}
@@ -143,7 +148,7 @@ class JwtScheme:
         cacheable = len(token) <= CACHED_TOKEN_BYTES
         name = hashlib.sha256(token.encode("ascii")).digest() if cacheable else b""
         verified = self._cache.get(name) if cacheable else None
-        if verified is None:
+        if verified is None or not (verified.opener is None or verified.opener.active(now)):
             verified = self._verify(token, incoming, now, standing)
             if cacheable:
                 self._remember(name, verified)
@@ -162,14 +167,20 @@ class JwtScheme:
         None if no key of this scheme, active at *now*, has signed it.
 
         Raises:
-            AuthError: `malformed_credentials`.
+            AuthError: `malformed_credentials`, or because it is encrypted and cannot be opened.
         """
-        jws = parse(token, self._rules.max_credential)
+        jws = parse(self._open(token, now)[0], self._rules.max_credential)
         claims = _payload(jws)
         for key in self._keys.active(now):
             if key.alg == jws.header.get("alg") and key.verify(jws.signing_input, jws.signature):
                 return self._name(jws, claims, key)
         return None
+
+    def _open(self, token: str, now: float) -> tuple[str, DecryptionKey | None]:
+        """Return the signed token inside *token*, or itself, and the key that opened it."""
+        if self._encryption is None or token.count(".") != 4:
+            return token, None
+        return self._encryption.open(token, now)
 
     def _name(self, jws: Jws, claims: Mapping[str, Any], key: Key) -> bytes:
         if claims.get("jti"):
@@ -201,7 +212,10 @@ class JwtScheme:
 
     def _verify(self, token: str, incoming: Incoming, now: float, standing: bool) -> _Verified:
         rules = self._rules
-        jws = parse(token, rules.max_credential)
+        signed, opener = self._open(token, now)
+        if opener is None and self._encryption is not None and self._encryption.required:
+            raise AuthError("malformed_credentials", detail="not encrypted")
+        jws = parse(signed, rules.max_credential)
         claims = _payload(jws)
         typ = jws.header.get("typ", "jwt").lower().removeprefix("application/")
         if typ not in rules.typ:
@@ -212,7 +226,7 @@ class JwtScheme:
         times = rules.claims.read(claims)
         rules.claims.check_times(times, now, standing=standing)
         rules.claims.check_identity(claims, times)
-        return _Verified(key, claims, times, self._proof(jws, claims, times, key))
+        return _Verified(opener, key, claims, times, self._proof(jws, claims, times, key))
 
     def _verify_signature(self, jws: Jws, incoming: Incoming, now: float) -> Key:
         """Return the key whose signature *jws* carries."""

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, sys.argv[1])
-from backends.kinds import START, ask, owe
+from backends.kinds import START, ask, issue, owe
 
 from rpcguard.backends.sqlite import SqliteBackend
 from rpcguard.errors import BackendError, ConfigError
@@ -17,6 +17,7 @@ directory = Path(sys.argv[2])
 path = directory / "store.db"
 backend = SqliteBackend(path, now=START)
 backend.settle(owe("n"), START)
+backend.put(issue("a"), START)
 backend.before_fork()  # drops its connections: the next question opens one
 backend.after_fork_in_parent()
 path.chmod(0o444)
@@ -31,6 +32,9 @@ for question in (
     lambda: backend.settle(owe("m"), START),
     lambda: asyncio.run(backend.asettle(owe("m"), START)),
     lambda: backend.revoke([Revocation(b"t")], START),
+    lambda: backend.put(issue("b"), START),
+    lambda: backend.rotate(issue("a").name, issue("b"), START),
+    lambda: backend.drop(issue("a").slot, START),
 ):
     try:
         question()

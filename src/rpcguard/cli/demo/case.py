@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from rpcguard.cli.demo.wire import Shot
 from rpcguard.client.signers import Signer
@@ -13,6 +13,7 @@ from rpcguard.client.signing_key import SigningKey
 from rpcguard.errors import REASONS
 
 Make = Callable[[float], Shot]
+Learn = Callable[[Any], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,20 @@ class Accepted:
     def answer(self) -> str:
         """What the outcome shows."""
         return f"{self.subject} ({self.project}, {self.scheme})"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One of rpcguard's own routes answers, with a JSON object of these members."""
+
+    status: ClassVar[int] = 200
+
+    members: tuple[str, ...]
+
+    @property
+    def answer(self) -> str:
+        """What the outcome shows."""
+        return f"gives {', '.join(self.members)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +67,10 @@ class RefusedBare:
     answer: str
 
 
+def _forget(_: Any) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """
@@ -63,13 +82,17 @@ class Case:
         make: Unix seconds to the request; called when it is sent.
         expect: What must come back.
         spent: The very same request is accepted once before: here, or by another server.
+        framework: Whose server it goes to; "" leaves that to the runner.
+        learn: Gets the document of an answer that is as expected.
     """
 
     protocol: str
     sent: str
     make: Make
-    expect: Accepted | Refused | RefusedBare
+    expect: Accepted | Given | Refused | RefusedBare
     spent: Literal["", "here", "elsewhere"] = ""
+    framework: str = ""
+    learn: Learn = _forget
 
 
 def rpc(method: str, **members: str) -> bytes:

@@ -25,6 +25,7 @@ from rpcguard.cli.demo.case import (
 )
 from rpcguard.cli.demo.forgery import hmac_with_public_key, unsigned
 from rpcguard.cli.demo.kit import Kit
+from rpcguard.cli.demo.lives import api_key, session
 from rpcguard.cli.demo.wire import Shot
 from rpcguard.client import order, tokens
 from rpcguard.client.signers import OrderSigner, WalletSigner
@@ -42,7 +43,17 @@ def cases(kit: Kit) -> list[Case]:
     """Return the whole table, in the order of sending."""
     parts = (
         *(_meganode, _meganode_refused, _meganode_rs256, _allthatnode, _allthatnode_refused),
-        *(_nodius, _nodius_refused, _nodius_2026, _oppiwallet, _engine_api, _bearer, _target),
+        *(
+            _nodius,
+            _nodius_refused,
+            session,
+            api_key,
+            _nodius_2026,
+            _oppiwallet,
+            _engine_api,
+            _bearer,
+            _target,
+        ),
     )
     return [case for part in parts for case in part(kit)]
 

@@ -41,11 +41,8 @@ def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 def table(outcomes: Sequence[Outcome]) -> None:
     """Print one line for each thing sent; what all frameworks answered alike shares a line."""
-    groups = [
-        [_cells(list(same)) for _, same in itertools.groupby(group, _without_framework)]
-        for _, group in itertools.groupby(outcomes, lambda outcome: outcome.protocol)
-    ]
-    say_table(_COLUMNS, groups)
+    protocols = itertools.groupby(outcomes, lambda outcome: outcome.protocol)
+    say_table(_COLUMNS, [_lines(list(group)) for _, group in protocols])
     accepted = sum(o.status is not None and o.status < ERRORS for o in outcomes)
     unexpected = sum(not o.ok for o in outcomes)
     counts = f"{accepted} accepted, {len(outcomes) - accepted} refused"
@@ -53,8 +50,11 @@ def table(outcomes: Sequence[Outcome]) -> None:
     say("", f"{len(outcomes)} requests: {counts}, {verdict}.")
 
 
-def _without_framework(outcome: Outcome) -> Outcome:
-    return replace(outcome, framework="")
+def _lines(group: Sequence[Outcome]) -> list[list[str]]:
+    alike: dict[Outcome, list[Outcome]] = {}
+    for outcome in group:
+        alike.setdefault(replace(outcome, framework=""), []).append(outcome)
+    return [_cells(same) for same in alike.values()]
 
 
 def _cells(same: Sequence[Outcome]) -> list[str]:

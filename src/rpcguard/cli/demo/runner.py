@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rpcguard.cli.demo.case import Accepted, Case
+from rpcguard.cli.demo.case import Accepted, Case, Given
 from rpcguard.cli.demo.servers import Server
 from rpcguard.cli.demo.wire import SWITCHING_PROTOCOLS, Reply, Shot, send
 
@@ -39,11 +39,19 @@ class Outcome:
 
 
 def run(cases: Iterable[Case], servers: Mapping[str, Server]) -> Iterator[Outcome]:
-    """Send what is to be accepted to all *servers*, and what is to be refused to one in turn."""
+    """
+    Send each case to the server that it names; else what is to be accepted to all *servers*, and
+    what is to be refused to one in turn.
+    """
     turns = itertools.cycle(servers)
     for case in cases:
-        accepted = isinstance(case.expect, Accepted)
-        for framework in list(servers) if accepted else [next(turns)]:
+        if case.framework:
+            chosen = [case.framework]
+        elif isinstance(case.expect, Accepted):
+            chosen = list(servers)
+        else:
+            chosen = [next(turns)]
+        for framework in chosen:
             yield _try(case, framework, servers)
 
 
@@ -51,8 +59,10 @@ def _try(case: Case, framework: str, servers: Mapping[str, Server]) -> Outcome:
     shot = case.make(time.time())
     opened = shot.websocket and isinstance(case.expect, Accepted)
     wanted = SWITCHING_PROTOCOLS if opened else case.expect.status, case.expect.answer
-    status, answer = _answered(case, shot, framework, servers)
+    status, answer, document = _answered(case, shot, framework, servers)
     fits = (status, answer) == wanted
+    if fits:
+        case.learn(document)
     return Outcome(framework, case.protocol, case.sent, status, answer, _words(wanted), fits)
 
 
@@ -62,16 +72,16 @@ def _words(wanted: tuple[int, str]) -> str:
 
 def _answered(
     case: Case, shot: Shot, framework: str, servers: Mapping[str, Server]
-) -> tuple[int | None, str]:
+) -> tuple[int | None, str, Any]:
     try:
         if case.spent:
             first = send(servers[_first(case, framework, list(servers))].port, shot)
             if first.status != Accepted.status:
-                return first.status, f"at first: {_gist(first)}"
+                return first.status, f"at first: {_gist(first)}", None
         reply = send(servers[framework].port, shot)
     except (OSError, http.client.HTTPException) as error:
-        return None, f"no answer: {type(error).__name__}"
-    return reply.status, _gist(reply)
+        return None, f"no answer: {type(error).__name__}", None
+    return reply.status, _gist(reply), reply.document
 
 
 def _first(case: Case, framework: str, frameworks: list[str]) -> str:
@@ -81,13 +91,16 @@ def _first(case: Case, framework: str, frameworks: list[str]) -> str:
 
 
 def _gist(reply: Reply) -> str:
-    """Return the caller, else the reason, else the message, each of which stands in one place."""
+    """Return the caller, the reason, the message, or the members, whichever comes first."""
     result, error = (_member(reply.document, name) for name in ("result", "error"))
     if isinstance(result, dict):
         who = (str(result.get(name)) for name in ("project", "scheme", "subject"))
         return Accepted(*who).answer
     reason = _member(_member(error, "data"), "reason")
-    return str(reason or _member(error, "message") or _member(reply.document, "message") or "-")
+    message = _member(error, "message") or _member(reply.document, "message")
+    if reason or message or not isinstance(reply.document, dict):
+        return str(reason or message or "-")
+    return Given(tuple(reply.document)).answer
 
 
 def _member(document: Any, name: str) -> Any:

@@ -45,6 +45,7 @@ def commands(kit: Kit, directory: Path, port: int) -> list[Command]:
             f"{shlex.join([*program, project, target, body.decode()])} | {curl(target, body, '@-')}"
         )
 
+    sign_in = [sys.executable, "-m", "rpcguard.cli.demo.sign_in", str(directory), str(port)]
     return [
         Command("meganode: a token of one hour", token("bsc", "/v1/", _BLOCK)),
         Command("meganode: an API key in the URL", curl(f"/v1/{kit.bsc_api_key}", _WHOAMI)),
@@ -54,6 +55,11 @@ def commands(kit: Kit, directory: Path, port: int) -> list[Command]:
         Command("allthatnode: refused in the provider's own form", curl("/evm", _BLOCK)),
         Command("bearer: EdDSA", token("bots", "/bots", _WHOAMI)),
         Command("nodius: signed afresh each time", piped("solana", "/solana", _SLOT)),
+        Command(
+            "nodius: a session, signed in just now",
+            f"{shlex.join(sign_in)} | {curl('/solana', _WHOAMI, '@-')}",
+        ),
+        Command("nodius: an API key, given once", piped("solana", "/account/api-key", b"")),
         Command("nodius-2026", piped("solana-2026", "/solana-2026", _SLOT)),
         Command(
             "oppiwallet: bound to this order",

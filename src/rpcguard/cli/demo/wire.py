@@ -115,10 +115,18 @@ def _handshake(port: int, shot: Shot) -> Reply:
             proof = base64.b64encode(digest).decode()
             if answered.get("Sec-WebSocket-Accept") != proof:
                 raise http.client.HTTPException("the server does not speak WebSocket")
+            _check_subprotocol(shot, answered.get("Sec-WebSocket-Protocol"))
             connection.sendall(_frame(_TEXT, shot.body))
             document = _json(_read_text(stream))
             connection.sendall(_frame(_CLOSE, (1000).to_bytes(2, "big")))
             return Reply(status, document)
+
+
+def _check_subprotocol(shot: Shot, chosen: str | None) -> None:
+    """A browser that offered subprotocols closes unless the server chooses one of them."""
+    offered = [value for name, value in shot.headers if name == "Sec-WebSocket-Protocol"]
+    if offered and chosen not in offered[0].split(", "):
+        raise http.client.HTTPException("the server chose no subprotocol that was offered")
 
 
 def _frame(opcode: int, payload: bytes) -> bytes:

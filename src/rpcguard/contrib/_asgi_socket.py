@@ -1,0 +1,117 @@
+"""A WebSocket connection between an ASGI server and the application: its subprotocol, its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from rpcguard.contrib._sockets import SUBPROTOCOL, Offer, Watch, offer
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+
+_FIELD: Final = SUBPROTOCOL.lower().encode()
+_FAREWELL: Final = 1.0  # seconds that a close frame may take to leave
+
+
+class Socket:
+    """
+    Stands between the server's channels of one connection and the application's.
+
+    Attributes:
+        watch: Tells when to close; None while no guard has let the handshake in.
+    """
+
+    def __init__(
+        self,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        """Take the server's channels."""
+        self._receive = receive
+        self._send = send
+        self._offer: Offer | None = None
+        self._accepted = False
+        self._closed = False  # by the application
+        self._code: int | None = None  # of our own close
+        self._task: asyncio.Task[None] | None = None
+        self.watch: Watch | None = None
+
+    def admit(self, scope: Scope, watch: Watch) -> None:
+        """A guard has let the handshake in: hide its token from the application, and watch it."""
+        self.watch = watch
+        values = [value.decode("latin-1") for name, value in scope["headers"] if name == _FIELD]
+        self._offer = offer(values)
+        if self._offer.carries:
+            _hide(scope, self._offer.plain)
+        self._start()
+
+    async def receive(self) -> Message:
+        """Return the next message for the application."""
+        message = None if self._code is not None else await self._receive()
+        if message is None or self._code is not None:  # nothing that came after the end
+            return {"type": "websocket.disconnect", "code": self._code, "reason": ""}
+        return message
+
+    async def send(self, message: Message) -> None:
+        """
+        Send a message of the application.
+
+        Raises:
+            ConnectionResetError: If the guard has closed the socket.
+        """
+        kind = message["type"]
+        if self._code is not None:
+            if kind == "websocket.close":
+                return
+            raise ConnectionResetError("the guard has closed this WebSocket")
+        if kind == "websocket.accept":
+            message = self._selecting(message)
+        self._closed = self._closed or kind == "websocket.close"
+        await self._send(message)
+        if kind == "websocket.accept":
+            self._accepted = True
+            self._start()
+
+    async def end(self) -> None:
+        """End with the connection: leave no task behind."""
+        task = self._task
+        if task is not None:
+            if self._code is not None:
+                await asyncio.wait([task], timeout=_FAREWELL)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def _selecting(self, message: Message) -> Message:
+        offered = self._offer
+        if offered is None or offered.carrier is None or message.get("subprotocol"):
+            return message
+        if any(name.lower() == _FIELD for name, _ in message.get("headers", ())):
+            return message
+        return {**message, "subprotocol": offered.carrier}
+
+    def _start(self) -> None:
+        if self._accepted and self.watch is not None and self._task is None:
+            self._task = asyncio.create_task(self._run(self.watch))
+
+    async def _run(self, watch: Watch) -> None:
+        code = None
+        while code is None:
+            await asyncio.sleep(watch.wait())
+            code = await watch.acheck()
+        if not self._closed:
+            self._code = code
+            await self._send({"type": "websocket.close", "code": code, "reason": ""})
+
+
+def _hide(scope: Scope, plain: tuple[str, ...]) -> None:
+    """Leave *plain* as the offered subprotocols, also for objects that share the scope's lists."""
+    others = [pair for pair in scope["headers"] if pair[0] != _FIELD]
+    if plain:
+        others.append((_FIELD, ", ".join(plain).encode("latin-1")))
+    for key, value in (("headers", others), ("subprotocols", list(plain))):
+        if isinstance(scope.get(key), list):
+            scope[key][:] = value
+        else:
+            scope[key] = value

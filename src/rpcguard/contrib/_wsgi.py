@@ -1,0 +1,55 @@
+"""What a WSGI environment says of a request, told apart from what the peer makes it say."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from rpcguard.contrib._http import quoted_target, raw_target
+from rpcguard.request import Request
+
+# gunicorn's and werkzeug's REMOTE_ADDR of a Unix socket
+_UNIX_PEERS: Final = frozenset({"", "<local>"})
+
+
+def request_of(environ: dict[str, Any], *, websocket: bool) -> Request:
+    """
+    Return the request or handshake that *environ* describes; its body is not read.
+
+    Args:
+        environ: The WSGI environment.
+        websocket: Whether the route is one of WebSockets.
+    """
+    headers = [
+        (key[5:].replace("_", "-"), value)
+        for key, value in environ.items()
+        if key.startswith("HTTP_")
+    ]
+    peer = environ.get("REMOTE_ADDR")
+    return Request(
+        method=environ["REQUEST_METHOD"],
+        target=_target(environ),
+        headers=headers,
+        body=None,
+        client="unix" if peer in _UNIX_PEERS else peer,
+        scheme=_scheme(environ),
+        websocket=websocket,
+        joined=True,
+    )
+
+
+def _scheme(environ: dict[str, Any]) -> str:
+    socket = environ.get("gunicorn.socket")
+    if socket is None:
+        scheme: str = environ["wsgi.url_scheme"]
+        return scheme
+    # gunicorn's wsgi.url_scheme repeats the X-Forwarded-Proto of any peer on the loopback interface
+    return "https" if hasattr(socket, "getpeercert") else "http"
+
+
+def _target(environ: dict[str, Any]) -> str:
+    query, path = environ.get("QUERY_STRING", ""), environ.get("PATH_INFO", "")
+    mounted = environ.get("SCRIPT_NAME", "") + path
+    raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")
+    if raw is None:
+        return quoted_target(mounted, query)
+    return raw_target(raw, mounted, path)

@@ -1,0 +1,1 @@
+"""Tests of what rpcguard issues: challenges, sessions, API keys, refresh tokens."""

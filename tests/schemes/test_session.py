@@ -1,0 +1,294 @@
+"""Session tokens: what is minted, and what the scheme takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from minting import NOW, Wallet, bearer
+
+from rpcguard import AuthError, owed
+from rpcguard.base64url import decode
+from rpcguard.keys import KeyRing, secret_key
+from rpcguard.policy import Policy
+from rpcguard.schemes.base import BearerKinds, Incoming, Proof
+from rpcguard.schemes.challenge import Challenges
+from rpcguard.schemes.claims import ClaimRules
+from rpcguard.schemes.jwt import JwtRules, JwtScheme
+from rpcguard.schemes.session import (
+    OWN_CLAIMS,
+    Sessions,
+    SessionScheme,
+    SigningSecret,
+    offered_tokens,
+)
+from rpcguard.schemes.wallets import Wallet as Listed
+from rpcguard.schemes.wallets import Wallets
+
+PUBKEY = Wallet().pubkey
+BEARERS = BearerKinds("nod_", frozenset(), "session")
+FIRST, SECOND = b"the first secret of 32 bytes and more", b"the second secret of 32 bytes and more"
+
+
+def _secret(kid: str = "a", raw: bytes = FIRST, **dates: Any) -> SigningSecret:
+    return SigningSecret(secret_key(kid, "HS256", raw, **dates), raw, Challenges("p", "s", raw))
+
+
+def _sessions(*secrets: SigningSecret, **more: Any) -> Sessions:
+    values = {
+        "project": "p",
+        "audience": "p-id",
+        "secrets": secrets or (_secret(),),
+        "ttl": 3600,
+        "refresh_ttl": None,
+        "wallets": Wallets(None),
+        "decode": lambda text, size: b"",
+        "skew": 30.0,
+    }
+    return Sessions(**values | more)
+
+
+def _scheme(sessions: Sessions) -> SessionScheme:
+    rules = JwtRules(
+        project="p",
+        algorithms=frozenset({"HS256"}),
+        typ=frozenset({"rpcguard-session+jwt"}),
+        claims=ClaimRules(
+            required=("iss", "aud", "sub", "jti", "iat", "exp"),
+            issuer=frozenset({"rpcguard"}),
+            audience=frozenset({"p-id"}),
+        ),
+    )
+    ring = KeyRing(secret.key for secret in sessions.secrets)
+    return SessionScheme(JwtScheme(rules, ring, BEARERS, name="session"), BEARERS, sessions.wallets)
+
+
+def _claims(token: str) -> dict[str, Any]:
+    return json.loads(decode(token.split(".")[1]))
+
+
+def _proof(sessions: Sessions, request: Incoming, now: float = NOW) -> Proof:
+    found = _scheme(sessions).prove(request, now)
+    assert isinstance(found, Proof)
+    return found
+
+
+def _reason(sessions: Sessions, request: Incoming, now: float = NOW) -> str:
+    with pytest.raises(AuthError) as caught:
+        _scheme(sessions).prove(request, now)
+    return caught.value.reason
+
+
+# Minting
+
+
+def test_a_minted_token():
+    issued = _sessions().mint(PUBKEY, NOW + 0.9, {"role": "x"})
+    claims = _claims(issued.token)
+    assert issued.expires_at == claims["exp"] == NOW + 3600
+    assert claims.pop("jti")
+    assert claims == {
+        "iss": "rpcguard",
+        "aud": "p-id",
+        "sub": PUBKEY,
+        "iat": NOW,
+        "exp": NOW + 3600,
+        "role": "x",
+    }
+
+
+def test_no_two_are_alike():
+    sessions = _sessions()
+    assert len({sessions.mint(PUBKEY, NOW, {}).token for _ in range(100)}) == 100
+
+
+@pytest.mark.parametrize("name", sorted(OWN_CLAIMS))
+def test_claims_of_rpcguard_cannot_be_set(name):
+    with pytest.raises(ValueError, match=name):
+        _sessions().mint(PUBKEY, NOW, {name: 1})
+    with pytest.raises(ValueError, match=name):
+        _sessions(refresh_ttl=60).start(PUBKEY, NOW, {name: 1})
+
+
+def test_the_first_active_secret_signs():
+    sessions = _sessions(
+        _secret("later", SECOND, not_before=NOW + 10),
+        _secret("over", SECOND, not_after=NOW),
+        _secret("now"),
+        _secret("too", SECOND),
+    )
+    assert sessions.signing(NOW).key.kid == "now"
+    assert sessions.signing(NOW + 10).key.kid == "later"
+    assert sessions.signing(NOW - 1).key.kid == "over"
+
+
+def test_no_active_secret_is_503():
+    sessions = _sessions(_secret(not_after=NOW))
+    with pytest.raises(AuthError) as caught:
+        sessions.mint(PUBKEY, NOW, {})
+    assert caught.value.status == 503
+
+
+def test_secrets_and_tokens_have_masked_reprs():
+    sessions = _sessions(refresh_ttl=60)
+    issued, text, record = sessions.start(PUBKEY, NOW, {})
+    shown = repr(sessions) + repr(issued) + repr(record)
+    for secret in (FIRST.decode(), issued.token, text):
+        assert secret not in shown
+
+
+# Refresh
+
+
+def test_a_family():
+    sessions = _sessions(refresh_ttl=60)
+    first, text, record = sessions.start(PUBKEY, NOW + 0.5, {"role": "x"})
+    sid = _claims(first.token)["sid"]
+    assert (record.issued_at, record.expires_at) == (NOW + 0.5, NOW + 60)
+    assert record.name == owed.refresh_name("p", text)
+    assert set(record.revocable) == {owed.session_name("p", sid), owed.subject_name("p", PUBKEY)}
+    assert text not in record.value
+    assert text[6:] not in record.value
+    second, other, following = sessions.renew(record.value, NOW + 30)
+    assert _claims(second.token)["sid"] == sid
+    assert _claims(second.token)["role"] == "x"
+    assert following.slot == record.slot
+    assert following.name != record.name
+    assert following.expires_at == NOW + 90
+    assert other != text
+    assert other[:6] == text[:6] == f"rfr_{owed.bucket('p', PUBKEY):02x}"
+
+
+def test_two_families_of_one_subject_have_slots_of_their_own():
+    sessions = _sessions(refresh_ttl=60)
+    one, other = (sessions.start(PUBKEY, NOW, {})[2] for _ in range(2))
+    assert one.slot != other.slot
+
+
+# Proving
+
+
+def test_a_session_is_proved(incoming: Callable[..., Incoming]):
+    sessions = _sessions()
+    issued = sessions.mint(PUBKEY, NOW, {})
+    proof = _proof(sessions, incoming(bearer(issued.token)))
+    assert (proof.principal.subject, proof.principal.scheme) == (PUBKEY, "session")
+    assert proof.principal.expires_at == issued.expires_at
+    jti = _claims(issued.token)["jti"]
+    assert set(proof.owed.revocable) == {
+        owed.digest("jti", "p", "a", jti),
+        owed.subject_name("p", PUBKEY),
+        owed.key_name("p", "a"),
+    }
+    assert (proof.owed.nonce, proof.owed.record, proof.policies) == (None, None, ())
+
+
+def test_a_family_can_be_revoked_as_a_whole(incoming):
+    sessions = _sessions(refresh_ttl=60)
+    issued, _, _ = sessions.start(PUBKEY, NOW, {})
+    proof = _proof(sessions, incoming(bearer(issued.token)))
+    assert owed.session_name("p", _claims(issued.token)["sid"]) in proof.owed.revocable
+
+
+def test_the_wallet_is_looked_up_each_time(incoming):
+    policy = Policy(networks=())
+    sessions = _sessions()
+    request = incoming(bearer(sessions.mint(PUBKEY, NOW, {}).token))
+    listed = _sessions(wallets=Wallets({PUBKEY: Listed("alice", allow=policy)}))
+    proof = _proof(listed, request)
+    assert (proof.principal.name, proof.policies) == ("alice", (policy,))
+    assert proof.principal.claims == _proof(sessions, request).principal.claims
+    assert proof.principal.expires_at == NOW + 3600
+    unnamed = _proof(_sessions(wallets=Wallets({PUBKEY: Listed(allow=policy)})), request)
+    assert (unnamed.principal.name, unnamed.policies) == (None, (policy,))
+    assert _reason(_sessions(wallets=Wallets({})), request) == "not_listed"
+
+
+def test_subjects_that_are_no_wallets(incoming):
+    sessions = _sessions(wallets=None)
+    assert _proof(sessions, incoming(bearer(sessions.mint("carol", NOW, {}).token))).policies == ()
+
+
+def test_every_active_secret_verifies(incoming):
+    both = _sessions(_secret("b", SECOND), _secret("a", FIRST, not_after=NOW + 10))
+    request = incoming(bearer(_sessions().mint(PUBKEY, NOW, {}).token))
+    assert _proof(both, request).principal.key_id == "a"
+    assert _reason(both, request, NOW + 10) == "invalid_credentials"
+
+
+@pytest.mark.parametrize(
+    ("headers", "present"),
+    [
+        ([], False),
+        (bearer("x"), True),
+        (bearer("a.b.c"), True),
+        (bearer("nod_x"), False),
+        ([("Authorization", "Basic x")], False),
+        ([("Sec-WebSocket-Protocol", "auth.x")], False),
+    ],
+)
+def test_what_is_present_on_ordinary_http(incoming, headers, present):
+    assert _scheme(_sessions()).present(incoming(headers)) == present
+
+
+@pytest.mark.parametrize(
+    ("offered", "tokens"),
+    [
+        ([], []),
+        (["chat"], []),
+        (["auth"], []),
+        (["Auth.x"], []),
+        (["auth."], [""]),
+        (["auth.x"], ["x"]),
+        (["chat, auth.x"], ["x"]),
+        (["chat ,\tauth.x , other"], ["x"]),
+        (["auth.x", "auth.y"], ["x", "y"]),
+        (["auth.x,auth.x"], ["x", "x"]),
+    ],
+)
+def test_what_is_offered_as_a_subprotocol(incoming, offered, tokens):
+    headers = [("Sec-WebSocket-Protocol", value) for value in offered]
+    request = incoming(headers, method="GET", websocket=True)
+    assert offered_tokens(request) == tokens
+    assert _scheme(_sessions()).present(request) == bool(tokens)
+
+
+def test_a_token_as_a_subprotocol(incoming):
+    sessions = _sessions()
+    token, other = (sessions.mint(PUBKEY, NOW, {}).token for _ in range(2))
+
+    def asked(*offered: str, header: str | None = None) -> Incoming:
+        headers = [("Sec-WebSocket-Protocol", value) for value in offered]
+        headers += bearer(header) if header else []
+        return incoming(headers, method="GET", websocket=True)
+
+    for offered in (["auth." + token], ["chat, auth." + token], ["chat", "auth." + token]):
+        assert _proof(sessions, asked(*offered)).principal.subject == PUBKEY
+    assert _proof(sessions, asked("auth." + token, header=token)).principal.subject == PUBKEY
+    assert _proof(sessions, asked("chat", header=token)).principal.subject == PUBKEY
+    assert _reason(sessions, asked("auth." + token, header=other)) == "ambiguous_credentials"
+    for offered in (
+        [f"auth.{token}", f"auth.{token}"],
+        [f"auth.{token}, auth.{other}"],
+        ["auth."],
+        ["auth.x y"],
+        ["auth.é"],
+        ["auth." + token + "="],
+    ):
+        assert _reason(sessions, asked(*offered)) == "malformed_credentials"
+
+
+def test_the_body_is_never_needed(incoming):
+    assert not _scheme(_sessions()).wants_body(incoming(bearer("x")))
+
+
+def test_the_name_of_a_token_is_known_after_its_end():
+    sessions = _sessions()
+    token = sessions.mint(PUBKEY, NOW, {}).token
+    name = owed.digest("jti", "p", "a", _claims(token)["jti"])
+    assert _scheme(sessions).name_of(token, NOW + 10_000) == name
+    assert _scheme(_sessions(_secret("a", SECOND))).name_of(token, NOW) is None
+    with pytest.raises(AuthError):
+        _scheme(sessions).name_of("x", NOW)
