@@ -121,12 +121,13 @@ class RPCAuthMiddleware:
         verdicts: Verdicts | None = request.get(_VERDICTS)
         if verdicts is None:
             verdicts = request[_VERDICTS] = Verdicts()
-        principal = verdicts.find(self._project, self._schemes)
+        verifier, asked = self.verifier, _request_of(request)
+        principal = verdicts.find(verifier, asked, self._project, self._schemes)
         if principal is None:
-            principal = await self.verifier.averify(
-                _request_of(request), body.read, project=self._project, schemes=self._schemes
+            principal = await verifier.averify(
+                asked, body.read, project=self._project, schemes=self._schemes
             )
-            verdicts.add(self._project, principal)
+            verdicts.add(verifier, principal)
         request[_PRINCIPAL] = principal
 
 

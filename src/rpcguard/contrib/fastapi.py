@@ -104,12 +104,13 @@ class RequireRPCAuth(SecurityBase):
     async def _authenticate(self, connection: HTTPConnection) -> Principal:
         exchange = _exchange(connection)
         _teach(connection.scope)
-        principal = exchange.verdicts.find(self._project, self._schemes)
+        verifier, request = exchange.verifier, request_of(connection.scope)
+        principal = exchange.verdicts.find(verifier, request, self._project, self._schemes)
         if principal is None:
             body = exchange.body
             try:
-                principal = await exchange.verifier.averify(
-                    request_of(connection.scope),
+                principal = await verifier.averify(
+                    request,
                     body.read if body is not None else None,
                     project=self._project,
                     schemes=self._schemes,
@@ -118,7 +119,7 @@ class RequireRPCAuth(SecurityBase):
                 raise HTTPException(400, "the client went away") from None
             if body is not None:
                 body.release()
-            exchange.verdicts.add(self._project, principal)
+            exchange.verdicts.add(verifier, principal)
         connection.state.principal = principal
         return principal
 

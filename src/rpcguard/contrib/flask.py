@@ -158,14 +158,13 @@ def _authenticate(schemes: frozenset[str] | None, project: str | None) -> None:
     source = current_app.extensions.get(_EXTENSION)
     if source is None:
         raise RuntimeError(_NOT_SET_UP)
-    environ = request.environ
+    environ, verifier = request.environ, source.verifier
+    asked = _request_of(environ)
     verdicts: Verdicts = environ.setdefault(_VERDICTS, Verdicts())
-    principal = verdicts.find(project, schemes)
+    principal = verdicts.find(verifier, asked, project, schemes)
     if principal is None:
-        principal = source.verifier.verify(
-            _request_of(environ), _read_body, project=project, schemes=schemes
-        )
-        verdicts.add(project, principal)
+        principal = verifier.verify(asked, _read_body, project=project, schemes=schemes)
+        verdicts.add(verifier, principal)
     environ[_PRINCIPAL] = principal
 
 
