@@ -75,7 +75,7 @@ class RequestHandler(WSGIRequestHandler):
         environ["RAW_URI"] = self.requestline.split()[1]  # http.server merges leading slashes
         return environ
 
-    def log_request(self, *_: object) -> None:
+    def log(self, *_: object) -> None:
         """Write nothing: targets may hold API keys."""
 
 

@@ -119,13 +119,21 @@ def test_a_kind_that_the_project_does_not_enable_is_not_looked_at():
 
 def test_a_narrowed_route_takes_the_named_kinds_alone():
     guard = guarding(jwt(), signature())
-    assert isinstance(asked(guard, GOOD, SIGNED, schemes=["jwt"]), Pending)
-    assert isinstance(asked(guard, GOOD, SIGNED, schemes={"signature"}), Pending)
+    assert isinstance(asked(guard, GOOD, schemes=["jwt"]), Pending)
+    assert isinstance(asked(guard, SIGNED, schemes={"signature"}), Pending)
     assert refused(guard, GOOD, schemes=["signature"]).reason == "missing_credentials"
     assert refused(guard, GOOD, schemes=[]).reason == "missing_credentials"
-    assert refused(guard, GOOD, SIGNED, schemes=["jwt", "signature"]).reason == (
-        "ambiguous_credentials"
-    )
+
+
+@pytest.mark.parametrize("schemes", [None, ["jwt"], ["jwt", "signature"], []])
+def test_two_kinds_that_the_project_enables_are_ambiguous_on_every_route(schemes):
+    guard = guarding(jwt(), signature())
+    assert refused(guard, GOOD, SIGNED, schemes=schemes).reason == "ambiguous_credentials"
+
+
+def test_one_name_is_no_collection_of_kinds():
+    with pytest.raises(TypeError):
+        asked(guarding(jwt()), GOOD, schemes="xjwtx")
 
 
 def test_without_a_credential_it_is_missing_unless_the_project_is_open():

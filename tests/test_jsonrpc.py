@@ -115,3 +115,26 @@ def test_a_batch_has_at_most_max_batch_items(size, accepted):
 def test_the_id_of_the_answer(text, found):
     assert request_id(text) == found
     assert type(request_id(text)) is type(found)
+
+
+@pytest.mark.parametrize("name", ["Method", "METHOD", "ID", "Params", "jsonRPC", "param\u017f"])
+def test_a_member_that_a_node_may_take_for_another_is_refused(name):
+    """Go folds letter case, `\u017f` included, and takes the last: it would run another method."""
+    import json
+
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_call", name: "debug_setHead"})
+    with pytest.raises(AuthError) as caught:
+        calls(body, 100)
+    assert caught.value.reason == "invalid_body"
+
+
+def test_other_members_are_nobodys_business():
+    assert calls('{"jsonrpc": "2.0", "method": "m", "currency": "BTC"}', 100)
+
+
+def test_the_id_of_a_huge_body_is_not_looked_for():
+    from rpcguard.jsonrpc import ID_BYTES
+
+    body = b'{"id": 7, "pad": "' + b"x" * ID_BYTES + b'"}'
+    assert request_id(body) is None
+    assert request_id(b'{"id": 7}') == 7

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
 
+import jwt
 import pytest
+from minting import NOW
 
+from rpcguard import AuthError, Request
 from rpcguard.peer import Proxies, parse_address, parse_network, within
 
 PROXIES = Proxies((ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")), unix=True)
@@ -132,3 +135,32 @@ def test_by_default_nobody_is_trusted():
 def test_x_forwarded_proto_counts_from_a_trusted_proxy_alone(peer, scheme, proto, secure):
     fields = {"x-forwarded-proto": proto} if proto else {}
     assert PROXIES.secure(peer, scheme, fields) is secure
+
+
+# --- Twins --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_underscore_twin_of_a_forwarding_header_is_not_believed(guard, order):
+    """A proxy that lets `X_Forwarded_For` pass must not forge for its client."""
+    verifier = guard(
+        """
+        version: 1
+        backend: memory://
+        trusted_proxies: [127.0.0.1]
+        projects:
+          a:
+            preset: meganode
+            revocation: false
+            require_https: true
+            secrets: [{id: s, secret: ssssssssssssssssssssssssssssssss}]
+            allow: {ips: [10.0.0.0/8]}
+        """
+    )
+    token = jwt.encode({"exp": int(NOW) + 60}, "s" * 32, "HS256")
+    forwarded = [("X-Forwarded-For", "203.0.113.9"), ("X_Forwarded_For", "10.1.1.1")][::order]
+    proto = [("X-Forwarded-Proto", "https"), ("X_Forwarded_Proto", "http")][::order]
+    headers = [("Authorization", f"Bearer {token}"), *forwarded, *proto]
+    with pytest.raises(AuthError) as caught:
+        verifier.verify(Request("POST", "/", headers, b"", client="127.0.0.1", scheme="http"))
+    assert caught.value.reason == "forbidden_ip"

@@ -292,3 +292,10 @@ def test_a_long_method_costs_no_more_than_its_length(pattern):
     """A caller chooses the name, up to max_body; the cost must not be its square."""
     for unit in ("_get", "abc", "_"):
         assert "eth" + unit * 250_000 not in Names([pattern])
+
+
+@pytest.mark.parametrize("name", ["TO", "To"])
+def test_an_address_that_a_node_may_read_elsewhere_is_refused(name):
+    call = Call("eth_call", [{"to": ONE, name: TWO}])
+    policy = Policy(addresses=frozenset({ONE}))
+    assert refused(policy, facts(calls=(call,))) == "forbidden_address"

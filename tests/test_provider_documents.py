@@ -29,6 +29,9 @@ API_KEY = "nod_abc123"
 PROJECT = "2a8428f5a79b09aadff75a745397cf6d2f59d51e"
 
 
+pytestmark = [pytest.mark.openssl, pytest.mark.curl]
+
+
 def run(command: str, directory: Path) -> bytes:
     """Run a shell line of a document; it must succeed."""
     done = subprocess.run(

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from minting import CALL, NOW, OTHER_SECRET, SECRET, Wallet, bearer, hour, token
 
@@ -400,3 +401,20 @@ def test_a_refusal_carries_no_input(guard):
     shown = [str(error), repr(error), error.message, error.detail, error.cause, *error.challenges]
     assert not any("needle" in part or text[:20] in part for part in shown)
     assert error.__cause__ is None
+
+
+@pytest.mark.parametrize("now", [float("nan"), 0.0, -1.0])
+def test_a_clock_that_gives_no_time_lets_nobody_in(guard, now):
+    verifier = guard(
+        """
+        version: 1
+        backend: memory://
+        projects:
+          a: {preset: meganode, secrets: [{id: s, secret: ssssssssssssssssssssssssssssssss}]}
+        """,
+        now=now,
+    )
+    token = jwt.encode({"iat": 1, "exp": 2}, "s" * 32, "HS256")
+    with pytest.raises(AuthError) as caught:
+        verifier.verify(Request("POST", "/", [("Authorization", f"Bearer {token}")], b""))
+    assert caught.value.reason == "backend_unavailable"

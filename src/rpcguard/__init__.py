@@ -40,8 +40,11 @@ __all__ = [
     "Request",
     "RpcGuardError",
     "Verifier",
-    "protect",
-]
+]  # without `protect`, which needs Flask: `from rpcguard import *` must work without it
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
 
 
 def __getattr__(name: str) -> Any:

@@ -90,11 +90,22 @@ class Authenticator:
         Raises:
             AuthError: If the request is refused.
         """
+        if isinstance(schemes, str):
+            raise TypeError("schemes is a collection of names, not one name")
+        if not now > 0:  # also for NaN, which compares with nothing and so expires nothing
+            raise AuthError("backend_unavailable", detail="the clock gives no time")
         found, incoming = self._match(request, project)
         try:
             return self._judge(found, incoming, now, schemes, _Asked(standing, calls))
         except AuthError as error:
             raise found.dress(error) from None
+
+    def matching(self, request: Request) -> str | None:
+        """Return the name of the project that *request*'s target matches; None for none."""
+        try:
+            return self._match(request, None)[0].name
+        except AuthError:
+            return None
 
     def wants_body(self, request: Request, *, project: str | None = None) -> bool:
         """Return whether the request's credential or the project's policy needs the body."""
@@ -108,7 +119,7 @@ class Authenticator:
 
     def _match(self, request: Request, project: str | Project | None) -> tuple[Project, Incoming]:
         raw, path = split(request.target)
-        fields = request.fields(self._read)
+        fields = request.fields(self._read, PEER_FIELDS)
         depth: int | None
         if project is None:
             found, depth = self._router.find(host_name(fields.get("host", ())), path)
@@ -149,13 +160,11 @@ class Authenticator:
         self, project: Project, incoming: Incoming, schemes: Collection[str] | None
     ) -> Scheme | None:
         """Return the one scheme whose credential the request carries; None for an anonymous one."""
-        claiming = [
-            scheme
-            for scheme in project.schemes
-            if (schemes is None or scheme.name in schemes) and scheme.present(incoming)
-        ]
+        claiming = [scheme for scheme in project.schemes if scheme.present(incoming)]
         if len(claiming) > 1:
             raise AuthError("ambiguous_credentials")
+        if schemes is not None:
+            claiming = [scheme for scheme in claiming if scheme.name in schemes]
         if not claiming and not (project.anonymous and schemes is None):
             raise AuthError("missing_credentials")
         return claiming[0] if claiming else None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from rpcguard import strict_json
 from rpcguard.errors import AuthError
+
+_MEMBERS = frozenset({"jsonrpc", "method", "params", "id"})
+ID_BYTES = 128 * 1024  # a refusal does not parse more of a stranger's body for its id
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ def calls(body: bytes | str, max_batch: int) -> tuple[Call, ...]:
 def _call(item: Any) -> Call:
     if not (
         isinstance(item, dict)
+        and has_one_reading(item, _MEMBERS)
         and item.get("jsonrpc") == "2.0"
         and isinstance(item.get("method"), str)
         and is_id(item.get("id"))
@@ -52,14 +57,27 @@ def _call(item: Any) -> Call:
     return Call(item["method"], item.get("params"))
 
 
+def has_one_reading(members: Iterable[str], names: frozenset[str]) -> bool:
+    """
+    Return whether no member is one of *names* in other letters.
+
+    Go's JSON decoder, and so many a node, folds letter case (`ſ` and the Kelvin sign too) and takes
+    the last: `Method` would mean something there that it does not mean here.
+    """
+    return all(name in names or name.casefold() not in names for name in members)
+
+
 def is_id(value: Any) -> bool:
     """Return whether *value* may be a request's id: a string, a number or null."""
     return value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
 
 
 def request_id(body: bytes | None) -> Any:
-    """Return the id that an answer to *body* carries: null unless it is one call with an id."""
-    if not body:
+    """
+    Return the id that an answer to *body* carries: null unless it is one call with an id, and for a
+    body of more than `ID_BYTES`.
+    """
+    if not body or len(body) > ID_BYTES:
         return None
     try:
         document = strict_json.loads(body)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rpcguard.errors import AuthError
-from rpcguard.jsonrpc import Call
+from rpcguard.jsonrpc import Call, has_one_reading
 from rpcguard.peer import Address, Network, within
 
 # Position of the contract or account address in the params of each method that has one.
@@ -20,7 +20,7 @@ _ADDRESS_FIRST = frozenset(
     {"eth_getCode", "eth_getStorageAt", "eth_getBalance", "eth_getTransactionCount"}
 )
 _ADDRESS_IN = {"eth_call": "to", "eth_estimateGas": "to", "eth_getLogs": "address"}
-_ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{40}")
+ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{40}")
 _ORIGIN = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|(?:\*\.)?[a-z0-9._-]+)(?::([1-9][0-9]{0,4}))?")
 _DEFAULT_PORT = {"http": "80", "https": "443"}
 
@@ -174,8 +174,10 @@ def _addresses(call: Call) -> list[str]:
     if call.method in _ADDRESS_FIRST:
         found = [first]
     elif call.method in _ADDRESS_IN:
-        member = first.get(_ADDRESS_IN[call.method]) if isinstance(first, dict) else None
+        name, member = _ADDRESS_IN[call.method], None
+        if isinstance(first, dict) and has_one_reading(first, frozenset({name})):
+            member = first.get(name)
         found = member if isinstance(member, list) and member else [member]
     else:
         return []
-    return [a.lower() if isinstance(a, str) and _ADDRESS.fullmatch(a) else "" for a in found]
+    return [a.lower() if isinstance(a, str) and ADDRESS.fullmatch(a) else "" for a in found]

@@ -71,9 +71,27 @@ class Principal:
     def __hash__(self) -> int:
         return hash((self.subject, self.project, self.scheme, self.key_id))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        fields = (self.subject, self.project, self.scheme)
+        return _rebuilt, (*fields, self.name, self.key_id, self.expires_at, self.claims)
+
     def __repr__(self) -> str:
         return (
             f"Principal(subject={self.subject!r}, project={self.project!r}, "
             f"scheme={self.scheme!r}, name={self.name!r}, key_id={self.key_id!r}, "
             f"expires_at={self.expires_at!r})"
         )
+
+
+def _rebuilt(
+    subject: str,
+    project: str,
+    scheme: str,
+    name: str | None,
+    key_id: str | None,
+    expires_at: float | None,
+    claims: dict[str, Any],
+) -> Principal:
+    return Principal(
+        subject, project, scheme, name=name, key_id=key_id, expires_at=expires_at, claims=claims
+    )

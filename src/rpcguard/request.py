@@ -38,18 +38,23 @@ class Request:
         """Return this request with its body read; None says that nobody can."""
         return replace(self, body=body)
 
-    def fields(self, wanted: frozenset[str]) -> dict[str, list[str]]:
+    def fields(
+        self, wanted: frozenset[str], exact: frozenset[str] = frozenset()
+    ) -> dict[str, list[str]]:
         """
         Return the values of the *wanted* header names (lower case), every occurrence of each.
 
         `X_Nonce` counts as `X-Nonce`: a server or proxy behind CGI rules cannot tell them apart, so
-        sending both is sending the field twice.
+        sending both is sending the field twice, which is refused. Of the *exact* names, where one
+        of several values would be believed, such a twin is ignored.
         """
         found: dict[str, list[str]] = {}
         for name, value in self.headers:
             key = name.lower()
             if "_" in key:
                 key = key.replace("_", "-")
+                if key in exact:
+                    continue
             if key in wanted:
                 if key in found:
                     found[key].append(value)

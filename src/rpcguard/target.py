@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 # Visible ASCII without "#" and "\", starting with "/", no empty or dot segment but a trailing "/"
 _PATH = re.compile(r"/(?:(?:(?!\.{1,2}(?:/|$))[!\"$-.0-\[\]-~]+)(?:/(?=[^/]|$)|$))*")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{0,5})?")
 _QUERY = re.compile(r"[!\"$-\[\]-~]*")
 _ESCAPE = re.compile(r"%(..)?", re.DOTALL)
 _HEX = re.compile(r"[0-9A-Fa-f]{2}")
@@ -59,15 +60,14 @@ def host_name(values: Sequence[str]) -> str:
     Return the host of the `Host` field without its port, lower case; "" where there is none.
 
     Raises:
-        AuthError: `invalid_target`, if the field is repeated.
+        AuthError: `invalid_target`, if the field is repeated or malformed.
     """
-    if not values:
+    if not values or (values[0] == "" and len(values) == 1):
         return ""
-    if len(values) > 1:
-        raise AuthError("invalid_target", detail="Host is repeated")
-    text = values[0]
-    host = text.partition("]")[0] + "]" if text.startswith("[") else text.partition(":")[0]
-    return host.lower() if host.isascii() else ""
+    match = _HOST.fullmatch(values[0])
+    if len(values) > 1 or match is None:
+        raise AuthError("invalid_target", detail="Host is repeated or malformed")
+    return match[1].lower()
 
 
 def matched_depth(path: str, prefixes: Collection[str]) -> int | None:

@@ -163,6 +163,10 @@ class Verifier:
             _log_refusal(error)
             raise
 
+    def matching(self, request: Request) -> str | None:
+        """Return the name of the project that *request*'s target matches; None for none."""
+        return self.registry.matching(request)
+
     def wants_body(self, request: Request, *, project: str | None = None) -> bool:
         """Return whether *request*'s kind of credential or the policy needs its body. No crypto."""
         return self._live.compiled.authenticator.wants_body(request, project=project)

@@ -154,3 +154,16 @@ def test_a_fork_in_the_midst_of_questions_leaves_both_sides_whole(path: Path) ->
 def test_a_fork_that_carries_a_connection_along_refuses_in_the_child(path: Path) -> None:
     assert run_script("fork_carrying.py", path).split() == ["child-refused", "parent-ok"]
     assert_whole(path)
+
+
+def test_a_file_that_was_replaced_accepts_nothing_more(path: Path) -> None:
+    """Another process would spend the same nonce in the new file."""
+    with opened(path) as backend:
+        assert backend.settle(owe("a"), START) == Answer.OK
+        path.rename(path.with_suffix(".away"))
+        with pytest.raises(BackendError, match="replaced"):
+            backend.settle(owe("b"), START)
+        with opened(path) as newer:
+            assert newer.settle(owe("b"), START) == Answer.OK
+            with pytest.raises(BackendError, match="replaced"):
+                backend.settle(owe("b"), START)

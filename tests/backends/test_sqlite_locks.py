@@ -176,7 +176,7 @@ def test_a_cancelled_wait_spends_wholly_or_not_at_all(path: Path) -> None:
         with locked(path):
             asyncio.run(run(backend))
         answers = [backend.settle(owe(str(number)), START) for number in range(20)]
-        assert Counter(answers)[OK] >= 19  # one may have been under way
+        assert Counter(answers)[OK] >= 18  # one may have been under way in each thread
         assert {backend.settle(owe(str(number)), START) for number in range(20)} == {REPLAYED}
     assert_whole(path)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -157,17 +159,44 @@ class TestSource:
 
 
 class TestVerdicts:
-    def test_the_same_question_has_the_same_answer(self) -> None:
-        verdicts, principal = Verdicts(), Principal("s", "p", "jwt")
-        assert verdicts.find(None, None) is None
-        verdicts.add(None, principal)
-        assert verdicts.find(None, None) is principal
-        assert verdicts.find(None, frozenset({"jwt"})) is principal
-        assert verdicts.find("p", None) is principal
+    @pytest.fixture
+    def verifier(self, tmp_path: Path) -> Iterator[Verifier]:
+        text = """
+            version: 1
+            backend: memory://
+            projects:
+              p: {preset: meganode, match: {path: /p}, secrets: [{id: a, secret: "${env:S}"}]}
+              q: {preset: meganode, match: {path: /q}, secrets: [{id: a, secret: "${env:S}"}]}
+        """
+        (tmp_path / "registry.yaml").write_text(textwrap.dedent(text))
+        with Verifier.from_yaml(
+            tmp_path / "registry.yaml", environ={"S": "s" * 32}, watch=False
+        ) as verifier:
+            yield verifier
 
-    def test_another_question_is_asked_again(self) -> None:
+    def test_the_same_question_has_the_same_answer(self, verifier: Verifier) -> None:
+        verdicts, principal = Verdicts(), Principal("s", "p", "jwt")
+        request = Request("POST", "/p", [])
+        assert verdicts.find(verifier, request, None, None) is None
+        verdicts.add(verifier, principal)
+        assert verdicts.find(verifier, request, None, None) is principal
+        assert verdicts.find(verifier, request, None, frozenset({"jwt"})) is principal
+        assert verdicts.find(verifier, request, "p", None) is principal
+
+    def test_another_question_is_asked_again(self, verifier: Verifier) -> None:
         verdicts = Verdicts()
-        verdicts.add("p", Principal("s", "p", "jwt"))
-        assert verdicts.find(None, None) is None  # the matching project may be another one
-        assert verdicts.find("q", None) is None
-        assert verdicts.find("p", frozenset({"signature"})) is None
+        verdicts.add(verifier, Principal("s", "p", "jwt"))
+        assert verdicts.find(verifier, Request("POST", "/q", []), None, None) is None
+        assert verdicts.find(verifier, Request("POST", "/p", []), "q", None) is None
+        kinds = frozenset({"signature"})
+        assert verdicts.find(verifier, Request("POST", "/p", []), "p", kinds) is None
+
+    def test_a_guard_of_another_registry_asks_for_itself(
+        self, verifier: Verifier, tmp_path: Path
+    ) -> None:
+        verdicts = Verdicts()
+        verdicts.add(verifier, Principal("s", "p", "jwt"))
+        with Verifier.from_yaml(
+            tmp_path / "registry.yaml", environ={"S": "t" * 32}, watch=False
+        ) as other:
+            assert verdicts.find(other, Request("POST", "/p", []), None, None) is None

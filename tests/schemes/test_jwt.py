@@ -21,7 +21,7 @@ from rpcguard import AuthError
 from rpcguard.keys import Key, KeyRing, public_key, secret_key
 from rpcguard.owed import digest
 from rpcguard.schemes import jwt as module
-from rpcguard.schemes.base import NEED_BODY, Proof
+from rpcguard.schemes.base import NEED_BODY, Proof, read_bearer
 from rpcguard.schemes.binding import Binding
 from rpcguard.schemes.claims import ClaimRules
 from rpcguard.schemes.jwt import JwtRules, JwtScheme
@@ -276,3 +276,16 @@ def test_openapi_says_where_the_credential_goes():
     headed = JwtScheme(replace(RULES, key_by="header", key_header="x-auth-key"), ring())
     (together,) = headed.security
     assert sorted(scheme["type"] for scheme in together.values()) == ["apiKey", "http"]
+
+
+@pytest.mark.parametrize(
+    "value", ["Basic eA==,Bearer x", "Basic eA==, bearer x", "Digest a,BEARER"]
+)
+def test_a_bearer_that_a_server_joined_to_another_scheme_is_malformed(value):
+    assert read_bearer([value]) is None
+    assert read_bearer([value], joined=True) == ""
+
+
+@pytest.mark.parametrize("value", ["Basic eA==", "Digest a,bearerly=1", "Basic eA==,Basic eB=="])
+def test_other_schemes_joined_are_none_of_ours(value):
+    assert read_bearer([value], joined=True) is None

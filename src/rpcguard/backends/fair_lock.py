@@ -38,13 +38,22 @@ class FairLock:
             turn = threading.Lock()
             turn.acquire()
             self._waiting.append(turn)
-        if turn.acquire(timeout=timeout):
-            return True
+        try:
+            if turn.acquire(timeout=timeout):
+                return True
+        except BaseException:  # a signal's handler raised: nobody is there to give the lock back
+            if self._leave(turn):
+                self.release()
+            raise
+        return self._leave(turn)
+
+    def _leave(self, turn: threading.Lock) -> bool:
+        """Wait no longer; return whether the lock was handed on all the same."""
         with self._mutex:
             if turn in self._waiting:
                 self._waiting.remove(turn)
                 return False
-            return True  # it was handed on just after the wait had ended
+            return True
 
     def release(self) -> None:
         """Hand the lock to the thread that waits longest."""

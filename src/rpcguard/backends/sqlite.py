@@ -60,6 +60,8 @@ class SqliteBackend:
         self._timeout = timeout
         path = path.absolute()
         prepare(path, now, boot())
+        self._path = path
+        self._file = _identity(path)
         self._writers = (Lane(path),)
         self._keeper = Lane(path)  # for checkpoints
         self._readers = tuple(Lane(path) for _ in range(_READERS))
@@ -115,6 +117,11 @@ class SqliteBackend:
         try:
             async with asyncio.timeout(self._timeout):
                 return await waiting
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._refusal and not (task is not None and task.cancelling()):
+                raise BackendError(self._refusal) from None  # `close` emptied the queue
+            raise
         except TimeoutError:
             raise BusyError("sqlite: the file is locked by another process") from None
 
@@ -252,6 +259,9 @@ class SqliteBackend:
         self._check_open()  # again, as in `_ask`
         if owed.nonce is None:
             return lane.ask(patience, look, owed, now)
+        if _identity(self._path) != self._file:
+            # Whoever opens the new file knows nothing of what is spent in the old one.
+            raise BackendError("sqlite: the file was moved or replaced; restart to use the new one")
         count = next(self._spent)
         prune = count % _PRUNE_EVERY == 0
         answer = lane.ask(patience, spend, owed, owed.nonce, now, prune)
@@ -274,10 +284,20 @@ class SqliteBackend:
             self._check_open()
             try:
                 if self._worker is None:
-                    self._worker = ThreadPoolExecutor(1, "rpcguard-sqlite")
+                    # two threads: who waits for the file must not wait for a checkpoint too
+                    self._worker = ThreadPoolExecutor(2, "rpcguard-sqlite")
                 return self._worker.submit(work, *args, **kwargs)
             except RuntimeError as error:  # the interpreter shuts down, or has no thread to give
                 raise BackendError("sqlite: no thread to wait in") from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells the file at *path* from another one of that name; None for none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _free(lanes: tuple[Lane, ...]) -> Lane | None:

@@ -171,7 +171,7 @@ class Exchange:
         principal: Principal,
     ) -> None:
         """Remember that a guard for *project* and *schemes* has let *principal* in."""
-        self.verdicts.add(project, principal)
+        self.verdicts.add(self.verifier, principal)
         if self.body is not None:
             self.body.release()
         if self._socket is not None:

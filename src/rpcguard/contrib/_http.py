@@ -188,16 +188,26 @@ class Verdicts:
     __slots__ = ("_passed",)
 
     def __init__(self) -> None:
-        self._passed: list[tuple[str | None, Principal]] = []
+        self._passed: list[tuple[Verifier, Principal]] = []
 
-    def find(self, project: str | None, schemes: frozenset[str] | None) -> Principal | None:
-        """Return whom an earlier guard of this request has let in for the same question."""
+    def find(
+        self,
+        verifier: Verifier,
+        request: Request,
+        project: str | None,
+        schemes: frozenset[str] | None,
+    ) -> Principal | None:
+        """
+        Return the principal that an earlier guard of this request let in for the same question: by
+        the same registry, in the same project.
+        """
         for asked, principal in self._passed:
-            same = asked == project if project is None else principal.project == project
-            if same and (schemes is None or principal.scheme in schemes):
+            if asked is not verifier or (schemes is not None and principal.scheme not in schemes):
+                continue
+            if principal.project == (project or verifier.matching(request)):
                 return principal
         return None
 
-    def add(self, project: str | None, principal: Principal) -> None:
-        """Remember whom a guard for *project* (None: the matching one) has let in."""
-        self._passed.append((project, principal))
+    def add(self, verifier: Verifier, principal: Principal) -> None:
+        """Remember that *verifier* let *principal* in."""
+        self._passed.append((verifier, principal))

@@ -181,15 +181,16 @@ class RPCAuthMiddleware:
         verdicts: Verdicts | None = request.get(_VERDICTS)
         if verdicts is None:
             verdicts = request[_VERDICTS] = Verdicts()
-        principal = verdicts.find(self._project, self._schemes)
+        verifier, asked = self.verifier, _request_of(request)
+        principal = verdicts.find(verifier, asked, self._project, self._schemes)
         if principal is None:
-            verifier = self.verifier
             watch: Watch | None = request.get(_WATCH)
-            asked = _request_of(request) if watch is None else watch.request
+            if watch is not None:
+                asked = watch.request
             principal = await verifier.averify(
                 asked, body.read, project=self._project, schemes=self._schemes
             )
-            verdicts.add(self._project, principal)
+            verdicts.add(verifier, principal)
             if asked.websocket:
                 if watch is None:
                     watch = Watch(asked.with_body(b""), self._source.recheck)

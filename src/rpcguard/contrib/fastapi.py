@@ -105,11 +105,12 @@ class RequireRPCAuth(SecurityBase):
     async def _authenticate(self, connection: HTTPConnection) -> Principal:
         exchange = _exchange(connection)
         _teach(connection.scope)
-        principal = exchange.verdicts.find(self._project, self._schemes)
+        verifier, request = exchange.verifier, request_of(connection.scope)
+        principal = exchange.verdicts.find(verifier, request, self._project, self._schemes)
         if principal is None:
             body, request = exchange.body, exchange.request_of(connection.scope)
             try:
-                principal = await exchange.verifier.averify(
+                principal = await verifier.averify(
                     request,
                     body.read if body is not None else None,
                     project=self._project,

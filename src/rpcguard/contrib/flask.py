@@ -210,15 +210,16 @@ def _authenticate(schemes: frozenset[str] | None, project: str | None) -> None:
     source = current_app.extensions.get(_EXTENSION)
     if source is None:
         raise RuntimeError(_NOT_SET_UP)
-    environ = request.environ
+    environ, verifier = request.environ, source.verifier
+    asked = _request_of(environ)
     verdicts: Verdicts = environ.setdefault(_VERDICTS, Verdicts())
-    principal = verdicts.find(project, schemes)
+    principal = verdicts.find(verifier, asked, project, schemes)
     if principal is None:
         watch: Watch | None = environ.get(_WATCH)
-        asked = _request_of(environ) if watch is None else watch.request
-        verifier: Verifier = source.verifier
+        if watch is not None:
+            asked = watch.request
         principal = verifier.verify(asked, _read_body, project=project, schemes=schemes)
-        verdicts.add(project, principal)
+        verdicts.add(verifier, principal)
         if asked.websocket:
             if watch is None:
                 watch = Watch(asked.with_body(environ.get(_BODY, b"")), source.recheck)

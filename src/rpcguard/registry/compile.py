@@ -7,6 +7,7 @@ of the schema: all at once, each with its place in the file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +45,9 @@ class Compiled:
     def waiting_for(self, files: tuple[str, ...]) -> Compiled:
         """Return this generation, watching the *files* of a newer one that did not load, too."""
         return replace(self, files=self.files.also(files))
+
+
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Compiled:
@@ -122,6 +126,9 @@ def _public_prefix(text: str, loc: Loc, report: Report) -> str:
 
 
 def _path(text: str, loc: Loc, report: Report) -> str:
+    if not text.startswith("/") or "*" in text:
+        report.error(loc, "a path begins with /, and is a prefix of whole segments: no pattern")
+        return ""
     try:
         raw, path = split(text)
     except AuthError as error:
@@ -165,7 +172,7 @@ def _matches(name: str, model: schema.Project, report: Report) -> list[Match]:
         for index, text in enumerate(paths or ["/"])
     ]
     for index, host in enumerate(hosts or ()):
-        if not host.isascii() or not host.isprintable() or set("/:@* ") & set(host):
+        if not _HOST.fullmatch(host):
             report.error((*loc, "host", index), "a host name alone, without port or pattern")
     names = [host.lower() for host in hosts or [""]]
     return list(dict.fromkeys(Match(host, prefix) for host in names for prefix in prefixes))

@@ -102,6 +102,8 @@ def compile_schemes(
             report.error((*loc, entry), f"preset {model.preset!r} has no use for it")
         if getattr(model, entry) == []:
             report.warning((*loc, entry), "empty: nobody can use it")
+    if not schemes and not report.problems:
+        report.error(loc, "no kind of credential is enabled: nobody could call")
     for_keys = None
     if signature is not None and wallets is not None and "api_key" in kinds:
         lowest = model.api_key.min_version if model.api_key else None
@@ -304,6 +306,8 @@ def _api_key(
     ids: set[str] = set()
     for index, entry in enumerate(model.api_keys or ()):
         digest = bytes.fromhex(entry.digest.removeprefix("sha256:"))
+        if any(entry.id == secret.id for secret in model.secrets or ()):
+            report.error((*loc, index, "id"), "a secret has this id: they would be revoked as one")
         if digest in static or entry.id in ids:
             report.error((*loc, index), "an id or digest that occurs before in this list")
         ids.add(entry.id)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from rpcguard.peer import Network, parse_network
-from rpcguard.policy import Names, Policy, parse_origin
+from rpcguard.policy import ADDRESS, Names, Policy, parse_origin
 from rpcguard.registry import schema
 from rpcguard.registry.report import Loc, Report
-
-_ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{40}")
 
 
 def compile_policy(allow: schema.Allow | None, loc: Loc, report: Report) -> Policy | None:
@@ -54,6 +50,6 @@ def _origins(texts: list[str], loc: Loc, report: Report) -> tuple[tuple[str, str
 
 def _addresses(texts: list[str], loc: Loc, report: Report) -> frozenset[str]:
     for index, text in enumerate(texts):
-        if not _ADDRESS.fullmatch(text):
+        if not ADDRESS.fullmatch(text):
             report.error((*loc, index), "not 0x and 40 hex digits")
     return frozenset(text.lower() for text in texts)

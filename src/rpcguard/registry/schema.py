@@ -433,7 +433,7 @@ class Registry(_Model):
     version: fields.Version
     """Version of this vocabulary."""
     backend: Text = Field(default="sqlite:///rpcguard.db", repr=False)  # may hold a password
-    """Where nonces and revocations are kept: memory:, sqlite:, redis: or rediss: URL."""
+    """Where nonces and revocations are kept: a memory: or sqlite: URL."""
     trusted_proxies: list[Text] = Field(default_factory=list)
     """Addresses and networks of proxies whose X-Forwarded-* count; `unix` for socket peers."""
     bounds: Bounds = Bounds()

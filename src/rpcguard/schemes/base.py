@@ -19,6 +19,8 @@ _BEARER = re.compile(
     re.DOTALL,
 )
 
+_JOINED_BEARER = re.compile(r",[ \t]*[Bb][Ee][Aa][Rr][Ee][Rr](?![!#$%&'*+.^_`|~0-9A-Za-z-])")
+
 
 class NeedBody(enum.Enum):
     """The answer "read the body and ask again"."""
@@ -61,7 +63,7 @@ class Incoming:
         self.rest = rest
         self.fields = fields
         values = fields.get("authorization")
-        self.bearer = None if values is None else read_bearer(values)
+        self.bearer = None if values is None else read_bearer(values, joined=request.joined)
 
     def single(self, name: str) -> str:
         """
@@ -77,12 +79,18 @@ class Incoming:
         return values[0]
 
 
-def read_bearer(values: list[str]) -> str | None:
+def read_bearer(values: list[str], *, joined: bool = False) -> str | None:
     """
     Return the token of `Authorization: Bearer token` (RFC 6750 section 2.1).
 
     None if no value is of the Bearer scheme; "" if one is and the field is repeated or malformed.
+
+    Args:
+        values: The values of the field.
+        joined: A value may be several that the server has joined with commas.
     """
+    if joined and any(map(_JOINED_BEARER.search, values)):
+        return ""
     found = None
     for value in values:
         match = _BEARER.fullmatch(value)

@@ -9,8 +9,8 @@ can change (time, key dates, bindings to the request) is checked every time.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -30,8 +30,8 @@ if TYPE_CHECKING:  # a project without encryption does without joserfc
 
 MAX_SECRETS = 8  # HMACs tried for one token without `kid`
 _ALL_JWTS = BearerKinds(others="jwt")
-CACHED_TOKENS = 8192
-CACHED_TOKEN_BYTES = 2048  # longer tokens are verified each time: 16 MiB of text at most
+CACHED_TOKENS = 4096  # per project and generation of the registry
+CACHED_TOKEN_BYTES = 2048  # longer ones are verified each time; claims take 10 times their text
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,6 @@ class JwtScheme:
         self._keys = keys
         self._encryption = encryption
         self._cache: dict[bytes, _Verified] = {}
-        self._cache_lock = threading.Lock()
         names = {"authorization"}
         schemes: dict[str, dict[str, Any]] = {
             "rpcBearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
@@ -190,11 +189,12 @@ class JwtScheme:
 
     def _remember(self, name: bytes, verified: _Verified) -> None:
         # Only verified tokens come here, so that filling the cache costs a key's owner as many
-        # signatures; the oldest entry makes room.
-        with self._cache_lock:
-            if len(self._cache) >= CACHED_TOKENS:
-                del self._cache[next(iter(self._cache))]
-            self._cache[name] = verified
+        # signatures; the oldest entry makes room. No lock, which a fork could leave held: another
+        # thread may change the dictionary meanwhile, then one entry more is kept.
+        if len(self._cache) >= CACHED_TOKENS:
+            with contextlib.suppress(RuntimeError, StopIteration):
+                self._cache.pop(next(iter(self._cache)), None)
+        self._cache[name] = verified
 
     def _check_bindings(self, verified: _Verified, incoming: Incoming) -> NeedBody | None:
         rules = self._rules
@@ -233,18 +233,19 @@ class JwtScheme:
         algorithm = jws.header.get("alg")
         if not isinstance(algorithm, str) or algorithm not in self._rules.algorithms:
             raise AuthError("unsupported_algorithm")
-        candidates = self._candidates(jws, incoming, now)
-        if not candidates:
+        known = self._candidates(jws, incoming, now)
+        candidates = [key for key in known if key.alg == algorithm]
+        for key in candidates:
+            if key.verify(jws.signing_input, jws.signature):
+                return key
+        if known and not candidates:
+            raise AuthError("unsupported_algorithm", detail="alg is not that of the key")
+        if not known:
             # An unknown key costs what a wrong one costs: a stranger learns no ids by the clock.
             decoy = self._keys.decoy(algorithm)
             if decoy is not None:
                 decoy.verify(jws.signing_input, jws.signature)
             raise AuthError("invalid_credentials", cause="unknown_kid")
-        if all(key.alg != algorithm for key in candidates):
-            raise AuthError("unsupported_algorithm", detail="alg is not that of the key")
-        for key in candidates:
-            if key.alg == algorithm and key.verify(jws.signing_input, jws.signature):
-                return key
         raise AuthError("invalid_credentials", cause="bad_signature")
 
     def _candidates(self, jws: Jws, incoming: Incoming, now: float) -> list[Key]:

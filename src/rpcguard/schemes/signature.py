@@ -25,7 +25,7 @@ KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 PAYLOAD_WORDS = frozenset({"method", "path", "target", "timestamp", "nonce", "sha256_hex_of_body"})
 _VERSION = re.compile(r"0|[1-9][0-9]{0,2}")
-_MAX_TIMESTAMP = 16  # characters; int() of a longer run of digits costs more than it can be worth
+_MAX_TIMESTAMP = 16  # digits; no clock counts further
 
 
 def _base64_exact(text: str, size: int) -> bytes:

@@ -1,0 +1,20 @@
+"""Who is calling, as a value."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+from rpcguard import Principal
+
+PRINCIPAL = Principal("alice", "bsc", "jwt", key_id="k", expires_at=1.5, claims={"a": [1]})
+
+
+def test_a_principal_can_be_copied_and_pickled():
+    for again in (
+        copy.copy(PRINCIPAL),
+        copy.deepcopy(PRINCIPAL),
+        pickle.loads(pickle.dumps(PRINCIPAL)),
+    ):
+        assert again == PRINCIPAL
+        assert again.claims == {"a": [1]}
