@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import signal
 import socket
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import uvicorn
@@ -18,6 +21,10 @@ from rpcguard.contrib.fastapi import RPCGuard, require_rpc_auth
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Caller = Annotated[Principal, Depends(require_rpc_auth)]
+PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
+SCRIPT = PAGE.partition("<script>")[2].partition("</script>")[0]
+SCRIPT_HASH = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+CSP = f"default-src 'none'; script-src 'sha256-{SCRIPT_HASH}'; connect-src 'self'; base-uri 'none'"
 
 
 def create_app(registry: str) -> FastAPI:
@@ -30,6 +37,12 @@ def create_app(registry: str) -> FastAPI:
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
+
+    @app.get("/page")
+    async def page() -> Response:
+        """Sign in with a key of the browser: open to all."""
+        headers = {"Content-Security-Policy": CSP, "Cache-Control": "no-store"}
+        return Response(PAGE, headers=headers, media_type="text/html")
 
     @app.api_route("/{path:path}", methods=METHODS)
     async def rpc(request: Request, caller: Caller) -> Response:

@@ -11,7 +11,6 @@ from typing import Any
 from _command_line import listen, parse, ready
 from _jsonrpc import answer
 from flask import Flask, Response, request
-from flask.typing import ResponseReturnValue
 from flask_sock import Sock
 from simple_websocket import Server as WebSocket
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -45,16 +44,8 @@ def create_app(registry: str) -> Flask:
             return Response(status=204)
         return Response(text, mimetype="application/json")
 
-    @rpcguard.protect
-    def admitted() -> None:
-        """Let the request go on."""
-
-    @app.before_request
-    def guard_handshake() -> ResponseReturnValue | None:
-        # flask-sock accepts the handshake before it calls the view: refuse before that
-        return admitted() if request.url_rule and request.url_rule.websocket else None
-
     @sock.route("/ws/<path:path>")
+    @rpcguard.protect
     def ws(websocket: WebSocket, path: str) -> None:  # noqa: ARG001
         while True:
             text = answer(websocket.receive(), current_principal)

@@ -11,10 +11,11 @@ import pytest
 from minting import CALL, NOW
 
 from rpcguard import AuthError, Principal, Request
-from rpcguard.authenticator import Authenticator, BodyWanted, Bounds, Project, Refusals
+from rpcguard.authenticator import Authenticator, BodyWanted
 from rpcguard.owed import Owed, Pending
 from rpcguard.peer import Proxies
 from rpcguard.policy import Names, Policy
+from rpcguard.project import Bounds, Project, Refusals
 from rpcguard.schemes.base import NEED_BODY, Incoming, NeedBody, Proof
 from rpcguard.target import Match, Router
 
@@ -38,7 +39,7 @@ class Presented:
     def wants_body(self, incoming: Incoming) -> bool:
         return self._body
 
-    def prove(self, incoming: Incoming, now: float) -> Proof | NeedBody:
+    def prove(self, incoming: Incoming, now: float, *, standing: bool = False) -> Proof | NeedBody:
         self.proved += 1
         assert now == NOW
         word = incoming.single(f"x-{self.name}")
@@ -162,7 +163,9 @@ def test_the_credential_is_judged_before_policy():
 
 def test_the_policies_of_project_and_key_both_hold():
     class Keyed(Presented):
-        def prove(self, incoming: Incoming, now: float) -> Proof | NeedBody:
+        def prove(
+            self, incoming: Incoming, now: float, *, standing: bool = False
+        ) -> Proof | NeedBody:
             return Proof(Principal("me", "one", "jwt"), OWED, (Policy(methods=Names(["b"])),))
 
     guard = guarding(Keyed("jwt", "Bearer"), policy=Policy(methods=Names(["a", "b"])))
@@ -419,7 +422,7 @@ class Ignoring(Presented):
 
     present: Callable[..., bool] = lambda self, incoming: True
 
-    def prove(self, incoming: Incoming, now: float) -> Proof | NeedBody:
+    def prove(self, incoming: Incoming, now: float, *, standing: bool = False) -> Proof | NeedBody:
         raise AuthError("invalid_credentials")
 
 

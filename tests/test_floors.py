@@ -29,8 +29,9 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"policy"}),
     frozenset({"keys"}),
     frozenset({"schemes/", "backends/"}),
+    frozenset({"project"}),
     frozenset({"authenticator"}),
-    frozenset({"registry/"}),
+    frozenset({"registry/", "issuing"}),
     frozenset({"verifier"}),
     frozenset({"contrib", "contrib._sockets", "contrib._openapi", "client/"}),
     frozenset(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rpcguard.errors import AuthError
-from rpcguard.owed import NAME_BYTES, Answer, Nonce, Owed, Pending, digest
+from rpcguard.owed import NAME_BYTES, Answer, Nonce, Owed, Pending, Verdict, digest
 from rpcguard.principal import Principal
 
 PRINCIPAL = Principal("alice", "main", "jwt", claims={"roles": ["read"]})
@@ -24,7 +24,7 @@ def _dressed(error: AuthError) -> AuthError:
 
 
 def _pending(owed: Owed) -> Pending:
-    return Pending(PRINCIPAL, owed, _dressed)
+    return Pending(lambda _: PRINCIPAL, owed, _dressed)
 
 
 def test_a_request_owes_something_when_it_has_a_nonce_or_can_be_revoked() -> None:
@@ -49,13 +49,16 @@ REFUSALS = {
     Answer.REVOKED: "revoked",
     Answer.REPLAYED: "replayed",
     Answer.FORGOTTEN: "expired",
+    Answer.UNKNOWN: "invalid_credentials",
     Answer.SUBJECT_FULL: "rate_limited",
     Answer.PROJECT_FULL: "backend_unavailable",
 }
 
 
 @pytest.mark.parametrize("owed", [NOTHING, SOMETHING], ids=["nothing owed", "something owed"])
-@pytest.mark.parametrize("answer", [answer for answer in Answer if answer is not Answer.OK])
+@pytest.mark.parametrize(
+    "answer", [Answer(verdict) for verdict in Verdict if verdict is not Verdict.OK]
+)
 def test_every_other_answer_refuses_in_the_projects_form(answer: Answer, owed: Owed) -> None:
     with pytest.raises(AuthError) as caught:
         _pending(owed).conclude(answer)

@@ -343,7 +343,7 @@ def test_the_projects_of_the_registry_can_be_seen(guard):
         ("solana", "solana"),
     ]
     assert [scheme.name for scheme in projects["bsc"].schemes] == ["jwt"]
-    assert [scheme.name for scheme in projects["solana"].schemes] == ["signature"]
+    assert [scheme.name for scheme in projects["solana"].schemes] == ["signature", "api_key"]
 
 
 def test_closing_twice_is_harmless(tmp_path):

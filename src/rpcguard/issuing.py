@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import itertools
+import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,7 +30,23 @@ from rpcguard.schemes.session import Sessions
 from rpcguard.schemes.signature import KEY_BYTES, SIGNATURE_BYTES
 
 MAX_BODY = 8 * 1024  # bytes of a sign-in's body
-_turns = itertools.count(secrets.randbelow(SLOTS))  # slots are handed out in turn by each worker
+
+
+class _Turns:
+    """Hands the slots out in turn, each worker from a start of its own."""
+
+    def __init__(self) -> None:
+        self.restart()
+        os.register_at_fork(after_in_child=self.restart)
+
+    def restart(self) -> None:
+        self._turns = itertools.count(secrets.randbelow(SLOTS))
+
+    def take(self) -> int:
+        return next(self._turns)
+
+
+_turns = _Turns()
 
 
 def tokens(
@@ -82,7 +99,7 @@ class Desk:
         sessions, pubkey, _ = self._sign_in(request)
         challenges = sessions.signing(self.now).challenges.at(pubkey, self.now, self.backend.epoch)
         spent = self.backend.spent([challenge.name for challenge in challenges], self.now)
-        first = next(_turns)
+        first = _turns.take()
         for turn in range(SLOTS):
             challenge = challenges[(first + turn) % SLOTS]
             if challenge.name not in spent:
@@ -97,21 +114,27 @@ class Desk:
             signature = sessions.decode(_text(body, "signature"), SIGNATURE_BYTES)
         except ValueError as error:
             raise AuthError("invalid_body", detail=f"signature: {error}") from None
-        challenge = self._signed(sessions, pubkey, public, signature, body.get("challenge"))
-        if sessions.wallets is not None:
-            wallet = sessions.wallets.find(pubkey)
-            if wallet.allow is not None:
-                wallet.allow.check_caller(self.authenticator.caller(request))
-        nonce = Nonce(challenge.name, challenge.ends + sessions.skew)
-        self._settle(Owed(self.project.name, pubkey, self.now, nonce=nonce))
+        meant = body.get("challenge")
+        if meant is not None and not isinstance(meant, str):
+            raise AuthError("invalid_body", detail="challenge is not a string")
+        challenge = self._signed(sessions, pubkey, public, signature, meant)
+        self._check_wallet(sessions, pubkey, request)
+        nonce = Nonce(
+            challenge.name,
+            challenge.ends + sessions.skew,
+            sessions.project_limit,
+            sessions.subject_limit,
+        )
+        banned = owed.key_name(self.project.name, pubkey)
+        self._settle(Owed(self.project.name, pubkey, self.now, (banned,), nonce))
         return tokens(sessions, self.backend, pubkey, self.now, {})
 
     def _signed(
-        self, sessions: Sessions, pubkey: str, public: bytes, signature: bytes, meant: object
+        self, sessions: Sessions, pubkey: str, public: bytes, signature: bytes, meant: str | None
     ) -> Challenge:
         challenges = sessions.signing(self.now).challenges
         for challenge in challenges.recent(pubkey, self.now, self.backend.epoch):
-            if isinstance(meant, str) and not hmac.compare_digest(
+            if meant is not None and not hmac.compare_digest(
                 meant.encode("utf-8"), challenge.text.encode("utf-8")
             ):
                 continue
@@ -124,12 +147,13 @@ class Desk:
         sessions = self._sessions()
         self._check_caller(request)
         text = _text(_body(request), "refreshToken")
+        if sessions.refresh_ttl is None:
+            raise AuthError("invalid_credentials", detail="refresh is off")
         name = owed.refresh_name(self.project.name, text)
         answer = self.backend.settle(Owed(self.project.name, record=name), self.now)
         self._refuse_reuse(sessions, answer)
         value = answer.record or "{}"
-        if sessions.wallets is not None:
-            sessions.wallets.find(strict_json.loads(value)["sub"])
+        self._check_wallet(sessions, strict_json.loads(value)["sub"], request)
         issued, text, record = sessions.renew(value, self.now)
         self._refuse_reuse(sessions, self.backend.rotate(name, record, self.now))
         return _answer(issued.token, issued.expires_at, text, record)
@@ -141,10 +165,19 @@ class Desk:
             self._end_family(sessions, sid)
         self._conclude(answer)
 
-    def _end_family(self, sessions: Sessions, sid: str) -> None:
-        matters = self.now + max(sessions.ttl, sessions.refresh_ttl or 0) + sessions.skew
+    def _end_family(self, sessions: Sessions, sid: str, until: float = 0.0) -> None:
+        # Its refresh token goes at once, whatever lifetime it was given; its access tokens are
+        # revoked for as long as one of them can live.
         name = owed.session_name(self.project.name, sid)
-        self.backend.revoke([Revocation(name, None, matters)], self.now)
+        ends = max(until + sessions.skew, sessions.longest(self.now))
+        self.backend.revoke([Revocation(name, None, ends)], self.now)
+        self.backend.drop(name, self.now)
+
+    def _check_wallet(self, sessions: Sessions, pubkey: str, request: Request) -> None:
+        if sessions.wallets is not None:
+            wallet = sessions.wallets.find(pubkey)
+            if wallet.allow is not None:
+                wallet.allow.check_caller(self.authenticator.caller(request))
 
     def logout(self, request: Request) -> dict[str, Any]:
         """`POST /auth/logout` with a session token: ends it, and its family, everywhere."""
@@ -156,7 +189,7 @@ class Desk:
         token = owed.digest("jti", self.project.name, principal.key_id or "", claims["jti"])
         self.backend.revoke([Revocation(token, None, ends)], self.now)
         if "sid" in claims:
-            self._end_family(sessions, claims["sid"])
+            self._end_family(sessions, claims["sid"], principal.expires_at or 0.0)
         return {"revoked": True}
 
     def api_key(self, request: Request) -> dict[str, Any]:

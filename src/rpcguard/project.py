@@ -90,9 +90,10 @@ class Project:
             error.challenges = tuple(self._challenge(name, error) for name in names)
         return error
 
-    def token_name(self, token: str, now: float) -> bytes:
+    def token_name(self, token: str, now: float) -> tuple[bytes, float | None]:
         """
-        Return the name by which *token*, a JWT of this project, is spent and revoked.
+        Return the name by which *token*, a JWT of this project, is spent and revoked, and the Unix
+        seconds until which that can matter (None for a token that does not end).
 
         Raises:
             AuthError: `invalid_credentials` or `malformed_credentials`, if it is none of its JWTs.

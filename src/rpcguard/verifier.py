@@ -192,7 +192,8 @@ class Verifier:
             session: Refuse every token with this `sid`.
             token: Refuse this JWT, whatever its spelling.
             jti: Refuse the JWT with this `jti`; name its *key* too, which is not revoked then.
-            expires_at: Unix seconds until which it can matter; None keeps it for good.
+            expires_at: Unix seconds until which it can matter; None keeps it as long as that can be
+                told (the end of a token, of a session), else for good.
 
         Raises:
             LookupError: If there is no such project.
@@ -200,13 +201,14 @@ class Verifier:
             AuthError: If *token* is none of the project's.
             BackendError: If it could not be recorded.
         """
-        if project not in self.registry.projects:
+        found_project = self.registry.projects.get(project)
+        if found_project is None:
             raise LookupError(f"no project {project!r}")
         now = self._clock()
         found = []
         if token is not None:
-            name = self.registry.projects[project].token_name(token, now)
-            found.append(Revocation(name, None, expires_at))
+            name, end = found_project.token_name(token, now)
+            found.append(Revocation(name, None, expires_at or end))
         if jti is not None:
             if key is None:
                 raise ValueError("jti names a token only together with its key")
@@ -214,7 +216,8 @@ class Verifier:
         elif key is not None:
             found.append(Revocation(names.key_name(project, key), None, expires_at))
         if session is not None:
-            found.append(Revocation(names.session_name(project, session), None, expires_at))
+            end = found_project.sessions.longest(now) if found_project.sessions else None
+            found.append(Revocation(names.session_name(project, session), None, expires_at or end))
         if subject is not None:
             found.append(Revocation(names.subject_name(project, subject), now, expires_at))
         if not found:
@@ -290,7 +293,10 @@ class Verifier:
         Raises:
             AuthError: If the request is refused, in the project's own form.
         """
-        desk = self._desk(project)
+        try:
+            desk = self._desk(project)
+        except LookupError as error:  # a reload took the session away
+            raise AuthError("no_project", detail=str(error)) from None
         try:
             return ROUTES[route](desk, request)
         except AuthError as error:

@@ -174,7 +174,16 @@ def _gunicorn(registry: Path) -> Iterator[int]:
     with servers._listener() as listener, (registry.parent / "log").open("wb") as log:
         port = listener.getsockname()[1]
         command = [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}"]
-        command += ["--worker-class", "gthread", "--threads", "64", "--access-logfile", "-"]
+        command += [
+            "--worker-class",
+            "gthread",
+            "--threads",
+            "64",
+            "--graceful-timeout",
+            "5",
+            "--access-logfile",
+            "-",
+        ]
         if "control_socket_disable" in servers.make_settings():
             command.append("--no-control-socket")
         process = subprocess.Popen(

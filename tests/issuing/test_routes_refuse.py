@@ -258,10 +258,10 @@ def test_with_two_projects_the_route_says_which(make):
         "/a", "/b"
     ).replace("sol-1", "sol-2")
     site = make(both)
-    with pytest.raises(LookupError):
-        site.challenge()
-    with pytest.raises(LookupError):
-        site.challenge(project="third")
+    for project in (None, "third"):
+        with pytest.raises(AuthError) as caught:
+            site.challenge(project=project)
+        assert caught.value.reason == "no_project"
     session = site.sign_in(project="other")["token"]
     assert site.admits(session, "/b").claims["aud"] == "sol-2"
     site.reload(first)

@@ -9,6 +9,7 @@ import pytest
 from minting import NOW, bearer, hour, token
 
 from issuing.site import ALICE, BOB, OPEN, SECRETS, registry
+from rpcguard import ConfigError
 from rpcguard.base64url import decode, encode
 
 CLAIMS = {
@@ -88,15 +89,13 @@ def test_a_session_of_another_project_is_refused_even_under_one_secret(make):
     assert site.admits(session, "/a")
 
 
-def test_two_projects_with_one_id_and_one_secret_share_no_session(make):
-    """`id` is what errors show; nothing makes the operator choose two."""
+def test_two_projects_with_sessions_need_two_ids(make):
+    """The audience of a session is the id: with one secret, they would share their sessions."""
     text = registry("wallets: open\nmatch: {path: /a}") + registry(
         f"wallets: [{{pubkey: {ALICE.pubkey}}}]\nmatch: {{path: /b}}"
     ).partition("projects:")[2].replace("solana", "other")
-    site = make(text)
-    session = site.sign_in(project="solana")["token"]
-    assert site.admits(session, "/a").project == "solana"
-    assert site.denies(session, "/b")
+    with pytest.raises(ConfigError, match="has sessions under this id too"):
+        make(text)
 
 
 @pytest.mark.parametrize("typ", ["JWT", "at+jwt", None, "rpcguard-session+jwt"])

@@ -55,7 +55,7 @@ def test_sixteen_slots_are_handed_out_in_turn(make):
 def test_challenges_differ_by_key_project_and_time(alone):
     two = registry("wallets: open\nmatch: {path: /a}") + OPEN[OPEN.index("  solana") - 1 :].replace(
         "solana", "other"
-    )
+    ).replace("sol-1", "sol-2")
     site = alone(two)
     seen = set()
     for wallet in (ALICE, BOB):

@@ -109,7 +109,6 @@ WRONG = [
     ),
     ("schemes: []", "schemes: must not be empty"),
     ("schemes: [jwt, oauth]", "schemes[1]: expected jwt, signature, api_key or session"),
-    ("token_from: [cookie]", "token_from[0]: expected authorization or subprotocol"),
     ("typ: []", "typ: must not be empty"),
     ("audience: []", "audience: must not be empty"),
     ("audience: ''", "audience: must not be empty"),

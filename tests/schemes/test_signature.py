@@ -13,7 +13,8 @@ from minting import CALL, NOW, Headers, Wallet, replaced, sha256
 from rpcguard import AuthError
 from rpcguard.schemes.base import NEED_BODY, Proof
 from rpcguard.schemes.signature import DECODERS, SignatureRules, SignatureScheme, Version
-from rpcguard.schemes.signature import Wallet as Listed
+from rpcguard.schemes.wallets import Wallet as Listed
+from rpcguard.schemes.wallets import Wallets
 
 WALLET = Wallet()
 RULES = SignatureRules(
@@ -38,7 +39,7 @@ RULES = SignatureRules(
     nonce_refused=None,
     window=30,
     skew=30,
-    wallets=None,
+    wallets=Wallets(None),
 )
 
 
@@ -170,7 +171,7 @@ def test_what_is_owed(incoming):
     assert found.owed.issued_at == NOW + 20
     assert found.owed.nonce is not None
     assert found.owed.nonce.expires_at == NOW + 20 + 30 + 30
-    assert found.principal.expires_at == NOW + 20 + 30
+    assert found.principal.expires_at is None  # it ends no socket that it opened
     assert found.owed.revocable
 
 
@@ -195,7 +196,7 @@ def test_without_revocation_the_nonce_is_owed_still(incoming):
 
 
 def test_a_list_of_wallets(incoming):
-    rules = replace(RULES, wallets={WALLET.pubkey: Listed("desk", 2)})
+    rules = replace(RULES, wallets=Wallets({WALLET.pubkey: Listed("desk", 2)}))
     assert proof(incoming, WALLET.v2("POST", "/rpc"), rules).principal.name == "desk"
     assert reason(incoming, WALLET.v1(), rules) == "unsupported_algorithm"
     assert reason(incoming, Wallet(1).v1(), rules) == "not_listed"

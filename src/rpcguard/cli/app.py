@@ -144,7 +144,7 @@ def revoke(
         typer.Option(
             parser=_later,
             metavar="INSTANT",
-            help="Forget it after this, such as 2026-12-01T00:00:00Z; never, if left out.",
+            help="Forget it after this, such as 2026-12-01T00:00:00Z.",
         ),
     ] = None,
     as_json: AsJson = False,

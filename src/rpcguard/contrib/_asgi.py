@@ -10,7 +10,7 @@ from typing import Final
 
 from rpcguard.contrib._asgi_socket import Message, Scope, Socket
 from rpcguard.contrib._http import Source, Verdicts, quoted_target, raw_target, refusal
-from rpcguard.contrib._sockets import Watch
+from rpcguard.contrib._sockets import SUBPROTOCOL, Watch
 from rpcguard.errors import AuthError
 from rpcguard.principal import Principal
 from rpcguard.request import Request
@@ -19,6 +19,8 @@ from rpcguard.verifier import Verifier
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_OFFER: Final = SUBPROTOCOL.lower()
 
 KEY: Final = "rpcguard"  # where the scope holds the Exchange; mounted applications inherit it
 
@@ -262,12 +264,15 @@ def request_of(scope: Scope) -> Request:
         peer = client[0]
     else:
         peer = "unix" if server is not None and server[1] is None else None
+    headers = [
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
+    ]
+    if websocket and scope.get("subprotocols") and not any(n == _OFFER for n, _ in headers):
+        headers.append((_OFFER, ", ".join(scope["subprotocols"])))  # uvicorn with wsproto
     return Request(
         method="GET" if websocket else scope["method"],
         target=_target(scope),
-        headers=[
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
-        ],
+        headers=headers,
         body=b"" if websocket else None,
         client=peer,
         scheme="https" if scope.get("scheme") in ("https", "wss") else "http",

@@ -12,6 +12,7 @@ Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 
 _FIELD: Final = SUBPROTOCOL.lower().encode()
+_FIELDS: Final = frozenset({SUBPROTOCOL.lower()})
 _FAREWELL: Final = 1.0  # seconds that a close frame may take to leave
 
 
@@ -31,7 +32,7 @@ class Socket:
         """Take the server's channels."""
         self._receive = receive
         self._send = send
-        self._offer: Offer | None = None
+        self._offer: Offer | None = None  # as it came, with the token
         self._accepted = False
         self._closed = False  # by the application
         self._code: int | None = None  # of our own close
@@ -41,8 +42,8 @@ class Socket:
     def admit(self, scope: Scope, watch: Watch) -> None:
         """A guard has let the handshake in: hide its token from the application, and watch it."""
         self.watch = watch
-        values = [value.decode("latin-1") for name, value in scope["headers"] if name == _FIELD]
-        self._offer = offer(values)
+        if self._offer is None:
+            self._offer = offer(watch.request.fields(_FIELDS).get(SUBPROTOCOL.lower(), ()))
         if self._offer.carries:
             _hide(scope, self._offer.plain)
         self._start()
@@ -106,12 +107,12 @@ class Socket:
 
 
 def _hide(scope: Scope, plain: tuple[str, ...]) -> None:
-    """Leave *plain* as the offered subprotocols, also for objects that share the scope's lists."""
+    """Leave *plain* as the offered subprotocols."""
     others = [pair for pair in scope["headers"] if pair[0] != _FIELD]
     if plain:
         others.append((_FIELD, ", ".join(plain).encode("latin-1")))
-    for key, value in (("headers", others), ("subprotocols", list(plain))):
-        if isinstance(scope.get(key), list):
-            scope[key][:] = value
-        else:
-            scope[key] = value
+    if isinstance(scope["headers"], list):  # which Starlette's headers share
+        scope["headers"][:] = others
+    else:
+        scope["headers"] = others
+    scope["subprotocols"] = list(plain)  # a new one: the old one may be the server's own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, ParamSpec, Protocol, TypeVar, overload
@@ -101,7 +102,9 @@ class RPCGuard:
             LookupError: If there is no such project.
         """
         self.verifier.registry.issuing_project(project)
-        blueprint = Blueprint(f"rpcguard-{project or 'session'}", __name__)
+        # Flask wants one name per blueprint, without dots
+        name = re.sub(r"[^A-Za-z0-9_-]", "-", f"rpcguard-{project or 'session'}{prefix}")
+        blueprint = Blueprint(name, __name__)
         for route in ROUTES:
             view = functools.partial(_issuing, route, project)
             blueprint.add_url_rule(prefix + route, route, view, methods=["POST"])

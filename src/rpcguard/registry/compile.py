@@ -67,6 +67,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Compiled:
         name: _project(name, model, registry, matches[name], report)
         for name, model in registry.projects.items()
     }
+    _refuse_shared_audience(projects, report)
     router = _router(projects, matches, report)
     proxies = _proxies(registry, report)
     problems = in_order((*found.problems, *report.problems), str(path))
@@ -110,6 +111,16 @@ def _project(
     if compiled.for_keys is None:
         return project
     return replace(project, key_issuer=replace(project, schemes=(compiled.for_keys,)))
+
+
+def _refuse_shared_audience(projects: Mapping[str, Project], report: Report) -> None:
+    """Session tokens say by the id whose they are: two projects with sessions cannot share one."""
+    seen: dict[str, str] = {}
+    for name, project in projects.items():
+        if project.sessions is not None:
+            other = seen.setdefault(project.id, name)
+            if other != name:
+                report.error(("projects", name, "id"), f"{other!r} has sessions under this id too")
 
 
 def _anonymous(model: schema.Project, loc: Loc, report: Report) -> bool:

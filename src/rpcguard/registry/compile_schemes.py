@@ -90,7 +90,7 @@ def compile_schemes(
         schemes.append(_api_key(name, model, registry, wallets, bearers, report))
     if model.encryption is not None and not has_jwt:
         report.error((*loc, "encryption"), "without `keys` there are no tokens to encrypt")
-    if model.session is not None and "session" not in kinds:
+    if "session" not in kinds and has_sessions(model, loc, report):
         report.error((*loc, "session"), f"preset {model.preset!r} has no use for it")
     for entry, kind in (
         ("secrets", "jwt"),
@@ -106,9 +106,11 @@ def compile_schemes(
         report.error(loc, "no kind of credential is enabled: nobody could call")
     for_keys = None
     if signature is not None and wallets is not None and "api_key" in kinds:
-        lowest = model.api_key.min_version if model.api_key else None
+        lowest = (model.api_key.min_version if model.api_key else None) or 0
+        if not any(int(version) >= lowest for version in signature.versions if version.isdigit()):
+            report.error((*loc, "api_key", "min_version"), "no version of a signature is as high")
         for_keys = SignatureScheme(
-            replace(signature, min_version=max(signature.min_version, lowest or 0))
+            replace(signature, min_version=max(signature.min_version, lowest))
         )
     return Compiled(tuple(schemes), sessions, for_keys)
 

@@ -200,10 +200,6 @@ class SignatureHeaders(_Model):
     """A text that works once."""
     version: HeaderName | None = None
     """Which of `versions` it is."""
-    method: HeaderName | None = None
-    """The method that was signed."""
-    path: HeaderName | None = None
-    """The target that was signed."""
 
 
 class SignatureVersion(_Model):
@@ -260,8 +256,6 @@ class SessionSecret(_Dated):
     """Its id."""
     secret: SecretText
     """The secret: `${env:NAME}` or `${file:PATH}`."""
-    allow_weak: YesNo | None = None
-    """Accept a secret of fewer than 32 bytes."""
     encoding: Encoding | None = None
     """How the secret is written; default utf8."""
 
@@ -320,8 +314,6 @@ class Project(_Model):
     """What errors show; default the project's name."""
     schemes: NonEmpty[Literal["jwt", "signature", "api_key", "session"]] | None = None
     """Kinds of credential."""
-    token_from: NonEmpty[Literal["authorization", "subprotocol"]] | None = None
-    """Where a token is read."""
     algorithms: NonEmpty[Algorithm] | None = None
     """Algorithms that keys may have."""
     key_by: Literal["kid", "secret", "header"] | None = None

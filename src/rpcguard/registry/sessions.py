@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from rpcguard import keys
 from rpcguard.keys import KeyRing
+from rpcguard.owed import PROJECT_NONCES, SUBJECT_NONCES
 from rpcguard.registry import schema
 from rpcguard.registry.report import Loc, Report
 from rpcguard.schemes.base import BearerKinds
@@ -57,15 +58,17 @@ def compile_sessions(
                 entry.id,
                 "HS256",
                 raw,
-                allow_weak=bool(entry.allow_weak),
                 name=entry.name,
                 not_before=entry.not_before,
                 not_after=entry.not_after,
             )
         except ValueError as error:
-            report.error(place, str(error))
+            report.error(place, str(error).partition(";")[0])  # there is no `allow_weak` here
             continue
         signing.append(SigningSecret(key, raw, Challenges(name, service, raw)))
+    for member, value in (("ttl", session.ttl), ("refresh_ttl", session.refresh_ttl)):
+        if value is not None and value < 1:
+            report.error((*loc, member), "must be a second or more")
     rotating = session.refresh == "rotating"
     return Sessions(
         project=name,
@@ -78,6 +81,8 @@ def compile_sessions(
         wallets=wallets,
         decode=decode,
         skew=registry.max_server_skew,
+        project_limit=model.max_nonces or PROJECT_NONCES,
+        subject_limit=model.max_subject_nonces or SUBJECT_NONCES,
     )
 
 

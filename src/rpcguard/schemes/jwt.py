@@ -159,9 +159,10 @@ class JwtScheme:
             return NEED_BODY
         return verified.proof
 
-    def name_of(self, token: str, now: float) -> bytes | None:
+    def name_of(self, token: str, now: float) -> tuple[bytes, float | None] | None:
         """
-        Return the name by which *token* is spent and revoked, expired or not.
+        Return the name by which *token* is spent and revoked, expired or not, and the Unix seconds
+        until which that can matter.
 
         None if no key of this scheme, active at *now*, has signed it.
 
@@ -170,9 +171,13 @@ class JwtScheme:
         """
         jws = parse(self._open(token, now)[0], self._rules.max_credential)
         claims = _payload(jws)
-        for key in self._keys.active(now):
+        named = self._keys.get(jws.header.get("kid", ""), now)
+        for key in self._keys.active(now) if "kid" not in jws.header else filter(None, [named]):
             if key.alg == jws.header.get("alg") and key.verify(jws.signing_input, jws.signature):
-                return self._name(jws, claims, key)
+                end = self._rules.claims.read(claims).exp
+                if end is not None:
+                    end += self._rules.claims.leeway + self._rules.skew
+                return self._name(jws, claims, key), end
         return None
 
     def _open(self, token: str, now: float) -> tuple[str, DecryptionKey | None]:

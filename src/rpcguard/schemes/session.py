@@ -69,6 +69,8 @@ class Sessions:
         wallets: Who may sign in, or None where subjects are not wallets.
         decode: Reads a wallet's key and signature from text.
         skew: Seconds that a spent challenge is remembered beyond its end.
+        project_limit: Live nonces that the project may hold.
+        subject_limit: Live nonces that one wallet may hold.
     """
 
     project: str
@@ -79,6 +81,12 @@ class Sessions:
     wallets: Wallets | None
     decode: Callable[[str, int], bytes]
     skew: float
+    project_limit: int = owed.PROJECT_NONCES
+    subject_limit: int = owed.SUBJECT_NONCES
+
+    def longest(self, now: float) -> float:
+        """Return the Unix seconds until which a session that exists at *now* can matter."""
+        return now + max(self.ttl, self.refresh_ttl or 0) + self.skew
 
     def signing(self, now: float) -> SigningSecret:
         """
@@ -102,8 +110,10 @@ class Sessions:
             claims: Further claims.
 
         Raises:
-            ValueError: If *claims* names a claim that rpcguard sets.
+            ValueError: If *subject* is empty, or *claims* names a claim that rpcguard sets.
         """
+        if not isinstance(subject, str) or not subject:
+            raise ValueError("the subject must be a text that is not empty")
         taken = OWN_CLAIMS.intersection(claims)
         if taken:
             raise ValueError(f"rpcguard sets {', '.join(sorted(taken))}")
@@ -181,7 +191,7 @@ class SessionScheme:
             return True
         return incoming.request.websocket and bool(offered_tokens(incoming))
 
-    def name_of(self, token: str, now: float) -> bytes | None:
+    def name_of(self, token: str, now: float) -> tuple[bytes, float | None] | None:
         """See `JwtScheme.name_of`."""
         return self._tokens.name_of(token, now)
 
