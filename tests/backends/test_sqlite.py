@@ -352,7 +352,7 @@ def test_closing_leaves_no_connection_and_no_thread(path: Path) -> None:
         assert str(path) in open_files()
         unlock(holder)
     assert not {each for each in open_files() if each.startswith(str(path))}
-    assert not [each for each in threading.enumerate() if each.name.startswith("rpcguard")]
+    assert not [each for each in threading.enumerate() if each.name.startswith("rpcguard-sqlite")]
 
 
 def test_the_log_is_bounded(path: Path) -> None:
