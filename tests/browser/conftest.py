@@ -1,15 +1,9 @@
-"""
-Chromium, driven by selenium. Where either is missing the group is left out, and the run says so at
-its end; it fails instead when RPCGUARD_REQUIRE names `browser`.
-"""
+"""Chromium, driven by selenium."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,43 +13,6 @@ FLAGS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     "--disable-dev-shm-usage",
 ]
-HERE = Path(__file__).parent
-
-
-def _missing() -> list[str]:
-    programs = ("chromium", "chromedriver")
-    missing = [name for name in programs if shutil.which(name) is None]
-    if importlib.util.find_spec("selenium") is None:
-        missing.append("selenium")
-    return missing
-
-
-def _required() -> bool:
-    return "browser" in os.environ.get("RPCGUARD_REQUIRE", "").split(",")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    mine = [item for item in items if HERE in item.path.parents]
-    for item in mine:
-        item.add_marker("browser")
-    missing = _missing()
-    if not mine or not missing:
-        return
-    if _required():
-        raise pytest.UsageError(f"RPCGUARD_REQUIRE names browser; missing: {', '.join(missing)}")
-    items[:] = [item for item in items if item not in mine]
-    config.hook.pytest_deselected(items=mine)
-    config.pluginmanager.register(_Notice(len(mine), missing), "rpcguard-browser-notice")
-
-
-class _Notice:
-    """Says at the end of the run what was left out."""
-
-    def __init__(self, count: int, missing: list[str]) -> None:
-        self._line = f"left out: browser ({count} tests; missing: {', '.join(missing)})"
-
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        terminalreporter.write_line(self._line)
 
 
 @pytest.fixture(scope="session")

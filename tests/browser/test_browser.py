@@ -14,6 +14,8 @@ from contrib.credentials import PUBKEY
 
 from rpcguard import Verifier
 
+pytestmark = pytest.mark.browser
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 REGISTRY = """\
 version: 1
