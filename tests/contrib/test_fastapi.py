@@ -60,9 +60,10 @@ class TestDependency:
         assert one is not require_rpc_auth(schemes=["jwt"], project="p")
         assert require_rpc_auth(project="p")(schemes=["signature", "jwt"]) is one
 
-    def test_it_cannot_be_called_by_mistake(self) -> None:
-        with pytest.raises(TypeError):
-            require_rpc_auth()
+    def test_called_with_nothing_it_is_itself(self) -> None:
+        assert require_rpc_auth() is require_rpc_auth
+
+    def test_a_kind_that_does_not_exist_is_refused(self) -> None:
         with pytest.raises(ValueError, match="schemes must be"):
             require_rpc_auth(schemes=["wallet"])
 
@@ -273,7 +274,9 @@ class TestBodyModel:
             return len(await request.body())
 
         body = bytes(cred.MAX_BODY + 1)
-        assert _post(app, "/limited/open", [], body).json == len(body)
+        foreign = [("Authorization", "Bearer another-systems")]
+        for headers in ([], foreign, cred.nodius(b"")):
+            assert _post(app, "/limited/open", headers, body).json == len(body)
 
     def test_malformed_json_may_be_422_before_the_guard(self, app: FastAPI) -> None:
         assert _post(app, "/v1/", self._headers([]), b"{").status == 422

@@ -10,6 +10,7 @@ from typing import Final
 
 from rpcguard.contrib._asgi_socket import Message, Scope, Socket
 from rpcguard.contrib._http import Source, Verdicts, quoted_target, raw_target, refusal
+from rpcguard.contrib._openapi import Narrowing
 from rpcguard.contrib._sockets import SUBPROTOCOL, Watch
 from rpcguard.errors import AuthError
 from rpcguard.principal import Principal
@@ -185,16 +186,28 @@ class Exchange:
 class Layer:
     """Pure-ASGI middleware: puts an `Exchange` into each connection's scope."""
 
-    def __init__(self, app: App, source: Source) -> None:
+    def __init__(
+        self, app: App, source: Source, guard_of: Callable[[Scope], Narrowing | None]
+    ) -> None:
+        """
+        Args:
+            app: The application below.
+            source: Its verifier.
+            guard_of: Tells what the guard of the matched route takes; None for an open route.
+        """
         self.app = app
         self._source = source
+        self._guard_of = guard_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             verifier = self._source.verifier
             limit = verifier.registry.bounds.max_body
             body = Body(
-                receive, _declared(scope), limit, lambda: _excess(verifier, request_of(scope))
+                receive,
+                _declared(scope),
+                limit,
+                lambda: _excess(verifier, request_of(scope), self._guard_of(scope)),
             )
             scope[KEY] = Exchange(self._source, body)
             await self.app(scope, body.receive, _refusing(body, send))
@@ -216,16 +229,19 @@ def _declared(scope: Scope) -> int:
     return 0
 
 
-async def _excess(verifier: Verifier, request: Request) -> AuthError | None:
+async def _excess(
+    verifier: Verifier, request: Request, guard: Narrowing | None
+) -> AuthError | None:
     """Return the refusal of a too large body that the application reads and the guard will need."""
-    if not verifier.wants_body(request):
+    if guard is None:
+        return None
+    schemes, project = guard
+    if not verifier.wants_body(request, project=project):
         return None
     try:
-        await verifier.averify(request, _too_large)
+        await verifier.averify(request, _too_large, project=project, schemes=schemes)
     except AuthError as error:
-        # Without a credential the route may well be an open one; a guarded one refuses by itself
-        if error.reason != "missing_credentials":
-            return error
+        return error
     return None
 
 

@@ -52,6 +52,7 @@ class RequireRPCAuth(SecurityBase):
     def __init__(self, schemes: frozenset[str] | None, project: str | None) -> None:
         self._schemes = schemes
         self._project = project
+        self.narrowing: Narrowing = (schemes, project)
         parts = ["rpcguard", *sorted(schemes or ()), *([f"at-{project}"] if project else ())]
         self.scheme_name = "-".join(parts)
         self.model = HTTPBearer(description="A placeholder that RPCGuard replaces.")
@@ -94,8 +95,6 @@ class RequireRPCAuth(SecurityBase):
         """
         if connection is not None:
             return self._authenticate(connection)
-        if schemes is None and project is None:
-            raise TypeError("pass require_rpc_auth itself to Depends, or narrow it with keywords")
         narrowing = (
             self._schemes if schemes is None else chosen(schemes),
             project or self._project,
@@ -148,7 +147,7 @@ class RPCGuard:
             ValueError: If *recheck* is not more than 0 and at most a day.
         """
         self._source = Source(registry, recheck)
-        app.add_middleware(Layer, source=self._source)
+        app.add_middleware(Layer, source=self._source, guard_of=_guard_of)
         app.exception_handlers.setdefault(AuthError, _answer)  # type: ignore[arg-type]
         self._wrap_lifespan(app)
         self._wrap_openapi(app)
@@ -220,6 +219,18 @@ def _issuing(route: str, project: str | None) -> Callable[[Request], Awaitable[R
         return response
 
     return answer
+
+
+def _guard_of(scope: Scope) -> Narrowing | None:
+    """Return what the guard of the route that FastAPI has matched takes; None for an open one."""
+    waiting = [getattr(scope.get("route"), "dependant", None)]
+    while waiting:
+        dependant = waiting.pop()
+        if dependant is not None:
+            if isinstance(dependant.call, RequireRPCAuth):
+                return dependant.call.narrowing
+            waiting.extend(dependant.dependencies)
+    return None
 
 
 def _exchange(connection: HTTPConnection) -> Exchange:
