@@ -40,7 +40,8 @@ FLOORS: tuple[frozenset[str], ...] = (
             "contrib._aiohttp_socket",
         }
     ),
-    frozenset({"contrib._asgi", "contrib._wsgi"}),
+    frozenset({"contrib._asgi_request", "contrib._wsgi"}),
+    frozenset({"contrib._asgi"}),
     frozenset({"contrib.fastapi", "contrib.flask", "contrib.aiohttp", "cli/"}),
     frozenset({"__main__", "__init__"}),
 )

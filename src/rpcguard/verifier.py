@@ -4,6 +4,8 @@ backend in one round trip, and give a `Principal` or raise an `AuthError`.
 
 `verify` and `averify` differ by `await` alone. One request is judged by one generation of the
 registry throughout; a reload swaps the next generation in between two requests.
+
+Longer than other modules because the public API stands here in one place, with its documentation.
 """
 
 from __future__ import annotations

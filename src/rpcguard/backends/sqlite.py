@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from rpcguard.backends import forking, sqlite_ledger, sqlite_records
-from rpcguard.backends.sqlite_file import boot_id, prepare
+from rpcguard.backends.sqlite_file import boot_id, identity, prepare
 from rpcguard.backends.sqlite_lane import BusyError, Lane
 from rpcguard.backends.sqlite_ledger import copy_log, look, restart_log, spend
 from rpcguard.errors import BackendError
@@ -61,7 +61,7 @@ class SqliteBackend:
         path = path.absolute()
         prepare(path, now, boot())
         self._path = path
-        self._file = _identity(path)
+        self._file = identity(path)
         self._writers = (Lane(path),)
         self._keeper = Lane(path)  # for checkpoints
         self._readers = tuple(Lane(path) for _ in range(_READERS))
@@ -259,7 +259,7 @@ class SqliteBackend:
         self._check_open()  # again, as in `_ask`
         if owed.nonce is None:
             return lane.ask(patience, look, owed, now)
-        if _identity(self._path) != self._file:
+        if identity(self._path) != self._file:
             # Whoever opens the new file knows nothing of what is spent in the old one.
             raise BackendError("sqlite: the file was moved or replaced; restart to use the new one")
         count = next(self._spent)
@@ -289,15 +289,6 @@ class SqliteBackend:
                 return self._worker.submit(work, *args, **kwargs)
             except RuntimeError as error:  # the interpreter shuts down, or has no thread to give
                 raise BackendError("sqlite: no thread to wait in") from error
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells the file at *path* from another one of that name; None for none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _free(lanes: tuple[Lane, ...]) -> Lane | None:

@@ -207,3 +207,12 @@ def _note_boot(connection: sqlite3.Connection, now: float, boot: str | None) -> 
     if boot is None or row[0] != boot:
         state = (boot, now, os.urandom(_EPOCH_BYTES))
         connection.execute("UPDATE state SET boot = ?, guard_from = ?, epoch = ?", state)
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells the file at *path* from another one of that name; None for none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

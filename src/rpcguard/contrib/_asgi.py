@@ -5,13 +5,14 @@ the same bytes afterwards. It keeps nothing unless the guard reads, or the appli
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
+from rpcguard.contrib._asgi_request import encoded, request_of
 from rpcguard.contrib._asgi_socket import Message, Scope, Socket
-from rpcguard.contrib._http import Source, Verdicts, quoted_target, raw_target, refusal
+from rpcguard.contrib._http import Source, Verdicts, refusal
 from rpcguard.contrib._openapi import Narrowing
-from rpcguard.contrib._sockets import SUBPROTOCOL, Watch
+from rpcguard.contrib._sockets import Watch
 from rpcguard.errors import AuthError
 from rpcguard.principal import Principal
 from rpcguard.request import Request
@@ -20,8 +21,6 @@ from rpcguard.verifier import Verifier
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-_OFFER: Final = SUBPROTOCOL.lower()
 
 KEY: Final = "rpcguard"  # where the scope holds the Exchange; mounted applications inherit it
 
@@ -265,48 +264,3 @@ def _refusing(body: Body, send: Send) -> Send:
             await send({"type": "http.response.body", "body": content})
 
     return guarded
-
-
-def encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    """Return *headers* as ASGI has them."""
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-
-
-def request_of(scope: Scope) -> Request:
-    """Return the request or handshake that *scope* describes; its body is not read."""
-    websocket = scope["type"] == "websocket"
-    client, server = scope.get("client"), scope.get("server")
-    if client is not None:
-        peer = client[0]
-    else:
-        peer = "unix" if server is not None and server[1] is None else None
-    headers = [
-        (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
-    ]
-    if websocket and scope.get("subprotocols") and not any(n == _OFFER for n, _ in headers):
-        headers.append((_OFFER, ", ".join(scope["subprotocols"])))  # uvicorn with wsproto
-    return Request(
-        method="GET" if websocket else scope["method"],
-        target=_target(scope),
-        headers=headers,
-        body=b"" if websocket else None,
-        client=peer,
-        scheme="https" if scope.get("scheme") in ("https", "wss") else "http",
-        websocket=websocket,
-    )
-
-
-def _target(scope: Scope) -> str:
-    path: str = scope["path"]
-    query = scope.get("query_string", b"").decode("latin-1")
-    raw = scope.get("raw_path")
-    if raw is None:
-        return quoted_target(path, query)
-    target = raw.partition(b"?")[0].decode("latin-1")  # some servers leave the query in it
-    if query:
-        target += "?" + query
-    return raw_target(target, _latin(path), _latin(scope.get("root_path", "") + path))
-
-
-def _latin(text: str) -> str:
-    return text.encode("utf-8", "surrogateescape").decode("latin-1")

@@ -26,9 +26,8 @@ from rpcguard.contrib._asgi import (
     DisconnectedError,
     Exchange,
     Layer,
-    encoded,
-    request_of,
 )
+from rpcguard.contrib._asgi_request import encoded, request_of
 from rpcguard.contrib._asgi_socket import Scope
 from rpcguard.contrib._http import Registry, Source, chosen, issued, refusal
 from rpcguard.contrib._openapi import Narrowing, expanded

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import string
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from rpcguard import keys, owed
+from rpcguard import owed
 from rpcguard.registry import schema
+from rpcguard.registry.compile_signature import compile_signature
 from rpcguard.registry.encryption import compile_encryption
 from rpcguard.registry.key_rings import key_ring, secret_ring
 from rpcguard.registry.policies import compile_policy
@@ -23,17 +21,14 @@ from rpcguard.schemes.api_key import PREFIX, ApiKeyRules, ApiKeyScheme, StaticKe
 from rpcguard.schemes.base import BearerKinds, Scheme
 from rpcguard.schemes.binding import Binding
 from rpcguard.schemes.claims import ClaimRules
-from rpcguard.schemes.jwt import JwtRules, JwtScheme
+from rpcguard.schemes.jwt import JwtScheme
+from rpcguard.schemes.jwt_rules import JwtRules
 from rpcguard.schemes.session import Sessions
 from rpcguard.schemes.signature import (
     DECODERS,
-    KEY_BYTES,
-    PAYLOAD_WORDS,
-    SignatureRules,
     SignatureScheme,
-    Version,
 )
-from rpcguard.schemes.wallets import Wallet, Wallets
+from rpcguard.schemes.wallets import Wallets
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +47,6 @@ class Compiled:
     for_keys: SignatureScheme | None
 
 
-_ALWAYS_SIGNED = frozenset({"timestamp", "nonce", "sha256_hex_of_body"})
-
-
 def compile_schemes(
     name: str, model: schema.Project, registry: schema.Registry, report: Report
 ) -> Compiled:
@@ -70,7 +62,7 @@ def compile_schemes(
         elif model.wallets is None:
             report.error(loc, "wallets is missing: `open` for any key pair, or a list")
         else:
-            signature = _signature(name, model, model.signature, registry, report)
+            signature = compile_signature(name, model, model.signature, registry, report)
             schemes.append(SignatureScheme(signature))
     wallets = signature.wallets if signature else None
     if "session" in kinds and has_sessions(model, loc, report):
@@ -202,97 +194,6 @@ def _jwt(
 
 def _or(value: float | None, default: float) -> float:
     return default if value is None else value
-
-
-def _signature(
-    name: str,
-    model: schema.Project,
-    spec: schema.SignatureSpec,
-    registry: schema.Registry,
-    report: Report,
-) -> SignatureRules:
-    loc: Loc = ("projects", name)
-    decode = DECODERS[spec.encoding]
-    rules = SignatureRules(
-        project=name,
-        pubkey=spec.headers.pubkey.lower(),
-        signature=spec.headers.signature.lower(),
-        timestamp=spec.headers.timestamp.lower(),
-        nonce=spec.headers.nonce.lower(),
-        version_header=(spec.headers.version or "").lower(),
-        versions=_versions(spec, (*loc, "signature"), report),
-        default_version=spec.default_version,
-        min_version=model.min_version or 0,
-        decode=decode,
-        timestamp_form=_pattern(spec.timestamp, (*loc, "signature", "timestamp"), report),
-        nonce_form=_pattern(spec.nonce, (*loc, "signature", "nonce"), report),
-        nonce_refused=(
-            _pattern(spec.refuse_nonce, (*loc, "signature", "refuse_nonce"), report)
-            if spec.refuse_nonce
-            else None
-        ),
-        window=spec.window,
-        skew=registry.max_server_skew,
-        wallets=_wallets(model, decode, (*loc, "wallets"), report),
-        revocable=model.revocation is not False,
-        project_limit=model.max_nonces or owed.PROJECT_NONCES,
-        subject_limit=model.max_subject_nonces or owed.SUBJECT_NONCES,
-    )
-    if rules.versions and not any(
-        int(v) >= rules.min_version for v in rules.versions if v.isdigit()
-    ):
-        report.error(
-            (*loc, "min_version"), f"the preset's versions are {', '.join(rules.versions)}"
-        )
-    return rules
-
-
-def _pattern(text: str, loc: Loc, report: Report) -> re.Pattern[str]:
-    try:
-        return re.compile(text, re.ASCII)
-    except re.error as error:
-        report.error(loc, f"not a regular expression: {error.msg}")
-        return re.compile("(?!)")
-
-
-def _versions(spec: schema.SignatureSpec, loc: Loc, report: Report) -> Mapping[str, Version]:
-    versions = {}
-    for text, entry in spec.versions.items():
-        place = (*loc, "versions", text)
-        if not re.fullmatch(r"0|[1-9][0-9]{0,2}", text):
-            report.error(place, "a version is a number of at most three digits")
-        try:
-            words = [
-                part[1:] for part in string.Formatter().parse(entry.payload) if part[1] is not None
-            ]
-        except ValueError:
-            words = [("?", "", None)]
-        if any(word not in PAYLOAD_WORDS or form or conversion for word, form, conversion in words):
-            report.error((*place, "payload"), f"the words are {', '.join(sorted(PAYLOAD_WORDS))}")
-        for word in sorted(_ALWAYS_SIGNED - {found for found, _, _ in words}):
-            report.error((*place, "payload"), f"{{{word}}} is not signed: it could be exchanged")
-        echo = tuple((header.lower(), word) for header, word in (entry.echo or {}).items())
-        versions[text] = Version(entry.payload, echo)
-    if spec.default_version not in versions:
-        report.error((*loc, "default_version"), "not one of versions")
-    return versions
-
-
-def _wallets(model: schema.Project, decode: object, loc: Loc, report: Report) -> Wallets:
-    if model.wallets is None or isinstance(model.wallets, str):
-        return Wallets(None)
-    wallets: dict[str, Wallet] = {}
-    for index, entry in enumerate(model.wallets):
-        place = (*loc, index)
-        try:
-            keys.check_ed25519(decode(entry.pubkey, KEY_BYTES))  # type: ignore[operator]
-        except ValueError as error:
-            report.error((*place, "pubkey"), str(error))
-        if entry.pubkey in wallets:
-            report.error((*place, "pubkey"), "listed before")
-        policy = compile_policy(entry.allow, (*place, "allow"), report)
-        wallets[entry.pubkey] = Wallet(entry.name, entry.min_version or 0, policy)
-    return Wallets(wallets)
 
 
 def _api_key(

@@ -12,7 +12,8 @@ from rpcguard.registry.report import Loc, Report
 from rpcguard.schemes.base import BearerKinds
 from rpcguard.schemes.challenge import Challenges
 from rpcguard.schemes.claims import ClaimRules
-from rpcguard.schemes.jwt import JwtRules, JwtScheme
+from rpcguard.schemes.jwt import JwtScheme
+from rpcguard.schemes.jwt_rules import JwtRules
 from rpcguard.schemes.session import ISSUER, TYP, Sessions, SessionScheme, SigningSecret, header_of
 from rpcguard.schemes.wallets import Wallets
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rpcguard import owed, strict_json
@@ -21,9 +21,9 @@ from rpcguard.keys import Key, KeyRing
 from rpcguard.policy import Policy
 from rpcguard.principal import Principal
 from rpcguard.schemes.base import NEED_BODY, BearerKinds, Incoming, NeedBody, Proof
-from rpcguard.schemes.binding import Binding
-from rpcguard.schemes.claims import ClaimRules, Times
+from rpcguard.schemes.claims import Times
 from rpcguard.schemes.jws import Jws, parse
+from rpcguard.schemes.jwt_rules import JwtRules
 
 if TYPE_CHECKING:  # a project without encryption does without joserfc
     from rpcguard.schemes.jwe import DecryptionKey, Encryption
@@ -32,46 +32,6 @@ MAX_SECRETS = 8  # HMACs tried for one token without `kid`
 _ALL_JWTS = BearerKinds(others="jwt")
 CACHED_TOKENS = 4096  # per project and generation of the registry
 CACHED_TOKEN_BYTES = 2048  # longer ones are verified each time; claims take 10 times their text
-
-
-@dataclass(frozen=True, slots=True)
-class JwtRules:
-    """
-    How one project reads JWTs; every field is fixed at load.
-
-    Attributes:
-        project: Name of the project.
-        algorithms: Values of `alg` that the project takes at all.
-        key_by: "kid" (required), "secret" (every active one, `kid` selects) or "header".
-        key_header: For "header": lower-case field that names the key.
-        key_claim: For "header": claim that must equal that field.
-        types_first: Check claim types before the signature, as All That Node's messages do.
-        typ: Accepted `typ` values, lower case; an absent `typ` is accepted.
-        subject_claim: Claim that names the subject.
-        single_use: Accept each token once.
-        revocable: Ask the backend whether token, subject or key is revoked.
-        skew: Seconds that a spent token is remembered beyond its end.
-        max_credential: Longest token in bytes.
-        project_limit: Live nonces that the project may hold.
-        subject_limit: Live nonces that one subject may hold.
-    """
-
-    project: str
-    algorithms: frozenset[str]
-    key_by: str = "kid"
-    key_header: str = ""
-    key_claim: str = ""
-    types_first: bool = False
-    typ: frozenset[str] = frozenset({"jwt"})
-    subject_claim: str = "sub"
-    single_use: bool = False
-    revocable: bool = True
-    skew: float = 30.0
-    max_credential: int = 8192
-    project_limit: int = owed.PROJECT_NONCES
-    subject_limit: int = owed.SUBJECT_NONCES
-    claims: ClaimRules = field(default_factory=ClaimRules)
-    binding: Binding = field(default_factory=Binding)
 
 
 @dataclass(frozen=True, slots=True)

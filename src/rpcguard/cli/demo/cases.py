@@ -1,7 +1,8 @@
 """
 What `rpcguard demo` sends and what must come back: one table, protocol by protocol.
 
-What is accepted goes to every framework; refusals go to the frameworks in turn.
+What is accepted goes to every framework; refusals go to the frameworks in turn. Longer than other
+modules because a table is read in one piece.
 """
 
 from __future__ import annotations
