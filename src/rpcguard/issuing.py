@@ -269,6 +269,9 @@ ROUTES: Mapping[str, Callable[[Desk, Request], dict[str, Any]]] = {
 
 
 def _body(request: Request) -> dict[str, Any]:
+    for value in request.fields(frozenset({"content-encoding"})).get("content-encoding", ()):
+        if value.strip().lower() not in ("", "identity"):
+            raise AuthError("unsupported_encoding")
     if request.body is None or len(request.body) > MAX_BODY:
         raise AuthError("body_too_large")
     try:

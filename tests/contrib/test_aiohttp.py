@@ -286,3 +286,41 @@ class TestLife:
                     if line.lower().startswith(b"content-length:"):
                         length = int(line.split()[1])
                 stream.read(length)
+
+
+@pytest.mark.parametrize(
+    ("method", "upgrade", "body"),
+    [
+        ("HEAD", "websocket", b""),
+        ("GET", "websocket", b"{}"),
+        ("GET", "websocket\xa0", b""),
+        ("POST", "websocket", b""),
+    ],
+)
+def test_what_is_like_a_handshake_and_none_opens_no_socket(
+    verifier: Verifier, method: str, upgrade: str, body: bytes
+) -> None:
+    """aiohttp would upgrade it, and nobody would watch the socket or judge its frames."""
+
+    async def upgrading(request: web.Request) -> web.StreamResponse:
+        response = web.WebSocketResponse()
+        await response.prepare(request)
+        return response
+
+    headers = [
+        *cred.meganode(),
+        ("Connection", "Upgrade"),
+        ("Upgrade", upgrade),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Version", "13"),
+    ]
+    with _serve(upgrading, rpc_auth_middleware(verifier)) as port:
+        answer = request(port, method, "/v1/", headers, body)
+    assert answer.status == 400
+
+
+def test_on_ordinary_http_the_subprotocol_is_no_credential(verifier: Verifier) -> None:
+    headers = [("Upgrade", "websocket"), ("Sec-WebSocket-Protocol", "auth.a.b.c")]
+    with _serve(_echo, rpc_auth_middleware(verifier)) as port:
+        answer = request(port, "GET", "/solana", headers)
+    assert (answer.status, answer.reason) == (401, "missing_credentials")

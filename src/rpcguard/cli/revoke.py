@@ -67,6 +67,8 @@ def revoke(file: Path, project: str, target: Target, until: float | None, *, as_
         OSError: If the token's file cannot be read.
     """
     (kind,) = target.kinds
+    if "" in (target.subject, target.key, target.session, target.jti):
+        return refuse("the name of what to revoke is empty", as_json=as_json)
     try:
         token = None if target.token_file is None else read_credential(target.token_file)
     except RefusalError as error:

@@ -181,7 +181,7 @@ class RPCAuthMiddleware:
         verdicts: Verdicts | None = request.get(_VERDICTS)
         if verdicts is None:
             verdicts = request[_VERDICTS] = Verdicts()
-        verifier, asked = self.verifier, _request_of(request)
+        verifier, asked = self.verifier, _request_of(request, websocket=_is_handshake(request))
         principal = verdicts.find(verifier, asked, self._project, self._schemes)
         if principal is None:
             watch: Watch | None = request.get(_WATCH)
@@ -199,7 +199,23 @@ class RPCAuthMiddleware:
         request[_PRINCIPAL] = principal
 
 
-def _request_of(request: web.Request) -> Request:
+def _is_handshake(request: web.Request) -> bool:
+    """
+    Return whether *request* opens a WebSocket (RFC 6455 section 4.1).
+
+    Raises:
+        AuthError: `invalid_target`, for what is none and aiohttp may take for one: with another
+            method, with a body, or with blanks that it strips. Nobody would watch that socket.
+    """
+    upgrade = request.headers.get("Upgrade", "")
+    if "websocket" not in upgrade.lower():
+        return False
+    if request.method != "GET" or request.body_exists or upgrade.lower() != "websocket":
+        raise AuthError("invalid_target", detail="not a handshake, and like one")
+    return "Sec-WebSocket-Key" in request.headers and "Sec-WebSocket-Version" in request.headers
+
+
+def _request_of(request: web.Request, *, websocket: bool = False) -> Request:
     return Request(
         method=request.method,
         target=request.raw_path,
@@ -209,12 +225,7 @@ def _request_of(request: web.Request) -> Request:
         body=None,
         client=_peer(request),
         scheme="https" if request.get_extra_info("sslcontext") is not None else "http",
-        # With a body it is no handshake, whatever its headers say
-        websocket=(
-            request.method == "GET"
-            and not request.body_exists
-            and request.headers.get("Upgrade", "").lower() == "websocket"
-        ),
+        websocket=websocket,
     )
 
 

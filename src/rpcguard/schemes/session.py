@@ -15,7 +15,7 @@ from typing import Any
 
 import jwt
 
-from rpcguard import owed
+from rpcguard import owed, strict_json
 from rpcguard.errors import AuthError
 from rpcguard.keys import Key
 from rpcguard.owed import Record
@@ -117,6 +117,10 @@ class Sessions:
         taken = OWN_CLAIMS.intersection(claims)
         if taken:
             raise ValueError(f"rpcguard sets {', '.join(sorted(taken))}")
+        try:
+            strict_json.loads(json.dumps(dict(claims)))
+        except (TypeError, ValueError, RecursionError):
+            raise ValueError("the claims are not JSON as a verifier takes it") from None
         return self._mint({**claims, "sub": subject}, now)
 
     def _mint(self, claims: Mapping[str, Any], now: float) -> Issued:
