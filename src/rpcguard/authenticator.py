@@ -48,6 +48,18 @@ class BodyWanted:
     project: Project
 
 
+def refuse_encoded(fields: Mapping[str, list[str]]) -> None:
+    """
+    Refuse a compressed body: some servers decompress it, and the bytes on the wire are lost.
+
+    Raises:
+        AuthError: `unsupported_encoding`.
+    """
+    for value in fields.get("content-encoding", ()):
+        if value.strip().lower() not in ("", "identity"):
+            raise AuthError("unsupported_encoding")
+
+
 class Authenticator:
     """One generation of the registry, compiled. Immutable and shared by all threads."""
 
@@ -259,10 +271,7 @@ class Authenticator:
         return BodyWanted(self.bounds.max_body, project)
 
     def _check_body(self, incoming: Incoming) -> None:
-        # Some servers decompress before the application sees it: the bytes on the wire are lost.
-        for value in incoming.fields.get("content-encoding", ()):
-            if value.strip().lower() not in ("", "identity"):
-                raise AuthError("unsupported_encoding")
+        refuse_encoded(incoming.fields)
         body = incoming.request.body
         if body is not None and len(body) > self.bounds.max_body:
             raise AuthError("body_too_large")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rpcguard import owed, strict_json
-from rpcguard.authenticator import Authenticator, BodyWanted
+from rpcguard.authenticator import Authenticator, BodyWanted, refuse_encoded
 from rpcguard.backends.base import Backend
 from rpcguard.errors import AuthError
 from rpcguard.keys import check_ed25519, verify_ed25519
@@ -269,9 +269,7 @@ ROUTES: Mapping[str, Callable[[Desk, Request], dict[str, Any]]] = {
 
 
 def _body(request: Request) -> dict[str, Any]:
-    for value in request.fields(frozenset({"content-encoding"})).get("content-encoding", ()):
-        if value.strip().lower() not in ("", "identity"):
-            raise AuthError("unsupported_encoding")
+    refuse_encoded(request.fields(frozenset({"content-encoding"})))
     if request.body is None or len(request.body) > MAX_BODY:
         raise AuthError("body_too_large")
     try:

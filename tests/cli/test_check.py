@@ -149,3 +149,13 @@ def test_a_check_makes_no_file(cli, starter, backend):
     before = sorted(starter.rglob("*"))
     assert cli("check", "shop/registry.yaml").returncode == 0
     assert sorted(starter.rglob("*")) == before
+
+
+def test_a_project_that_lets_everybody_in_does_not_say_nobody(cli, tmp_path):
+    (tmp_path / "open.yaml").write_text(
+        "version: 1\nprojects:\n  evm: {preset: allthatnode, when_no_keys: allow}\n"
+    )
+    told = cli("check", "open.yaml")
+    assert told.returncode == 0
+    assert "ANYBODY" in told.stdout
+    assert "nobody" not in told.stdout

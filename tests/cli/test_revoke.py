@@ -148,3 +148,11 @@ def test_an_invalid_registry_lists_its_problems_on_standard_error(cli, starter):
 def test_warnings_are_left_to_check(cli, starter):
     (starter / "keys" / "session.secret").chmod(0o644)
     assert cli(*ALL, "--key", "k").stderr == ""
+
+
+@pytest.mark.parametrize("kind", ["--subject", "--key", "--session"])
+def test_an_empty_name_revokes_nothing(cli, shop, kind):
+    """A shell variable that is not set must not read as a success."""
+    told = cli(*ALL, kind, "")
+    assert told.returncode == 1
+    assert "empty" in told.stdout + told.stderr

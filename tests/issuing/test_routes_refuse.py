@@ -284,3 +284,17 @@ def test_a_clock_that_is_wrong_by_far_is_no_crash(make):
     text = site.challenge()
     for site.now in (0.0, 1.0, NOW * 1000):
         assert site.refuses("/auth/verify", proof(text)).status in (401, 503)
+
+
+@pytest.mark.parametrize("route", ["/auth/challenge", "/auth/verify", "/auth/refresh"])
+def test_a_compressed_body_is_415(make, route):
+    error = make(ROTATING).refuses(route, proof("x"), [("Content-Encoding", "gzip")])
+    assert (error.status, error.reason) == (415, "unsupported_encoding")
+
+
+@pytest.mark.parametrize(
+    "claims", [{"n": "\ud800"}, {"n": float("nan")}, {"n": {1, 2}}], ids=["surrogate", "nan", "set"]
+)
+def test_claims_that_no_verifier_takes_are_not_issued(make, claims):
+    with pytest.raises(ValueError, match="claims"):
+        make(ROTATING).verifier.issue("solana", ALICE.pubkey, claims)

@@ -12,6 +12,7 @@ from minting import (
     SECRET,
     bearer,
     hour,
+    key_digest,
     private_key,
     public_pem,
     segment,
@@ -450,3 +451,12 @@ def test_another_tenants_key_of_the_same_secret_is_still_another_key(service):
     assert guarded.refuses("/bots", bearer(minted("HS256", kid=None))).reason == (
         "invalid_credentials"
     )
+
+
+def test_api_keys_are_read_behind_bearer_and_in_a_header_and_not_in_the_url(service):
+    text = registry(extra=f"    api_keys: [{{id: ops, digest: '{key_digest('key_0123')}'}}]")
+    guarded = service(text)
+    assert guarded.accepts("/bots", bearer("key_0123")).scheme == "api_key"
+    assert guarded.accepts("/bots", [("X-Api-Key", "key_0123")]).key_id == "ops"
+    assert guarded.refuses("/bots/key_0123").reason == "missing_credentials"
+    assert guarded.refuses("/bots?api_key=key_0123").reason == "missing_credentials"

@@ -81,6 +81,7 @@ def _describe(name: str, project: schema.Project) -> dict[str, Any]:
         "secrets": [secret.id for secret in project.secrets or []],
         "keys": [key.kid or key.auth_key for key in project.keys or []],
         "api_keys": [key.id for key in project.api_keys or []],
+        "open": project.when_no_keys == "allow" and project.keys is None,
         "wallets": wallets
         if isinstance(wallets, str)
         else [wallet.pubkey for wallet in wallets or []],
@@ -104,6 +105,8 @@ def _row(project: dict[str, Any]) -> list[str]:
         _named(project[kind], noun)
         for kind, noun in (("secrets", "secret"), ("keys", "key"), ("api_keys", "API key"))
     ]
+    if project["open"]:
+        callers.append("ANYBODY, without a token (when_no_keys: allow)")
     if project["wallets"] == "open":
         callers.append("any wallet")
     else:
