@@ -15,7 +15,6 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
-from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -108,19 +107,13 @@ class Verifier:
             AuthError: If the request is refused, for whatever reason.
         """
         now = self._clock()
-        authenticate = partial(
-            self._live.compiled.authenticator.authenticate,
-            now=now,
-            project=project,
-            schemes=schemes,
-            standing=standing,
-        )
+        authenticate = self._live.compiled.authenticator.authenticate
         try:
-            step = authenticate(request)
+            step = authenticate(request, now, project, schemes, standing)
             if isinstance(step, BodyWanted):
                 with _Reading(step):
                     body = read_body(step.limit) if read_body else None
-                step = authenticate(request.with_body(body))
+                step = authenticate(request.with_body(body), now, project, schemes, standing)
             pending, owed = _proved(step, standing)
             try:
                 answer = self._backend.settle(owed, now) if owed else None
@@ -142,19 +135,13 @@ class Verifier:
     ) -> Principal:
         """`verify` for a running event loop; see there."""
         now = self._clock()
-        authenticate = partial(
-            self._live.compiled.authenticator.authenticate,
-            now=now,
-            project=project,
-            schemes=schemes,
-            standing=standing,
-        )
+        authenticate = self._live.compiled.authenticator.authenticate
         try:
-            step = authenticate(request)
+            step = authenticate(request, now, project, schemes, standing)
             if isinstance(step, BodyWanted):
                 with _Reading(step):
                     body = await read_body(step.limit) if read_body else None
-                step = authenticate(request.with_body(body))
+                step = authenticate(request.with_body(body), now, project, schemes, standing)
             pending, owed = _proved(step, standing)
             try:
                 answer = await self._backend.asettle(owed, now) if owed else None

@@ -12,8 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rpcguard import owed, strict_json
 from rpcguard.errors import AuthError
@@ -34,8 +33,7 @@ CACHED_TOKENS = 4096  # per project and generation of the registry
 CACHED_TOKEN_BYTES = 2048  # longer ones are verified each time; claims take 10 times their text
 
 
-@dataclass(frozen=True, slots=True)
-class _Verified:
+class _Verified(NamedTuple):
     """A token whose signature and unchanging claims are good."""
 
     opener: DecryptionKey | None
@@ -72,6 +70,7 @@ class JwtScheme:
         self._rules = rules
         self._keys = keys
         self._encryption = encryption
+        self._name_unnamed = owed.namer("jws", rules.project)  # tokens without `jti`
         self._cache: dict[bytes, _Verified] = {}
         names = {"authorization"}
         schemes: dict[str, dict[str, Any]] = {
@@ -149,8 +148,7 @@ class JwtScheme:
     def _name(self, jws: Jws, claims: Mapping[str, Any], key: Key) -> bytes:
         if claims.get("jti"):
             return owed.digest("jti", self._rules.project, key.kid, claims["jti"])
-        signed = hashlib.sha256(jws.signing_input).digest()
-        return owed.digest("jws", self._rules.project, signed)
+        return self._name_unnamed(hashlib.sha256(jws.signing_input).digest())
 
     def _remember(self, name: bytes, verified: _Verified) -> None:
         # Only verified tokens come here, so that filling the cache costs a key's owner as many
