@@ -85,7 +85,7 @@ class Authenticator:
         self._router = router
         self._proxies = proxies
         # Where targets lead: the callers of one application ask for the same few again and again.
-        self._places: dict[tuple[str | Project | None, ...], _Place] = {}
+        self._places: dict[tuple[str | None, ...], _Place] = {}
         self._read = _ALWAYS_READ.union(
             *(scheme.fields for project in projects.values() for scheme in project.schemes)
         )
@@ -144,11 +144,13 @@ class Authenticator:
     def _match(self, request: Request, project: str | Project | None) -> tuple[Project, Incoming]:
         fields = request.fields(self._read, PEER_FIELDS)
         hosts = fields.get("host", ())
-        known = (project, request.target, *hosts)
+        known = (project if isinstance(project, str) else None, request.target, *hosts)
         place = None if isinstance(project, Project) else self._places.get(known)
         if place is None:
             place = self._place(request.target, hosts, project)
-            if not place.rest and _is_plain(request.target, hosts):
+            if not (place.rest or isinstance(project, Project)) and _is_plain(
+                request.target, hosts
+            ):
                 if len(self._places) >= KNOWN_PLACES:
                     self._places.clear()
                 self._places[known] = place
