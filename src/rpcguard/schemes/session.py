@@ -104,6 +104,8 @@ class Sessions:
         skew: Seconds that a spent challenge is remembered beyond its end.
         project_limit: Live nonces that the project may hold.
         subject_limit: Live nonces that one wallet may hold.
+        project_records: Live records that the project may hold.
+        subject_records: Live records that one subject may hold.
     """
 
     project: str
@@ -116,6 +118,8 @@ class Sessions:
     skew: float
     project_limit: int = owed.PROJECT_NONCES
     subject_limit: int = owed.SUBJECT_NONCES
+    project_records: int = owed.PROJECT_RECORDS
+    subject_records: int = owed.SUBJECT_RECORDS
 
     def longest(self, now: float) -> float:
         """Return the Unix seconds until which a session that exists at *now* can matter."""
@@ -202,6 +206,8 @@ class Sessions:
             project=self.project,
             subject=subject,
             bucket=family.bucket,
+            project_limit=self.project_records,
+            subject_limit=self.subject_records,
         )
         return issued, text, record
 
