@@ -2,50 +2,31 @@
 The pure half: from a request and a time to a `Pending`, or to a refusal.
 
 Every request goes the same way: target, project, one kind of credential, its scheme, policy. No
-clock and no I/O: where the body is needed and not read, the answer is "read it and ask again".
+clock and no I/O: where the body is needed and not read, the answer is "read it and ask again", and
+where a limit counts requests before anything is checked, "count it and ask again".
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 
 from rpcguard.errors import AuthError
 from rpcguard.jsonrpc import Call
 from rpcguard.jsonrpc import calls as read_calls
+from rpcguard.messages import judge
 from rpcguard.owed import Owed, Pending
 from rpcguard.peer import FIELDS as PEER_FIELDS
 from rpcguard.peer import Proxies
-from rpcguard.policy import Facts
+from rpcguard.policy import Facts, charges_of
 from rpcguard.principal import Principal
 from rpcguard.project import Bounds, Project
+from rpcguard.rates import Charge, caller_charges, network_of
 from rpcguard.request import Request
 from rpcguard.schemes.base import Claim, Incoming, NeedBody, Proof, Scheme
+from rpcguard.steps import Asked, BodyWanted, Counting
 from rpcguard.target import Router, host_name, matched_depth, split
 
 _ALWAYS_READ = frozenset({"host", "origin", "user-agent", "content-encoding", *PEER_FIELDS})
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What is asked of one request: see `Authenticator.authenticate`."""
-
-    standing: bool
-    calls: bool
-
-
-@dataclass(frozen=True, slots=True)
-class BodyWanted:
-    """
-    The answer "read the body, at most *limit* bytes, and ask again".
-
-    Attributes:
-        limit: Bytes.
-        project: The project that asks; it gives a refusal to read its form.
-    """
-
-    limit: int
-    project: Project
 
 
 def refuse_encoded(fields: Mapping[str, list[str]]) -> None:
@@ -87,9 +68,11 @@ class Authenticator:
         schemes: Collection[str] | None = None,
         standing: bool = False,
         calls: bool = True,
-    ) -> Pending | BodyWanted:
+        frames: bool = False,
+        counted: bool = False,
+    ) -> Pending | BodyWanted | Counting:
         """
-        Return what is proved, or ask for the body.
+        Return what is proved, or ask for the body or for a count.
 
         Args:
             request: The request; its `body` may be None.
@@ -98,6 +81,8 @@ class Authenticator:
             schemes: The only kinds of credential to take, or None for all of the project.
             standing: Ask again about a handshake that was accepted; see `Scheme.prove`.
             calls: The body holds JSON-RPC calls, which policies judge.
+            frames: Of a WebSocket: each message will be given to `message` before it is answered.
+            counted: What `Counting` asked for is done.
 
         Raises:
             AuthError: If the request is refused.
@@ -108,9 +93,53 @@ class Authenticator:
             raise AuthError("backend_unavailable", detail="the clock gives no time")
         found, incoming = self._match(request, project)
         try:
-            return self._judge(found, incoming, now, schemes, _Asked(standing, calls))
+            asked = Asked(standing, calls, frames, counted)
+            return self._judge(found, incoming, now, schemes, asked)
         except AuthError as error:
             raise found.dress(error) from None
+
+    def message(self, principal: Principal, text: bytes | str, now: float) -> Counting:
+        """
+        Judge one message of a WebSocket as a request is judged, and return what is to be counted.
+
+        Args:
+            principal: Who opened the WebSocket.
+            text: The message.
+            now: Unix seconds.
+
+        Raises:
+            AuthError: If the message is refused.
+        """
+        project = self.projects.get(principal.project)
+        if project is None:
+            raise AuthError("no_project", detail="the project does not exist any more")
+        try:
+            return Counting(judge(project, self.bounds, principal, text, now), project)
+        except AuthError as error:
+            raise project.dress(error) from None
+
+    def count_caller(self, project: Project, request: Request) -> Counting:
+        """Return what is to be counted of *request* before anything else is done with it."""
+        limits = project.policy.limits if project.policy else None
+        if limits is None or not limits.per_ip:
+            return Counting((), project)
+        address = self._proxies.client(request.client, request.fields(PEER_FIELDS))
+        return Counting(caller_charges(limits, project.name, network_of(address)), project)
+
+    def shown(self, request: Request, project: str | None) -> tuple[str | None, str | None]:
+        """Return the path of *request* without its query and without any key, and its client."""
+        address = self.caller(request).address
+        client = request.client if address is None else str(address)
+        try:
+            found, incoming = self._match(request, project)
+        except AuthError:
+            # where it is meant for cannot be told, and so neither whether it holds a key
+            keyed = any(each.keys_in_path for each in self.projects.values())
+            return (None if keyed else request.target.partition("?")[0]), client
+        path = request.target.partition("?")[0]
+        if found.keys_in_path and incoming.rest:
+            path = path[: len(path) - len(incoming.rest)] + "<key>"
+        return path, client
 
     def matching(self, request: Request) -> str | None:
         """Return the name of the project that *request*'s target matches; None for none."""
@@ -154,8 +183,12 @@ class Authenticator:
         incoming: Incoming,
         now: float,
         schemes: Collection[str] | None,
-        asked: _Asked,
-    ) -> Pending | BodyWanted:
+        asked: Asked,
+    ) -> Pending | BodyWanted | Counting:
+        if not (asked.counted or asked.standing):
+            counting = self.count_caller(project, incoming.request)
+            if counting.charges:
+                return counting
         self._check_https(project, incoming.request, incoming.fields)
         scheme = self._scheme(project, incoming, schemes)
         if scheme is None:
@@ -219,7 +252,7 @@ class Authenticator:
             raise AuthError("https_required")
 
     def _pend(
-        self, project: Project, incoming: Incoming, proof: Proof | Claim, asked: _Asked
+        self, project: Project, incoming: Incoming, proof: Proof | Claim, asked: Asked
     ) -> Pending | BodyWanted:
         """Judge what can be judged now; the rest is for `Pending.conclude`."""
         own = () if project.policy is None else (project.policy,)
@@ -227,30 +260,46 @@ class Authenticator:
         needs_body = any(policy.needs_body for policy in policies)
         if isinstance(proof, Claim):
             needs_body = needs_body or proof.needs_body
-        elif not policies:  # most requests: nothing to judge and nothing to find out
+        elif not (policies or incoming.request.websocket):  # most requests: nothing to judge
             principal = proof.principal
-            return Pending(lambda _: principal, proof.owed, project.dress)
+            return Pending(lambda _: principal, proof.owed, _dress(project, principal))
+        dress = _dress(project, proof.principal if isinstance(proof, Proof) else None)
         facts = self._caller(incoming.request, incoming.fields)
-        for policy in policies:
-            policy.check_caller(facts)
-        calls = self._calls(project, incoming) if needs_body and asked.calls else ()
-        if isinstance(calls, BodyWanted):
-            return calls
-        for policy in policies:
-            policy.check_calls(calls)
+        sees_calls = asked.calls and not (asked.frames and incoming.request.websocket)
+        try:
+            for policy in policies:
+                policy.check_caller(facts)
+            calls = self._calls(project, incoming) if needs_body and sees_calls else ()
+            if isinstance(calls, BodyWanted):
+                return calls
+            for policy in policies:
+                policy.check_calls(calls)
+        except AuthError as error:
+            raise dress(error) from None
+
+        def known(principal: Principal) -> Principal:
+            network = network_of(facts.address)
+            return principal.connected_from(network) if incoming.request.websocket else principal
 
         def conclude(value: str | None) -> Principal:
             if isinstance(proof, Proof):
-                return proof.principal
+                return known(proof.principal)
             if value is None:
                 raise AuthError("backend_unavailable", detail="the backend gave no record")
             concluded = proof.conclude(value)
+            pending.dress = _dress(project, concluded.principal)
             for policy in concluded.policies:
                 policy.check_caller(facts)
                 policy.check_calls(calls)
-            return concluded.principal
+            if not asked.standing:
+                pending.charges = charges_of((*own, *concluded.policies), concluded.principal)
+            return known(concluded.principal)
 
-        return Pending(conclude, proof.owed, project.dress)
+        charges: tuple[Charge, ...] = ()
+        if isinstance(proof, Proof) and not asked.standing:
+            charges = charges_of(policies, proof.principal)
+        pending = Pending(conclude, proof.owed, dress, charges)
+        return pending
 
     def _caller(self, request: Request, fields: Mapping[str, list[str]]) -> Facts:
         address = self._proxies.client(request.client, fields)
@@ -275,3 +324,15 @@ class Authenticator:
         body = incoming.request.body
         if body is not None and len(body) > self.bounds.max_body:
             raise AuthError("body_too_large")
+
+
+def _dress(project: Project, principal: Principal | None) -> Callable[[AuthError], AuthError]:
+    """Return what gives a refusal the project's form, and the log the name of who was refused."""
+    if principal is None:
+        return project.dress
+
+    def dress(error: AuthError) -> AuthError:
+        error.caller = principal.scheme, principal.subject, principal.key_id
+        return project.dress(error)
+
+    return dress

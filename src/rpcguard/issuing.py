@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rpcguard import owed, strict_json
-from rpcguard.authenticator import Authenticator, BodyWanted, refuse_encoded
+from rpcguard.authenticator import Authenticator, refuse_encoded
 from rpcguard.backends.base import Backend
 from rpcguard.errors import AuthError
 from rpcguard.keys import check_ed25519, verify_ed25519
@@ -241,9 +241,9 @@ class Desk:
         self, request: Request, project: Project, schemes: frozenset[str] | None
     ) -> Pending:
         step = self.authenticator.authenticate(
-            request, self.now, project=project, schemes=schemes, calls=False
+            request, self.now, project=project, schemes=schemes, calls=False, counted=True
         )
-        if isinstance(step, BodyWanted):
+        if not isinstance(step, Pending):
             raise AuthError("body_too_large")
         return step
 

@@ -6,6 +6,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any, final
 
+_FIELDS = ("expires_at", "key_id", "name", "project", "scheme", "subject")
+
 
 @final
 class Principal:
@@ -22,7 +24,7 @@ class Principal:
         claims: The verified claims, a fresh copy at each access; empty where there are none.
     """
 
-    __slots__ = ("_claims", "expires_at", "key_id", "name", "project", "scheme", "subject")
+    __slots__ = ("_claims", "_network", *_FIELDS)
 
     subject: str
     project: str
@@ -50,12 +52,32 @@ class Principal:
         fix(self, "key_id", key_id)
         fix(self, "expires_at", expires_at)
         fix(self, "_claims", claims or {})
+        fix(self, "_network", "")
 
     @property
     def claims(self) -> dict[str, Any]:
         """The verified claims, a fresh copy at each access."""
         # one verified token serves many requests: nobody may edit the claims of the others
         return copy.deepcopy(dict(self._claims))  # type: ignore[attr-defined]
+
+    @property
+    def network(self) -> str:
+        """Where the connection comes from, as limits per address count it; "" where unknown."""
+        return self._network  # type: ignore[attr-defined,no-any-return]
+
+    def connected_from(self, network: str) -> Principal:
+        """Return this principal, for a connection from *network* whose messages will be counted."""
+        principal: Principal = _rebuilt(
+            self.subject,
+            self.project,
+            self.scheme,
+            self.name,
+            self.key_id,
+            self.expires_at,
+            self._claims,  # type: ignore[attr-defined]
+        )
+        object.__setattr__(principal, "_network", network)
+        return principal
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"Principal is read-only: {name}")
@@ -66,7 +88,7 @@ class Principal:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Principal):
             return NotImplemented
-        return all(getattr(self, field) == getattr(other, field) for field in self.__slots__)
+        return all(getattr(self, field) == getattr(other, field) for field in ("_claims", *_FIELDS))
 
     def __hash__(self) -> int:
         return hash((self.subject, self.project, self.scheme, self.key_id))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from rpcguard.errors import AuthError
 from rpcguard.policy import Policy
+from rpcguard.schemes.api_key import ApiKeyScheme
 from rpcguard.schemes.base import Scheme
 from rpcguard.schemes.jwt import JwtScheme
 from rpcguard.schemes.session import Sessions, SessionScheme
@@ -72,6 +73,11 @@ class Project:
     prefixes: frozenset[str] = frozenset()
     sessions: Sessions | None = None
     key_issuer: Project | None = None
+
+    @property
+    def keys_in_path(self) -> bool:
+        """Whether callers may put an API key into the path."""
+        return any(isinstance(s, ApiKeyScheme) and s.in_path for s in self.schemes)
 
     def dress(self, error: AuthError) -> AuthError:
         """Give *error* this project's id, form, texts and challenges, and return it."""

@@ -62,12 +62,15 @@ def refusal(error: AuthError, body: bytes | None = None) -> Reply:
         content["project"] = error.project
     else:
         data = {"reason": error.reason}
+        if error.method is not None:
+            data["method"] = error.method
         if error.project is not None:
             data["project"] = error.project
         content["data"] = data
         content = {"jsonrpc": "2.0", "id": jsonrpc.request_id(body), "error": content}
     headers = list(_HEADERS)
     headers.extend(("WWW-Authenticate", challenge) for challenge in error.challenges)
+    headers.extend(error.headers)
     if error.retry_after is not None:
         headers.append(("Retry-After", str(error.retry_after)))
     return Reply(error.status, headers, json.dumps(content).encode("ascii"))
