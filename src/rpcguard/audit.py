@@ -2,9 +2,9 @@
 The audit trail: one record for each request that was accepted or refused, on the logger
 `rpcguard.audit` at INFO. Nothing is built where nobody listens at that level.
 
-Each record has its facts as the mapping `record.rpcguard`, and as `name=value` in its message. Every
-text in it is printable ASCII of bounded length: what a caller sent is escaped, so that no line break
-and no terminal sequence reaches the log. Credentials never do.
+Each record has its facts as the mapping `record.rpcguard`, and as `name=value` in its message.
+Every text in it is printable ASCII of bounded length: what a caller sent is escaped, so that no
+line break and no terminal sequence reaches the log. Credentials never do.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class AuthError(RpcGuardError):
         bare: Send the error object alone instead of a JSON-RPC response.
         challenges: Values for `WWW-Authenticate`, one header field each.
         retry_after: Seconds for `Retry-After`, or None.
-        method: The first forbidden method of the request, where its name is fit to be shown; else None.
+        method: The first forbidden method, where its name is fit to be shown; else None.
         caller: Scheme, subject and key id of who was proved, where somebody was; for the log only.
         headers: Further header fields of the answer: the `RateLimit` fields of a 429.
     """

@@ -1,9 +1,9 @@
 """
 Counts requests against limits, through the strategies of the `limits` package (`rpcguard[limits]`).
 
-Counters live in the Redis of the backend, else in this process. Up to `EXACT` requests a window is
-exact (the moving window, which remembers each request); above that it is the sliding-window counter,
-which remembers two numbers and may be off by one request at the edge of a window.
+Counters live in the Redis of the backend, else in this process. Limits of up to `EXACT` requests
+are exact (the moving window, which remembers each request); larger ones use the sliding-window
+counter, which remembers two numbers and may be off by one request at the edge of a window.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Limiter:
         """
         remote = backend is not None and backend.startswith(("redis", "rediss"))
         self._url = backend if remote else None
-        self._opened: tuple[int, RateLimiter, RateLimiter] | None = None
+        self._opened: tuple[int, tuple[RateLimiter, RateLimiter]] | None = None
 
     def spend(self, charges: Iterable[Charge], dress: Dress) -> None:
         """
@@ -69,38 +69,37 @@ class Limiter:
             self.spend(charges, dress)
 
     def _spend(self, charge: Charge) -> None:
-        from limits import RateLimitItemPerSecond  # noqa: PLC0415  an extra, and seldom needed
-
         name = digest(charge.kind, *charge.names).hex()
         for rate in charge.rates:
-            item = RateLimitItemPerSecond(rate.amount, rate.period, namespace="rpcguard")
             try:
-                strategy = self._strategy(rate)
-                if not strategy.hit(item, name):
-                    reset = strategy.get_window_stats(item, name).reset_time
-                    raise _refusal(charge, rate, reset - time.time())
-            except AuthError:
-                raise
-            except Exception as error:  # whatever the client of the storage raises, nobody passes
+                left = self._hit(rate, name)
+            except Exception as error:  # whatever the storage's client raises, nobody passes
                 kind = type(error.__cause__ or error).__name__
                 raise BackendError(f"the limiter did not answer: {kind}") from error
+            if left is not None:
+                raise _refusal(charge, rate, left)
 
-    def _strategy(self, rate: Rate) -> RateLimiter:
-        opened, process = self._opened, os.getpid()
-        if opened is None or opened[0] != process:  # a fork may have left its locks held
-            from limits.strategies import (  # noqa: PLC0415  see above
-                MovingWindowRateLimiter,
-                SlidingWindowCounterRateLimiter,
-            )
+    def _hit(self, rate: Rate, name: str) -> float | None:
+        """Count one request; return the seconds until there is room, where there is none now."""
+        from limits import RateLimitItemPerSecond  # noqa: PLC0415  an extra, and seldom needed
 
+        item = RateLimitItemPerSecond(rate.amount, rate.period, namespace="rpcguard")
+        strategy = self._strategies()[rate.amount > EXACT]
+        if strategy.hit(item, name):
+            return None
+        return strategy.get_window_stats(item, name).reset_time - time.time()
+
+    def _strategies(self) -> tuple[RateLimiter, RateLimiter]:
+        from limits.strategies import (  # noqa: PLC0415  see above
+            MovingWindowRateLimiter,
+            SlidingWindowCounterRateLimiter,
+        )
+
+        if self._opened is None or self._opened[0] != os.getpid():  # a fork may keep locks held
             storage = self._storage()
-            exact, large = (
-                MovingWindowRateLimiter(storage),
-                SlidingWindowCounterRateLimiter(storage),
-            )
-            opened = process, exact, large
-            self._opened = opened
-        return opened[1] if rate.amount <= EXACT else opened[2]
+            pair = MovingWindowRateLimiter(storage), SlidingWindowCounterRateLimiter(storage)
+            self._opened = os.getpid(), pair
+        return self._opened[1]
 
     def _storage(self) -> Storage:
         from limits.storage import storage_from_string  # noqa: PLC0415  see above

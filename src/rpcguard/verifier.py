@@ -222,11 +222,21 @@ class Verifier:
             raise
         audit.message_judged(principal, None, started)
 
-    async def acheck_message(self, principal: Principal, text: bytes | str) -> None:
-        """`check_message` for a running event loop; see there."""
+    def acheck_message(self, principal: Principal, text: bytes | str) -> Awaitable[None]:
+        """
+        `check_message` for a running event loop; see there. To be awaited: the counting waits for
+        it. The policy does not, so that a forgotten `await` lets nothing forbidden through.
+        """
         started = time.perf_counter()
         try:
             counting = self.registry.message(principal, text, self._clock())
+        except AuthError as error:
+            audit.message_judged(principal, error, started)
+            raise
+        return self._acount(principal, counting, started)
+
+    async def _acount(self, principal: Principal, counting: Counting, started: float) -> None:
+        try:
             await self._limiter.aspend(counting.charges, counting.project.dress)
         except AuthError as error:
             audit.message_judged(principal, error, started)
