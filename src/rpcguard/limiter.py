@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from rpcguard.errors import AuthError, BackendError
 from rpcguard.owed import digest
@@ -38,9 +38,9 @@ class Limiter:
         Args:
             backend: URL of the backend; where it names no Redis, or None, this process counts.
         """
-        remote = backend is not None and backend.startswith(("redis", "rediss"))
+        remote = backend is not None and backend.startswith(("redis", "valkey"))
         self._url = backend if remote else None
-        self._opened: tuple[int, tuple[RateLimiter, RateLimiter]] | None = None
+        self._opened: dict[int, tuple[RateLimiter, RateLimiter]] = {}
 
     def spend(self, charges: Iterable[Charge], dress: Dress) -> None:
         """
@@ -95,29 +95,55 @@ class Limiter:
             SlidingWindowCounterRateLimiter,
         )
 
-        if self._opened is None or self._opened[0] != os.getpid():  # a fork may keep locks held
+        process = os.getpid()  # a child of a fork opens its own: the parent's locks may be held
+        if process not in self._opened:
             storage = self._storage()
             pair = MovingWindowRateLimiter(storage), SlidingWindowCounterRateLimiter(storage)
-            self._opened = os.getpid(), pair
-        return self._opened[1]
+            self._opened.setdefault(process, pair)  # of two threads, both use the first one's
+        return self._opened[process]
 
     def _storage(self) -> Storage:
         from limits.storage import storage_from_string  # noqa: PLC0415  see above
 
         if self._url is None:
             return storage_from_string("memory://")  # type: ignore[return-value]
-        from redis.backoff import NoBackoff  # noqa: PLC0415  see above
-        from redis.retry import Retry  # noqa: PLC0415  see above
-
-        options: dict[str, Any] = {
-            "socket_timeout": TIMEOUT,
-            "socket_connect_timeout": TIMEOUT,
-            "retry": Retry(NoBackoff(), 0),
-            "key_prefix": "rpcguard:limits",
-        }
-        parts = urlsplit(self._url)
-        url = urlunsplit(parts._replace(query="", fragment=""))
+        url, options = _translated(self._url)
         return storage_from_string(url, wrap_exceptions=True, **options)  # type: ignore[return-value]
+
+
+def _translated(url: str) -> tuple[str, dict[str, Any]]:
+    """Return the URL of a Redis backend as `limits` has it, and the options of its client."""
+    from redis.backoff import NoBackoff  # noqa: PLC0415  an extra
+    from redis.retry import Retry  # noqa: PLC0415  see above
+
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    base, _, kind = parts.scheme.replace("valkey", "redis").partition("+")
+    options: dict[str, Any] = {
+        "socket_timeout": TIMEOUT,
+        "socket_connect_timeout": TIMEOUT,
+        "retry": Retry(NoBackoff(), 0),
+        "key_prefix": query.get("key_prefix", "rpcguard") + ":limits",
+    }
+    tls: dict[str, Any] = {name: text for name, text in query.items() if name.startswith("ssl_")}
+    if "ssl_check_hostname" in tls:
+        tls["ssl_check_hostname"] = tls["ssl_check_hostname"] == "true"
+    if base == "rediss" and kind:
+        tls["ssl"] = True
+    if "db" in query:
+        options["db"] = int(query["db"])
+    path = parts.path
+    if kind == "sentinel":
+        names = {"sentinel_username": "username", "sentinel_password": "password"}
+        auth = {names[name]: query[name] for name in names.keys() & query.keys()}
+        bounds = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
+        options |= {"use_replicas": False, "sentinel_kwargs": auth | tls | bounds}
+        _, service, *database = parts.path.split("/")
+        path = f"/{service}"
+        if database and database[0]:
+            options["db"] = int(database[0])
+    scheme = f"redis+{kind}" if kind else base
+    return f"{scheme}://{parts.netloc}{path}", options | tls
 
 
 def _refusal(charge: Charge, rate: Rate, left: float) -> AuthError:
