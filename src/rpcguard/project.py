@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from rpcguard.errors import AuthError
 from rpcguard.owed import Revocation
 from rpcguard.policy import Policy
+from rpcguard.schemes.api_key import ApiKeyScheme
 from rpcguard.schemes.base import Scheme
 from rpcguard.schemes.jwt import JwtScheme
 from rpcguard.schemes.session import Sessions, SessionScheme
@@ -73,6 +74,17 @@ class Project:
     prefixes: frozenset[str] = frozenset()
     sessions: Sessions | None = None
     key_issuer: Project | None = None
+
+    @property
+    def counts_callers(self) -> bool:
+        """Whether a limit counts requests before anything is known but where they come from."""
+        limits = None if self.policy is None else self.policy.limits
+        return limits is not None and bool(limits.per_ip)
+
+    @property
+    def keys_in_path(self) -> bool:
+        """Whether callers may put an API key into the path."""
+        return any(isinstance(s, ApiKeyScheme) and s.in_path for s in self.schemes)
 
     def dress(self, error: AuthError) -> AuthError:
         """Give *error* this project's id, form, texts and challenges, and return it."""
