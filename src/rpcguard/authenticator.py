@@ -87,7 +87,7 @@ class Authenticator:
         self._router = router
         self._proxies = proxies
         # Where targets lead: the callers of one application ask for the same few again and again.
-        self._places: dict[tuple[str | None, ...], _Place] = {}
+        self._places: dict[tuple[str, ...], _Place] = {}
         self._read = _ALWAYS_READ.union(
             *(scheme.fields for project in projects.values() for scheme in project.schemes)
         )
@@ -179,13 +179,11 @@ class Authenticator:
     def _match(self, request: Request, project: str | Project | None) -> tuple[Project, Incoming]:
         fields = request.fields(self._read, PEER_FIELDS)
         hosts = fields.get("host", ())
-        known = (project if isinstance(project, str) else None, request.target, *hosts)
-        place = None if isinstance(project, Project) else self._places.get(known)
+        known = (request.target, *hosts)
+        place = self._places.get(known) if project is None else None
         if place is None:
             place = self._place(request.target, hosts, project)
-            if not (place.rest or isinstance(project, Project)) and _is_plain(
-                request.target, hosts
-            ):
+            if project is None and not place.rest and _is_plain(request.target, hosts):
                 if len(self._places) >= KNOWN_PLACES:
                     self._places.clear()
                 self._places[known] = place

@@ -60,6 +60,7 @@ class Project:
         sessions: What issues its sessions, or None.
         key_issuer: This project as callers see it who want an API key: only the wallet signature
             counts, of the version that keys demand. None where keys are not issued.
+        counts_callers: A limit counts requests before anything is known but where they come from.
     """
 
     name: str
@@ -74,12 +75,12 @@ class Project:
     prefixes: frozenset[str] = frozenset()
     sessions: Sessions | None = None
     key_issuer: Project | None = None
+    counts_callers: bool = field(init=False)
 
-    @property
-    def counts_callers(self) -> bool:
-        """Whether a limit counts requests before anything is known but where they come from."""
+    def __post_init__(self) -> None:
+        """Work out what every request asks."""
         limits = None if self.policy is None else self.policy.limits
-        return limits is not None and bool(limits.per_ip)
+        object.__setattr__(self, "counts_callers", limits is not None and bool(limits.per_ip))
 
     @property
     def keys_in_path(self) -> bool:

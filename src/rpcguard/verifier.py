@@ -120,7 +120,7 @@ class Verifier:
         """
         now, started = self._clock(), time.perf_counter()
         authenticator = self._live.compiled.authenticator
-        asked = Asked(project, schemes, standing=standing, frames=frames)
+        asked = Asked(project, schemes, standing, True, frames)
         judged = request
         try:
             step = authenticator.authenticate(judged, now, asked)
@@ -161,7 +161,7 @@ class Verifier:
         """`verify` for a running event loop; see there."""
         now, started = self._clock(), time.perf_counter()
         authenticator = self._live.compiled.authenticator
-        asked = Asked(project, schemes, standing=standing, frames=frames)
+        asked = Asked(project, schemes, standing, True, frames)
         judged = request
         try:
             step = authenticator.authenticate(judged, now, asked)
