@@ -196,13 +196,16 @@ class Sessions:
         known["until"] = max(known.get("until", 0), issued.expires_at)
         known["ends"] = ends
         slot = owed.session_name(self.project, family.sid)
+        revocable: tuple[bytes, ...] = (slot, owed.subject_name(self.project, subject))
+        if self.wallets is not None:
+            revocable += (owed.key_name(self.project, subject),)
         record = Record(
             name=owed.refresh_name(self.project, text),
             slot=slot,
             value=json.dumps(known),
             issued_at=now,
             expires_at=ends,
-            revocable=(slot, owed.subject_name(self.project, subject)),
+            revocable=revocable,
             project=self.project,
             subject=subject,
             bucket=family.bucket,
