@@ -125,17 +125,26 @@ class Sessions:
         """Return the Unix seconds until which a session that exists at *now* can matter."""
         return now + max(self.ttl, self.refresh_ttl or 0) + self.skew
 
+    def active(self, now: float) -> list[SigningSecret]:
+        """
+        Return the secrets that count at *now*; the first of them signs.
+
+        Raises:
+            AuthError: `backend_unavailable`, if there is none: nobody can be let in.
+        """
+        active = [secret for secret in self.secrets if secret.key.active(now)]
+        if not active:
+            raise AuthError("backend_unavailable", detail="no session secret is active")
+        return active
+
     def signing(self, now: float) -> SigningSecret:
         """
         Return the secret that signs at *now*.
 
         Raises:
-            AuthError: `backend_unavailable`, if none is active: nobody can be let in.
+            AuthError: As `active`.
         """
-        for secret in self.secrets:
-            if secret.key.active(now):
-                return secret
-        raise AuthError("backend_unavailable", detail="no session secret is active")
+        return self.active(now)[0]
 
     def mint(self, subject: str, now: float, claims: Mapping[str, Any]) -> Issued:
         """
