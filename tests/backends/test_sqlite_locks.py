@@ -187,10 +187,13 @@ def test_closing_ends_every_wait_with_the_refusal_of_a_backend(path: Path) -> No
             asyncio.create_task(backend.asettle(owe(str(number)), START)) for number in range(8)
         ]
         await asyncio.sleep(0)  # now they all wait: two in threads, the others for a thread
+        closing = threading.Thread(target=backend.close)
+        closing.start()
+        while not backend._refusal:
+            threading.Event().wait(0.001)
         tasks[7].cancel()  # its own caller ends it
-        closing = asyncio.create_task(asyncio.to_thread(backend.close))
         ended = await asyncio.gather(*tasks, return_exceptions=True)
-        await closing
+        closing.join(30)
         return ended
 
     with opened(path, timeout=1) as backend, locked(path):
