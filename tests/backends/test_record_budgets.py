@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.kinds import HERE, KINDS, START, Kind, issue, opened, owe, present, run_in_threads
+from backends.kinds import HERE, SHARED, START, Kind, issue, opened, owe, present, run_in_threads
 from backends.racers import racing
 from rpcguard.backends.base import Backend
 from rpcguard.owed import Answer, Record, Revocation, Verdict, bucket
@@ -194,12 +194,9 @@ def test_rotations_and_drops_at_once_leave_the_count_right(backend: Backend) -> 
     assert backend.put(one("x", subject_limit=9), START) is OK
 
 
-SHARED = [pytest.param(kind, id=kind.name) for kind in KINDS if kind.shared]
-
-
-@pytest.mark.parametrize("kind", SHARED)
+@pytest.mark.parametrize("kind", SHARED, ids=lambda kind: kind.name)
 def test_a_budget_is_exact_under_many_processes(kind: Kind, tmp_path: Path) -> None:
-    with racing(kind.url(tmp_path) + "?timeout=10s", "fill_records", 4, "40", "100") as race:
+    with racing(kind.patient(tmp_path), "fill_records", 4, "40", "100") as race:
         results = race.results()
     assert sum(len(result["ok"]) for result in results) == 100
     assert sum(result["subject_full"] for result in results) == 60
