@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import itertools
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -151,7 +152,7 @@ class Desk:
         name, slot = owed.refresh_name(project, text), owed.session_name(project, family.sid)
         asked = Owed(project, record=name, slot=slot, bucket=family.bucket)
         value = self._current(sessions, self.backend.settle(asked, self.now), asked)
-        self._check_wallet(sessions, strict_json.loads(value)["sub"], request)
+        self._check_wallet(sessions, json.loads(value)["sub"], request)
         issued, text, record = sessions.renew(family, value, self.now)
         self._current(sessions, self.backend.rotate(name, record, self.now), asked)
         return _answer(issued, text, record)
