@@ -158,6 +158,17 @@ def test_behind_a_mass_of_ended_records_there_is_room(backend: Backend) -> None:
     assert backend.put(one("x", subject_limit=300), START + 5) is SUBJECT_FULL
 
 
+def test_behind_a_mass_of_ended_records_of_others_there_is_room(backend: Backend) -> None:
+    for number in range(200):
+        behind = one(str(number), subject="t", lasts=5.0, subject_limit=200)
+        assert backend.put(behind, START) is OK
+    fill(backend, lasts=6.0)
+    assert backend.put(one("d"), START + 5) is SUBJECT_FULL
+    for name in "def":
+        assert backend.put(one(name), START + 6) is OK
+    assert backend.put(one("g"), START + 6) is SUBJECT_FULL
+
+
 # Many at once
 
 

@@ -11,7 +11,7 @@ from secrets import token_hex
 from typing import Any
 
 import pytest
-from backends.kinds import KINDS, Kind
+from backends.kinds import KINDS, SHARED, Kind
 from contrib.wire import Answer, Headers, chunked_request, request
 from minting import Wallet, bearer
 
@@ -279,11 +279,12 @@ def test_the_middleware_of_aiohttp_leaves_the_routes_open_and_nothing_else(envir
         assert _post(port, "/solana/api/auth/challenge", {"pubkey": ALICE.pubkey}).status == 401
 
 
+@pytest.mark.parametrize("kind", SHARED, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_session_of_one_server_is_known_to_another_and_so_is_its_end(
-    environment, tmp_path, framework
+    environment, tmp_path, framework, kind
 ):
-    path = _write(tmp_path, SOLANA)
+    path = _write(tmp_path, SOLANA, kind)
     with running(framework, path, {}) as one, closing(Verifier.from_yaml(path)) as other:
         token = _sign_in(one, ALICE)["token"]
         asked = Request("POST", "/solana", bearer(token), b"{}")
