@@ -7,7 +7,9 @@ is paid for from a budget.
 
 from __future__ import annotations
 
-from rpcguard import owed, strict_json
+import json
+
+from rpcguard import owed
 from rpcguard.backends.base import Backend
 from rpcguard.owed import Answer, Nonce, Owed, Revocation, Verdict
 from rpcguard.principal import Principal
@@ -60,7 +62,7 @@ def end_family(
     Raises:
         BackendError: If it could not be recorded; the next use of an old token will end it.
     """
-    known = strict_json.loads(answer.record or "{}")
+    known = json.loads(answer.record or "{}")
     ends = max(known["ends"] + sessions.skew, known["until"] + sessions.skew, sessions.longest(now))
     if asked.slot is not None:
         backend.revoke([Revocation(asked.slot, None, ends, asked.bucket)], now)
@@ -69,7 +71,7 @@ def end_family(
 def _longest(sessions: Sessions, backend: Backend, slot: bytes, shard: int, now: float) -> float:
     """Return the Unix seconds until which a session token of the family in *slot* can matter."""
     any_token = Owed(sessions.project, record=b"", slot=slot, bucket=shard)
-    known = strict_json.loads(backend.settle(any_token, now).record or "{}")
+    known = json.loads(backend.settle(any_token, now).record or "{}")
     until: float = max(known.get("until", 0), now + sessions.ttl)
     return until + sessions.skew
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hmac
 import itertools
+import json
 import os
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from secrets import randbelow
 from typing import Any
 
 from rpcguard import owed, strict_json
@@ -42,7 +43,7 @@ class _Turns:
         os.register_at_fork(after_in_child=self.restart)
 
     def restart(self) -> None:
-        self._turns = itertools.count(secrets.randbelow(SLOTS))
+        self._turns = itertools.count(randbelow(SLOTS))
 
     def take(self) -> int:
         return next(self._turns)
@@ -109,15 +110,17 @@ class Desk:
     def _signed(
         self, sessions: Sessions, pubkey: str, public: bytes, signature: bytes, meant: str | None
     ) -> Challenge:
-        challenges = sessions.signing(self.now).challenges
         epoch = self.backend.epoch(owed.bucket(self.project.name, pubkey))
-        for challenge in challenges.recent(pubkey, self.now, epoch):
-            if meant is not None and not hmac.compare_digest(
-                meant.encode("utf-8"), challenge.text.encode("utf-8")
-            ):
-                continue
-            if verify_ed25519(public, challenge.text.encode("utf-8"), signature):
-                return challenge
+        secrets = sessions.active(self.now)
+        if meant is None:
+            secrets = secrets[:1]  # else there were more signatures to check with each of them
+        for secret in secrets:
+            for challenge in secret.challenges.recent(pubkey, self.now, epoch):
+                text = challenge.text.encode("utf-8")
+                if meant is not None and not hmac.compare_digest(meant.encode("utf-8"), text):
+                    continue
+                if verify_ed25519(public, text, signature):
+                    return challenge
         raise AuthError("invalid_credentials", cause="bad_signature")
 
     def session(self, subject: str, claims: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,7 +153,7 @@ class Desk:
         name, slot = owed.refresh_name(project, text), owed.session_name(project, family.sid)
         asked = Owed(project, record=name, slot=slot, bucket=family.bucket)
         value = self._current(sessions, self.backend.settle(asked, self.now), asked)
-        self._check_wallet(sessions, strict_json.loads(value)["sub"], request)
+        self._check_wallet(sessions, json.loads(value)["sub"], request)
         issued, text, record = sessions.renew(family, value, self.now)
         self._current(sessions, self.backend.rotate(name, record, self.now), asked)
         return _answer(issued, text, record)

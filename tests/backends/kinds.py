@@ -27,7 +27,8 @@ class Kind:
 
     Attributes:
         name: For the test's id.
-        url: The URL, given a directory of the test's own.
+        url: The URL, given a directory of the test's own: for each directory another store, and the
+            same one however often it is asked. It is called late, and may start a server.
         shared: Whether several processes can share it. `memory://` lives in one.
     """
 
@@ -35,11 +36,19 @@ class Kind:
     url: Callable[[Path], str]
     shared: bool
 
+    def patient(self, directory: Path) -> str:
+        """Return a URL with which no process gives up while others wait for the disk."""
+        url = self.url(directory)
+        return f"{url}{'&' if '?' in url else '?'}timeout=10s"
+
 
 KINDS = (
     Kind("memory", lambda _: "memory://", shared=False),
     Kind("sqlite", lambda directory: f"sqlite:///{directory}/store.db", shared=True),
 )
+
+
+SHARED = tuple(kind for kind in KINDS if kind.shared)  # what several processes can have open
 
 
 def settle_sync(backend: Backend, owed: Owed, now: float) -> Answer:
