@@ -108,6 +108,12 @@ def flask_app(registry: str | Verifier | None = None) -> Flask:
     def open_to_all() -> str:
         return "open"
 
+    @app.post("/silence")
+    def silence() -> str:
+        """From now on the backend gives no answer, in this process."""
+        guard.verifier._backend.close()
+        return "silent"
+
     @sock.route("/ws/<path:path>")
     @rpcguard.protect
     def ws(websocket: Any, path: str) -> None:
