@@ -42,7 +42,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"contrib._asgi_request", "contrib._wsgi"}),
     frozenset({"contrib._asgi"}),
-    frozenset({"contrib.fastapi", "contrib.flask", "contrib.aiohttp", "cli/"}),
+    frozenset({"contrib.fastapi", "contrib.flask", "contrib.aiohttp", "contrib.redaction", "cli/"}),
     frozenset({"__main__", "__init__"}),
 )
 PURE_BELOW = next(floor for floor, rooms in enumerate(FLOORS) if "registry/" in rooms)

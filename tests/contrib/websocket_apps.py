@@ -176,7 +176,9 @@ def _uvicorn(app: Any, implementation: str) -> Iterator[int]:
 
 
 @contextmanager
-def _gunicorn(registry: Path) -> Iterator[int]:
+def _gunicorn(
+    registry: Path, app: str = "contrib.websocket_apps:flask_app()", *options: str
+) -> Iterator[int]:
     tests = Path(__file__).parent.parent
     environ = {**os.environ, "RPCGUARD_REGISTRY": str(registry), "PYTHONPATH": str(tests)}
     source = str(Path(rpcguard.__file__).parents[1])
@@ -197,7 +199,7 @@ def _gunicorn(registry: Path) -> Iterator[int]:
         if "control_socket_disable" in servers.make_settings():
             command.append("--no-control-socket")
         process = subprocess.Popen(
-            [*command, "contrib.websocket_apps:flask_app()"],
+            [*command, *options, app],
             env=environ,
             pass_fds=[listener.fileno()],
             cwd=tests,

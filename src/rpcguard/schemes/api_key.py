@@ -75,12 +75,17 @@ class ApiKeyRules:
 
 
 class ApiKeyScheme:
-    """The `api_key` scheme of one project; see `Scheme`."""
+    """
+    The `api_key` scheme of one project; see `Scheme`.
+
+    Attributes:
+        rules: How it reads keys; logs are redacted by them.
+    """
 
     name = "api_key"
 
     def __init__(self, rules: ApiKeyRules) -> None:
-        self._rules = rules
+        self.rules = rules
         self.challenge = "Bearer" if rules.bearers else "ApiKey"
         names = [rules.header, "authorization" if rules.bearers else ""]
         self.fields = frozenset(filter(None, names))
@@ -108,7 +113,7 @@ class ApiKeyScheme:
         Raises:
             LookupError: If the project issues no keys.
         """
-        rules = self._rules
+        rules = self.rules
         if rules.wallets is None:
             raise LookupError(f"project {rules.project!r} issues no API keys")
         shard = owed.bucket(rules.project, subject)
@@ -126,7 +131,7 @@ class ApiKeyScheme:
         )
 
     def _found(self, incoming: Incoming) -> list[str]:
-        rules = self._rules
+        rules = self.rules
         found = []
         if rules.in_path and incoming.rest and "/" not in incoming.rest:
             found.append(incoming.rest)
@@ -143,7 +148,7 @@ class ApiKeyScheme:
 
     def prove(self, incoming: Incoming, now: float, *, standing: bool = False) -> Proof | Claim:  # noqa: ARG002 - a key is never fresh
         """Look the key up by digest; see `Scheme.prove`."""
-        rules = self._rules
+        rules = self.rules
         found = self._found(incoming)
         if len(found) != 1:
             raise AuthError("malformed_credentials", detail="not one well-formed API key")
@@ -174,7 +179,7 @@ class ApiKeyScheme:
 
     def _conclude(self, value: str) -> Proof:
         """Return whose issued key it is; a key is worth what its wallet is worth now."""
-        rules = self._rules
+        rules = self.rules
         record = json.loads(value)
         subject = record["subject"]
         wallet = rules.wallets.find(subject) if rules.wallets is not None else ANY
