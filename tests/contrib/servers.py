@@ -132,6 +132,7 @@ def aio(
     bound: socket.socket | None = None,
     *,
     access_log: logging.Logger | None = None,
+    lingering_time: float = 10.0,
 ) -> Iterator[int]:
     """Serve an aiohttp application with its own server; gives the port."""
     started, stop = threading.Event(), asyncio.Event()
@@ -145,6 +146,7 @@ def aio(
                 max_line_size=FIELD_LIMIT,
                 max_field_size=FIELD_LIMIT,
                 shutdown_timeout=1.0,
+                lingering_time=lingering_time,
             )
             await runner.setup()
             await web.SockSite(runner, listener).start()

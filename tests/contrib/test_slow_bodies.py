@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from issuing.apps import running
+from issuing.apps import create_aiohttp, create_fastapi
 
 from contrib import credentials as cred
-from contrib.servers import Served
+from contrib.servers import Served, aio, asgi, serve
 from contrib.wire import Headers, connection, head, read_head, request
+from rpcguard.contrib import _asgi_body
 
 ASYNC = ["fastapi", "aiohttp"]  # WSGI servers own their sockets
 REGISTRY = """\
@@ -37,8 +38,12 @@ projects:
 def slow(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     path = tmp_path_factory.mktemp("slow") / "registry.yaml"
     path.write_text(REGISTRY)
-    with running(request.param, path, {"project": "solana"}) as port:
-        yield port
+    if request.param == "fastapi":
+        with asgi(create_fastapi(str(path), {})) as port:
+            yield port
+    else:  # aiohttp waits another 10 s, by default, before it closes
+        with aio(lambda: create_aiohttp(str(path), {}), lingering_time=0.1) as port:
+            yield port
 
 
 def _trickle(sock: socket.socket, target: str, headers: Headers, sent: bytes) -> None:
@@ -111,9 +116,6 @@ def test_a_client_that_sends_all_before_it_reads_gets_its_413(
 def test_a_client_that_never_stops_is_not_read_for_ever(
     registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from contrib.servers import serve
-    from rpcguard.contrib import _asgi_body
-
     monkeypatch.setattr(_asgi_body, "_LINGER", 0.3)
     with serve("uvicorn", registry) as served, connection(served.port) as sock:
         headers = [*cred.nodius(b""), ("Content-Length", str(1 << 30))]

@@ -383,6 +383,15 @@ class TestInside:
             assert [_closed_with(socket) for socket in sockets[10:]] == [1008] * 10
         assert apps.until(lambda: _watchers() == before)
 
+    def test_a_refusal_is_no_error_in_the_servers_log(
+        self, inside: Served, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        for _ in range(5):
+            assert handshake(inside.port, "/ws/solana").status == 401
+        assert "reason=missing_credentials" in caplog.text
+        assert [each for each in caplog.records if each.levelno > logging.INFO] == []
+
     def test_no_log_line_holds_the_token(
         self, inside: Served, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
     ) -> None:
