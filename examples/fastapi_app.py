@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import uvicorn
-from _command_line import listen, parse, ready
+from _command_line import listen, parse, ready, redact
 from _jsonrpc import answer
 from fastapi import Depends, FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 
@@ -27,10 +27,11 @@ SCRIPT_HASH = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode(
 CSP = f"default-src 'none'; script-src 'sha256-{SCRIPT_HASH}'; connect-src 'self'; base-uri 'none'"
 
 
-def create_app(registry: str) -> FastAPI:
+def create_app(registry: str, recheck: float = 30.0) -> FastAPI:
     """Return the application, guarded by *registry*."""
     app = FastAPI(openapi_url=None)
-    guard = RPCGuard(app, registry)
+    guard = RPCGuard(app, registry, recheck=recheck)
+    redact(guard.verifier, "uvicorn.access", "uvicorn.error")
     with suppress(LookupError):  # not exactly one project has a session
         app.include_router(guard.router())
 
@@ -79,12 +80,13 @@ def main() -> int:
     """Serve until SIGINT or SIGTERM."""
     options = parse(__doc__ or "")
     try:
-        app = create_app(options.registry)
+        app = create_app(options.registry, options.recheck)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
     # Without proxy_headers=False uvicorn would take the peer's address from X-Forwarded-For
-    config = uvicorn.Config(app, proxy_headers=False, log_level="warning")
+    level = "info" if options.access_log else "warning"
+    config = uvicorn.Config(app, proxy_headers=False, log_level=level)
     server = Server(config)
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again when it has stopped
         signal.signal(number, server.handle_exit)
