@@ -22,9 +22,18 @@ from rpcguard.contrib.fastapi import RPCGuard, require_rpc_auth
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Caller = Annotated[Principal, Depends(require_rpc_auth)]
 PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
-SCRIPT = PAGE.partition("<script>")[2].partition("</script>")[0]
-SCRIPT_HASH = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-CSP = f"default-src 'none'; script-src 'sha256-{SCRIPT_HASH}'; connect-src 'self'; base-uri 'none'"
+
+
+def hashed(tag: str) -> str:
+    """Return the CSP source of the page's inline script or style."""
+    text = PAGE.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+CSP = (
+    f"default-src 'none'; script-src {hashed('script')}; style-src {hashed('style')};"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 def create_app(registry: str, recheck: float = 30.0) -> FastAPI:
