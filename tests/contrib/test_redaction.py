@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from contrib import logged_apps as apps
+from contrib.credentials import PUBKEY
 from contrib.logged_apps import BOOM, STATIC, STATIC_BEARER
 from contrib.wire import Answer, Headers, request, websocket
 from rpcguard import AuthError, Request, Verifier
@@ -128,6 +129,7 @@ def _logged(verifier: Verifier, message: Any, *args: Any, **extra: Any) -> loggi
         ("GET /v1/KEY?a=b HTTP/1.1", "GET /v1/***?a=b HTTP/1.1"),
         ("GET /v1//KEY/x#y", "GET /v1//***#y"),
         ("GET /v1/./KEY x", "GET /v1/*** x"),
+        ("GET /V1/KEY x", "GET /V1/*** x"),
         ('"https://a.example:8443/ws/v1/KEY"', '"https://a.example:8443/ws/v1/***"'),
         ("/proxied/v1/KEY", "/proxied/v1/***"),
         ("/asked?key=KEY&a=b", "/asked?key=***&a=b"),
@@ -223,6 +225,15 @@ def test_it_follows_the_registry(verifier: Verifier, tmp_path: Path) -> None:
         record = logging.makeLogRecord({"msg": f"GET /elsewhere/{STATIC}"})
         hiding.filter(record)
         assert (STATIC in record.getMessage()) is not known
+
+
+def test_an_issued_key_is_known_wherever_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "registry.yaml"
+    path.write_text("version: 1\nprojects: {solana: {preset: nodius, wallets: open}}\n")
+    with Verifier.from_yaml(path, backend="memory://", watch=False) as verifier:
+        key = verifier.new_api_key("solana", PUBKEY)
+        for text in (f"got {key}, and", f"GET /lost/{key}", f"token={key}"):
+            assert _logged(verifier, text).getMessage() == text.replace(key, "nod_***")
 
 
 def test_keys_of_a_default_project_stand_behind_the_first_slash(

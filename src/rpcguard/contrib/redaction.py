@@ -160,7 +160,7 @@ def _in_paths(prefixes: Iterable[str]) -> Iterable[str]:
     """Yield what finds the path behind one of *prefixes*, wherever a proxy has put that."""
     named = [prefix for prefix in prefixes if prefix]
     if named:
-        yield rf"((?:{_any(named)})/+){_REST}"
+        yield rf"(?i)((?:{_any(named)})/+){_REST}"
     if "" in prefixes:  # then the slash must begin a path
         yield rf"((?:^|[\s\"'(=]|://[^\s/?#\"]*)/+){_REST}"
 
