@@ -20,7 +20,7 @@ from rpcguard.messages import judge
 from rpcguard.owed import Owed, Pending
 from rpcguard.peer import FIELDS as PEER_FIELDS
 from rpcguard.peer import Proxies
-from rpcguard.policy import Facts, Policy, charges_of
+from rpcguard.policy import Facts, Policy, charges_of, may_be_several
 from rpcguard.principal import Principal
 from rpcguard.project import Bounds, Project
 from rpcguard.rates import Charge, caller_charges, network_of
@@ -330,7 +330,10 @@ class Authenticator:
 
     def _caller(self, request: Request, fields: Mapping[str, list[str]]) -> Facts:
         address = self._proxies.client(request.client, fields)
-        return Facts(address, fields.get("origin", ()), fields.get("user-agent", ()))
+        agents = fields.get("user-agent", [])
+        if request.joined and any(map(may_be_several, agents)):
+            agents = []
+        return Facts(address, fields.get("origin", ()), agents)
 
     def _calls(self, project: Project, incoming: Incoming) -> tuple[Call, ...] | BodyWanted | None:
         """Return the calls in the body; None for a WebSocket, whose calls come later."""

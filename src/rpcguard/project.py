@@ -16,11 +16,12 @@ from rpcguard.schemes.session import Sessions, SessionScheme
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What the guard reads at most. Sizes in bytes, `max_batch` in items."""
+    """What the guard reads at most. Sizes in bytes, `max_batch` in items, times in seconds."""
 
     max_credential: int = 8 * 1024
     max_body: int = 5 * 1024 * 1024
     max_batch: int = 100
+    body_timeout: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Project:
     @property
     def keys_in_path(self) -> bool:
         """Whether callers may put an API key into the path."""
-        return any(isinstance(s, ApiKeyScheme) and s.in_path for s in self.schemes)
+        return any(isinstance(s, ApiKeyScheme) and s.rules.in_path for s in self.schemes)
 
     def dress(self, error: AuthError) -> AuthError:
         """Give *error* this project's id, form, texts and challenges, and return it."""

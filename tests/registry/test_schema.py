@@ -18,7 +18,7 @@ def test_absent_keys_are_none_and_the_top_has_its_defaults(look_at: Any) -> None
     assert registry.backend == "sqlite:///rpcguard.db"
     assert registry.trusted_proxies == []
     assert registry.bounds.model_dump() == {
-        "max_credential": 8192, "max_body": 5 << 20, "max_batch": 100,
+        "max_credential": 8192, "max_body": 5 << 20, "max_batch": 100, "body_timeout": 30.0,
     }  # fmt: skip
     assert registry.max_server_skew == 30.0
     project = registry.projects["p"]
@@ -291,6 +291,14 @@ TOP = [
     (
         "version: 1\nbounds: {max_body: 0}\nprojects: {p: {preset: bearer}}",
         "2:20: bounds.max_body: must be from 1 to 1073741824 bytes",
+    ),
+    (
+        "version: 1\nbounds: {body_timeout: 0s}\nprojects: {p: {preset: bearer}}",
+        "2:24: bounds.body_timeout: must be more than 0",
+    ),
+    (
+        "version: 1\nbounds: {body_timeout: 2h}\nprojects: {p: {preset: bearer}}",
+        "2:24: bounds.body_timeout: must be at most 60m",
     ),
     (
         "version: 1\nmax_server_skew: 2h\nprojects: {p: {preset: bearer}}",

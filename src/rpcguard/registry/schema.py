@@ -455,6 +455,8 @@ class Bounds(_Model):
     """Bytes of a body that the guard reads; default 5MiB."""
     max_batch: fields.Batch = 100
     """Calls in one JSON-RPC batch; default 100."""
+    body_timeout: fields.BodyTimeout = 30.0
+    """How long a body that the guard reads may take, where the server lets it say; default 30s."""
 
 
 class Registry(_Model):

@@ -79,13 +79,17 @@ class ApiKeyRules:
 
 
 class ApiKeyScheme:
-    """The `api_key` scheme of one project; see `Scheme`."""
+    """
+    The `api_key` scheme of one project; see `Scheme`.
+
+    Attributes:
+        rules: How it reads keys; logs are redacted by them.
+    """
 
     name = "api_key"
 
     def __init__(self, rules: ApiKeyRules) -> None:
-        self._rules = rules
-        self.in_path = rules.in_path
+        self.rules = rules
         self._by_kid = {key.kid: key for key in rules.static.values()}
         self.challenge = "Bearer" if rules.bearers else "ApiKey"
         names = [rules.header, "authorization" if rules.bearers else ""]
@@ -114,7 +118,7 @@ class ApiKeyScheme:
         Raises:
             LookupError: If the project issues no keys.
         """
-        rules = self._rules
+        rules = self.rules
         if rules.wallets is None:
             raise LookupError(f"project {rules.project!r} issues no API keys")
         shard = owed.bucket(rules.project, subject)
@@ -140,7 +144,7 @@ class ApiKeyScheme:
         )
 
     def _found(self, incoming: Incoming) -> list[str]:
-        rules = self._rules
+        rules = self.rules
         found = []
         if rules.in_path and incoming.rest and "/" not in incoming.rest:
             found.append(incoming.rest)
@@ -157,7 +161,7 @@ class ApiKeyScheme:
 
     def prove(self, incoming: Incoming, now: float, *, standing: bool = False) -> Proof | Claim:  # noqa: ARG002 - a key is never fresh
         """Look the key up by digest; see `Scheme.prove`."""
-        rules = self._rules
+        rules = self.rules
         found = self._found(incoming)
         if len(found) != 1:
             raise AuthError("malformed_credentials", detail="not one well-formed API key")
@@ -190,7 +194,7 @@ class ApiKeyScheme:
 
     def _conclude(self, value: str) -> Proof:
         """Return whose issued key it is; a key is worth what its wallet is worth now."""
-        rules = self._rules
+        rules = self.rules
         record = json.loads(value)
         subject = record["subject"]
         wallet = rules.wallets.find(subject) if rules.wallets is not None else ANY
@@ -210,6 +214,6 @@ class ApiKeyScheme:
         key = self._by_kid.get(principal.key_id or "")
         if key is not None and key.active(now) and principal.subject == key.kid:
             return (key.allow,) if key.allow is not None else ()
-        if key is not None or self._rules.wallets is None:
+        if key is not None or self.rules.wallets is None:
             raise AuthError("invalid_credentials", cause="unknown_kid", detail="key not active")
-        return self._rules.wallets.policies(principal.subject)
+        return self.rules.wallets.policies(principal.subject)
