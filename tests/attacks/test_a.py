@@ -21,28 +21,10 @@ from sealing import DIR_SECRET, seal
 from trap import TRAP
 
 from attacks.site import EC, KIDS, PUBLIC, RSA, problems, project, registry
+from attacks.tokens import mac, signed
 
 MALFORMED, UNSUPPORTED = "malformed_credentials", "unsupported_algorithm"
 INVALID = "invalid_credentials"
-
-
-def signed(key="RS256", claims=None, /, **header):
-    """Return a genuine token of the *key* for an algorithm, its header changed."""
-    head = {"alg": key, "typ": "JWT", "kid": KIDS[key], **header}
-    return token(claims or hour(), private_key(key), key, header=head)
-
-
-def mac(secret, claims=None, **header):
-    """Return an HS256 token under any bytes at all, past PyJWT's own refusal of public keys."""
-    import hashlib
-    import hmac
-
-    head = {"alg": "HS256", "typ": "JWT", **header}
-    signing_input = f"{segment(head)}.{segment(claims or hour())}"
-    key = secret if isinstance(secret, bytes) else secret.encode()
-    return (
-        f"{signing_input}.{segment(hmac.new(key, signing_input.encode(), hashlib.sha256).digest())}"
-    )
 
 
 @pytest.mark.parametrize("path", ["hs", "pub", "atn", "engine"])
