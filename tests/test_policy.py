@@ -83,6 +83,29 @@ def test_every_call_of_a_batch_is_judged():
         assert refused(policy, facts(calls=batch)) == "forbidden_method"
 
 
+@pytest.mark.parametrize(
+    ("method", "named"),
+    [
+        ("admin_peers", "admin_peers"),
+        ("a/b.c:d-e", "a/b.c:d-e"),
+        ("m" * 64, "m" * 64),
+        ("m" * 65, None),
+        ("", None),
+        ("admin peers", None),
+        ("admin\r\nSet-Cookie: x", None),
+        ("\x1b[31m", None),
+        ("<script>", None),
+        ("méthode", None),
+        ('"', None),
+    ],
+)
+def test_the_first_forbidden_method_is_named_if_its_name_does_no_harm(method, named):
+    policy = Policy(methods=Names(["eth_call"]))
+    with pytest.raises(AuthError) as caught:
+        policy.check_calls([Call("eth_call", None), Call(method, None), Call("other", None)])
+    assert caught.value.method == named
+
+
 def test_calls_that_cannot_be_seen_are_not_allowed():
     assert refused(Policy(methods=Names(["*"])), facts(calls=None)) == "forbidden_method"
     assert refused(Policy(), facts(calls=None)) is None
@@ -106,6 +129,10 @@ TOUCHING = [
     ("eth_call", [{"to": ONE + "00"}], False),
     ("eth_call", [{"to": ONE[2:]}], False),
     ("eth_call", [{"to": ONE + "\n"}], False),
+    ("eth_call", [{"to": ONE}, "latest", None], True),
+    ("eth_call", [{"to": ONE}, "latest", {ONE: {"code": "0x60"}}], False),  # runs any code there
+    ("eth_call", [{"to": ONE}, "latest", None, {"number": "0x1"}], False),
+    ("eth_estimateGas", [{"to": ONE}, "latest", {}], False),
     ("eth_estimateGas", [{"to": ONE}], True),
     ("eth_estimateGas", [{"to": TWO}], False),
     ("eth_getBalance", [ONE, "latest"], True),

@@ -145,7 +145,8 @@ class Verifier:
         except AuthError as error:
             audit.request_judged(authenticator, request, project, error, started)
             raise
-        audit.request_judged(authenticator, request, project, principal, started)
+        if not standing:  # a recheck is news only when it refuses
+            audit.request_judged(authenticator, request, project, principal, started)
         return principal
 
     async def averify(
@@ -186,7 +187,8 @@ class Verifier:
         except AuthError as error:
             audit.request_judged(authenticator, request, project, error, started)
             raise
-        audit.request_judged(authenticator, request, project, principal, started)
+        if not standing:  # a recheck is news only when it refuses
+            audit.request_judged(authenticator, request, project, principal, started)
         return principal
 
     def check_message(self, principal: Principal, text: bytes | str) -> None:

@@ -420,7 +420,7 @@ class TestScope:
         assert call(app, "/solana", headers, part).status == 400
         assert _post(app, "/solana", headers, b"xy").json == "solana xy"
 
-    def test_an_unknown_kind_of_scope_reaches_no_handler(self, app: FastAPI) -> None:
+    def test_G7_an_unknown_kind_of_scope_reaches_no_handler(self, app: FastAPI) -> None:
         with pytest.raises(AssertionError):
             call(app, "/v1/", type="webtransport")
 

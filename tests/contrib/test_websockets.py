@@ -112,7 +112,7 @@ class TestCarrying:
             (["other", "TOKEN"], "TOKEN", ["other"]),
         ],
     )
-    def test_a_session_token_as_a_subprotocol(
+    def test_G2_a_session_token_as_a_subprotocol(
         self, served: Served, offered: list[str], selected: str, seen: list[str]
     ) -> None:
         carrier = f"auth.{served.token()}"
@@ -166,13 +166,13 @@ class TestRefusals:
             served.connect()
         assert caught.value.response.status_code == 401
 
-    def test_two_tokens(self, served: Served) -> None:
+    def test_G1_two_tokens(self, served: Served) -> None:
         token = served.token()
         offered = f"auth.{token}, auth.{token}"
         assert self._refused(served, offered) == (401, "malformed_credentials")
 
     @pytest.mark.parametrize("tail", ["=", "/", ":", " x", "%41", "@"])
-    def test_characters_that_no_token_has(self, served: Served, tail: str) -> None:
+    def test_G1_characters_that_no_token_has(self, served: Served, tail: str) -> None:
         # Some servers refuse such a field by themselves, with 400
         answer = handshake(served.port, "/ws/solana", [(FIELD, f"auth.{served.token()}{tail}")])
         assert answer.status == 400 or answer.reason == "malformed_credentials"
@@ -180,11 +180,11 @@ class TestRefusals:
     def test_an_empty_token(self, served: Served) -> None:
         assert self._refused(served, "auth.") == (401, "malformed_credentials")
 
-    def test_a_token_longer_than_a_credential_may_be(self, served: Served) -> None:
+    def test_G1_a_token_longer_than_a_credential_may_be(self, served: Served) -> None:
         answer = handshake(served.port, "/ws/solana", [(FIELD, "auth." + "x" * 8100)])
         assert 400 <= answer.status < 500
 
-    def test_the_header_and_the_subprotocol_differ(self, served: Served) -> None:
+    def test_G3_the_header_and_the_subprotocol_differ(self, served: Served) -> None:
         header = ("Authorization", f"Bearer {served.token()}")
         offered = f"auth.{served.token()}"
         assert self._refused(served, offered, header) == (400, "ambiguous_credentials")
@@ -217,7 +217,7 @@ class TestRefusals:
             (None, 403),
         ],
     )
-    def test_the_origin_is_judged_at_the_handshake(
+    def test_G4_the_origin_is_judged_at_the_handshake(
         self, served: Served, origin: str | None, status: int
     ) -> None:
         fields = [(FIELD, f"auth.{served.token('sited')}")]
@@ -257,7 +257,7 @@ class TestForm:
 
 class TestEnd:
     @pytest.mark.parametrize("way", ["bearer", "offer"])
-    def test_it_is_closed_when_the_token_expires(self, served: Served, way: str) -> None:
+    def test_G5_it_is_closed_when_the_token_expires(self, served: Served, way: str) -> None:
         issued = served.verifier.issue("brief", PUBKEY)
         token: Any = issued["token"] if way == "bearer" else [f"auth.{issued['token']}"]
         with served.connect("brief", **{way: token}) as socket:
@@ -272,7 +272,7 @@ class TestEnd:
         with served.connect("brief", bearer=issued["token"]) as socket:
             assert _closed_with(socket) == 1008
 
-    def test_logging_out_closes_it(self, served: Served) -> None:
+    def test_G5_logging_out_closes_it(self, served: Served) -> None:
         token = served.token()
         with served.connect(bearer=token) as socket, served.connect(bearer=served.token()) as other:
             assert _call(socket)[1] == "solana"
@@ -392,7 +392,7 @@ class TestInside:
         assert "reason=missing_credentials" in caplog.text
         assert [each for each in caplog.records if each.levelno > logging.INFO] == []
 
-    def test_no_log_line_holds_the_token(
+    def test_F17_no_log_line_holds_the_token(
         self, inside: Served, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
     ) -> None:
         caplog.set_level(logging.DEBUG)
@@ -439,7 +439,7 @@ def test_gunicorns_sockets_are_closed_when_three_rechecks_stay_without_an_answer
         assert caught.value.response.status_code == 503
 
 
-def test_gunicorns_logs_hold_no_token(tmp_path: Path) -> None:
+def test_F17_gunicorns_logs_hold_no_token(tmp_path: Path) -> None:
     registry = apps.write_registry(tmp_path, PUBKEY)
     with Verifier.from_yaml(registry) as verifier, apps.serve("gunicorn", registry) as port:
         served = Served("gunicorn", port, verifier, registry)
