@@ -1,9 +1,9 @@
-"""Keys, tokens and registries that all sections share; made anew in every process."""
+"""Keys, tokens and registries that the sections share; made anew in every process."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,17 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from rpcguard import Request, Verifier
+from rpcguard.backends.base import Backend
+from rpcguard.backends.open import open_backend
 
-SECRET = "a secret of the benchmarks, of 40 bytes!"
+SECRET = "a secret of the benchmarks, of 40 bytes!"  # noqa: S105
 TARGET = "/v1/"
+BODY = b'{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber","params":[]}'
 ALGORITHMS = ("HS256", "RS256", "ES256")
+AUDIENCE = "rpc"
+SUBJECT = "6d0c1ce1-4f0e-4f0a-8f6c-2b1f3c1d9a10"  # fastapi-users wants a UUID
+HOUR = 3600
+BACKENDS = ("memory", "sqlite")
 
 
 @dataclass(frozen=True)
@@ -32,49 +39,75 @@ class Keys:
     )
 
     def public(self, algorithm: str) -> Any:
-        """Return what verifies *algorithm*."""
+        """Return what verifies *algorithm*, parsed."""
         private = self.private[algorithm]
         return private if isinstance(private, str) else private.public_key()
 
-    def pem(self, algorithm: str) -> str:
-        """Return the public key of *algorithm* as PEM."""
-        info = PublicFormat.SubjectPublicKeyInfo
-        raw: bytes = self.public(algorithm).public_bytes(Encoding.PEM, info)
-        return raw.decode("ascii")
+    def text(self, algorithm: str) -> str:
+        """Return what verifies *algorithm* as text: the secret, or the public key in PEM."""
+        public = self.public(algorithm)
+        return public if isinstance(public, str) else pem(public)
 
-    def token(self, algorithm: str, number: int = 0, **claims: Any) -> str:
+    def token(self, algorithm: str, number: int = 0, kid: str | None = None) -> str:
         """Return a token of one hour; *number* tells it from others."""
         now = int(time.time())
-        own = {"sub": "user-1", "iat": now, "exp": now + 3600, "n": number}
-        headers = {"kid": algorithm}
-        return jwt.encode(own | claims, self.private[algorithm], algorithm, headers)
+        claims = {"sub": SUBJECT, "aud": AUDIENCE, "iat": now, "exp": now + HOUR}
+        # What authx and flask-jwt-extended ask for; the others do not look at it
+        claims |= {"type": "access", "fresh": False, "jti": f"{number:032x}"}
+        return jwt.encode(claims, self.private[algorithm], algorithm, {"kid": kid or algorithm})
 
 
-def request(token: str) -> Request:
-    """Return a call with *token*, as a server of this machine receives it."""
-    headers = [
+def pem(public: Any) -> str:
+    """Return a public key as PEM."""
+    raw: bytes = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return raw.decode("ascii")
+
+
+def headers(more: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the headers of a call as small clients send them, and *more*."""
+    return [
         ("host", "127.0.0.1:8000"),
         ("user-agent", "bench/1"),
         ("accept", "*/*"),
         ("content-type", "application/json"),
-        ("content-length", "60"),
-        ("authorization", f"Bearer {token}"),
+        ("content-length", str(len(BODY))),
+        *((name.lower(), value) for name, value in more.items()),
     ]
-    return Request("POST", TARGET, headers, None, "127.0.0.1", "http")
 
 
-def write_registry(directory: Path, keys: Keys, backend: str = "memory://") -> Path:
-    """Write a registry with a key of each algorithm; return its path."""
-    lines = ["version: 1", f"backend: {backend}", "projects:", "  bots:", "    preset: bearer"]
-    lines += ["    keys:", f'      - {{kid: HS256, alg: HS256, secret: "{SECRET}"}}']
-    for algorithm in ("RS256", "ES256"):
-        path = directory / f"{algorithm}.pem"
-        path.write_text(keys.pem(algorithm), encoding="ascii")
-        entry = f'{{kid: {algorithm}, alg: {algorithm}, public_key: "${{file:{path.name}}}"}}'
+def request(
+    more: Mapping[str, str], body: bytes | None = None, target: str = TARGET
+) -> Request:  # fmt: skip
+    """Return a call as an adapter passes it on; the body is read only where it is needed."""
+    return Request("POST", target, headers(more), body, "127.0.0.1", "http")
+
+
+def bearer(token: str) -> Request:
+    """Return a call with *token*."""
+    return request({"Authorization": f"Bearer {token}"})
+
+
+def write_registry(directory: Path, keys: Keys, algorithms: Sequence[str] = ALGORITHMS) -> Path:
+    """Write a registry with a key of each algorithm and `memory://`; return its path."""
+    lines = ["version: 1", "backend: memory://", "projects:", "  bots:", "    preset: bearer"]
+    lines += [f"    audience: {AUDIENCE}", "    keys:"]
+    for algorithm in algorithms:
+        path = directory / f"{algorithm}.key"
+        path.write_text(keys.text(algorithm), encoding="ascii")
+        path.chmod(0o600)
+        word = "secret" if algorithm.startswith("HS") else "public_key"
+        entry = f'{{kid: {algorithm}, alg: {algorithm}, {word}: "${{file:{path.name}}}"}}'
         lines.append(f"      - {entry}")
     file = directory / "registry.yaml"
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return file
+
+
+def backend(kind: str, directory: Path, redis: str) -> Backend:
+    """Open a backend of *kind*, one of `BACKENDS`, that nobody else uses."""
+    urls = {"memory": "memory://", "sqlite": "sqlite:///settle.db", "redis": redis}
+    # Opened "a minute ago", so that `memory://` has no reason to refuse timestamps of this second
+    return open_backend(urls[kind], now=time.time() - 60, base=directory)
 
 
 def verifier(file: Path, **options: Any) -> Verifier:
