@@ -60,6 +60,7 @@ class _Client(asyncio.Protocol):
             self._size = len(head) + len(end) + int(length[1])
 
     def connection_lost(self, exc: Exception | None) -> None:
+        del exc
         self._load.fail(BadAnswerError("the server closed a connection"))
 
     def close(self) -> None:

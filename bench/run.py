@@ -12,7 +12,7 @@ from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 15
-SHORT_ROUNDS, SHORT_SHARE = 2, 0.01
+SHORT_ROUNDS, SHORT_SHARE = 1, 0.01
 PATIENCE = 600  # seconds that one part may take before it counts as broken
 
 Figures = dict[str, float]

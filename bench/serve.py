@@ -1,6 +1,6 @@
 """
 `python -m bench.serve FRAMEWORK APP CORE` serves one application on a free port of the loopback
-interface, pinned to one core, and prints the port. What it verifies with comes as JSON on its input.
+interface, pinned to one core, and prints the port. A `Given` comes as JSON on its input.
 
 FastAPI runs on uvicorn with uvloop and httptools, aiohttp on its own server with uvloop, Flask on
 gunicorn with threads: one process each, as fast as they go.
@@ -24,9 +24,9 @@ from bench.apps import REPLY, Given
 
 THREADS = 4
 BACKLOG = 256
-_ANSWER = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-    % (len(REPLY), REPLY)
+_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
+    len(REPLY),
+    REPLY,
 )
 
 

@@ -83,7 +83,7 @@ def medians(taken: Series) -> dict[str, float]:
 
 
 def added(taken: Series, guarded: str, plain: str) -> float:
-    """Return the median over the rounds of what *guarded* took longer than *plain* in that round."""
+    """Return the median over the rounds of what *guarded* took beyond *plain* in that round."""
     pairs = zip(taken[guarded], taken[plain], strict=True)
     return statistics.median(more - less for more, less in pairs)
 

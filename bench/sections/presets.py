@@ -27,7 +27,7 @@ Make = Callable[[], Request]
 def measure(run: Run) -> Figures:
     """Return the microseconds of each preset, cold and hot, on each backend."""
     folder = run.folder("presets")
-    _write_starter(folder)
+    write_starter(folder)
     kit = load(folder)
     figures: Figures = {}
     for kind in BACKENDS:
@@ -45,11 +45,13 @@ def _measure(run: Run, guard: Verifier, kind: str, makers: Mapping[str, Make]) -
         candidates[f"{preset}_cold_{kind}_us"] = cold
         if preset not in ONCE:
             seen = [make() for _ in range(items)]
-            candidates[f"{preset}_hot_{kind}_us"] = each(guard.verify, lambda seen=seen: seen, items)
+            hot = each(guard.verify, lambda seen=seen: seen, items)
+            candidates[f"{preset}_hot_{kind}_us"] = hot
     return medians(series(candidates, run.rounds))
 
 
-def _write_starter(folder: Path) -> None:
+def write_starter(folder: Path) -> None:
+    """Write what `rpcguard init` writes: `examples/registry.yaml` with fresh keys."""
     for name, text in starter.make().items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
