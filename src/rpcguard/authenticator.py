@@ -7,8 +7,9 @@ clock and no I/O: where the body is needed and not read, the answer is "read it 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rpcguard.errors import AuthError
 from rpcguard.jsonrpc import Call
@@ -16,22 +17,26 @@ from rpcguard.jsonrpc import calls as read_calls
 from rpcguard.owed import Owed, Pending
 from rpcguard.peer import FIELDS as PEER_FIELDS
 from rpcguard.peer import Proxies
-from rpcguard.policy import Facts
+from rpcguard.policy import Facts, Policy
 from rpcguard.principal import Principal
 from rpcguard.project import Bounds, Project
 from rpcguard.request import Request
 from rpcguard.schemes.base import Claim, Incoming, NeedBody, Proof, Scheme
 from rpcguard.target import Router, host_name, matched_depth, split
 
+KNOWN_PLACES = 1024  # bounded, because callers choose their Host
+KNOWN_TEXT = 512  # characters of target and Host
 _ALWAYS_READ = frozenset({"host", "origin", "user-agent", "content-encoding", *PEER_FIELDS})
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What is asked of one request: see `Authenticator.authenticate`."""
+class _Place(NamedTuple):
+    """Where a target leads; see `Incoming` for the members."""
 
-    standing: bool
-    calls: bool
+    project: Project
+    path: str
+    raw_path: str
+    raw_target: str
+    rest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,11 @@ def refuse_encoded(fields: Mapping[str, list[str]]) -> None:
             raise AuthError("unsupported_encoding")
 
 
+def _is_plain(target: str, hosts: Sequence[str]) -> bool:
+    """Return whether a place is worth remembering: an API key in a query never is."""
+    return "?" not in target and len(target) + sum(map(len, hosts)) <= KNOWN_TEXT
+
+
 class Authenticator:
     """One generation of the registry, compiled. Immutable and shared by all threads."""
 
@@ -74,6 +84,8 @@ class Authenticator:
         self.bounds = bounds
         self._router = router
         self._proxies = proxies
+        # Where targets lead: the callers of one application ask for the same few again and again.
+        self._places: dict[tuple[str | None, ...], _Place] = {}
         self._read = _ALWAYS_READ.union(
             *(scheme.fields for project in projects.values() for scheme in project.schemes)
         )
@@ -82,10 +94,10 @@ class Authenticator:
         self,
         request: Request,
         now: float,
-        *,
         project: str | Project | None = None,
         schemes: Collection[str] | None = None,
         standing: bool = False,
+        *,
         calls: bool = True,
     ) -> Pending | BodyWanted:
         """
@@ -108,7 +120,7 @@ class Authenticator:
             raise AuthError("backend_unavailable", detail="the clock gives no time")
         found, incoming = self._match(request, project)
         try:
-            return self._judge(found, incoming, now, schemes, _Asked(standing, calls))
+            return self._judge(found, incoming, now, schemes, standing, calls)
         except AuthError as error:
             raise found.dress(error) from None
 
@@ -130,11 +142,26 @@ class Authenticator:
         return any(s.present(incoming) and s.wants_body(incoming) for s in found.schemes)
 
     def _match(self, request: Request, project: str | Project | None) -> tuple[Project, Incoming]:
-        raw, path = split(request.target)
         fields = request.fields(self._read, PEER_FIELDS)
+        hosts = fields.get("host", ())
+        known = (project if isinstance(project, str) else None, request.target, *hosts)
+        place = None if isinstance(project, Project) else self._places.get(known)
+        if place is None:
+            place = self._place(request.target, hosts, project)
+            if not (place.rest or isinstance(project, Project)) and _is_plain(
+                request.target, hosts
+            ):
+                if len(self._places) >= KNOWN_PLACES:
+                    self._places.clear()
+                self._places[known] = place
+        found, path, raw_path, raw_target, rest = place
+        return found, Incoming(request, path, raw_path, raw_target, rest, fields)
+
+    def _place(self, target: str, hosts: Sequence[str], project: str | Project | None) -> _Place:
+        raw, path = split(target)
         depth: int | None
         if project is None:
-            found, depth = self._router.find(host_name(fields.get("host", ())), path)
+            found, depth = self._router.find(host_name(hosts), path)
         elif isinstance(project, Project):
             found, depth = project, None
         elif project in self.projects:
@@ -146,7 +173,7 @@ class Authenticator:
         if depth is not None and raw.count("/") > depth:
             rest = raw.split("/", depth + 1)[-1]
         prefix = found.public_prefix
-        return found, Incoming(request, path, prefix + raw, prefix + request.target, rest, fields)
+        return _Place(found, path, prefix + raw, prefix + target, rest)
 
     def _judge(
         self,
@@ -154,19 +181,21 @@ class Authenticator:
         incoming: Incoming,
         now: float,
         schemes: Collection[str] | None,
-        asked: _Asked,
+        standing: bool,
+        calls: bool,
     ) -> Pending | BodyWanted:
-        self._check_https(project, incoming.request, incoming.fields)
+        if project.require_https:
+            self._check_https(project, incoming.request, incoming.fields)
         scheme = self._scheme(project, incoming, schemes)
         if scheme is None:
             anonymous = Principal("anonymous", project.name, "none")
-            return self._pend(project, incoming, Proof(anonymous, Owed()), asked)
+            return self._pend(project, incoming, Proof(anonymous, Owed()), calls)
         if incoming.request.body is not None and scheme.wants_body(incoming):
             self._check_body(incoming)
-        proof = scheme.prove(incoming, now, standing=asked.standing)
+        proof = scheme.prove(incoming, now, standing=standing)
         if isinstance(proof, NeedBody):
             return self._want_body(project, incoming)
-        return self._pend(project, incoming, proof, asked)
+        return self._pend(project, incoming, proof, calls)
 
     def _scheme(
         self, project: Project, incoming: Incoming, schemes: Collection[str] | None
@@ -219,21 +248,22 @@ class Authenticator:
             raise AuthError("https_required")
 
     def _pend(
-        self, project: Project, incoming: Incoming, proof: Proof | Claim, asked: _Asked
+        self, project: Project, incoming: Incoming, proof: Proof | Claim, judged: bool
     ) -> Pending | BodyWanted:
         """Judge what can be judged now; the rest is for `Pending.conclude`."""
-        own = () if project.policy is None else (project.policy,)
-        policies = (*own, *proof.policies) if isinstance(proof, Proof) else own
-        needs_body = any(policy.needs_body for policy in policies)
+        own: tuple[Policy, ...] = () if project.policy is None else (project.policy,)
         if isinstance(proof, Claim):
-            needs_body = needs_body or proof.needs_body
-        elif not policies:  # most requests: nothing to judge and nothing to find out
-            principal = proof.principal
-            return Pending(lambda _: principal, proof.owed, project.dress)
+            policies, needs_body = own, proof.needs_body
+        else:
+            policies, needs_body = own + proof.policies, False
+            if not policies:  # most requests: nothing to judge and nothing to find out
+                principal = proof.principal
+                return Pending(lambda _: principal, proof.owed, project.dress)
+        needs_body = needs_body or any(policy.needs_body for policy in policies)
         facts = self._caller(incoming.request, incoming.fields)
         for policy in policies:
             policy.check_caller(facts)
-        calls = self._calls(project, incoming) if needs_body and asked.calls else ()
+        calls = self._calls(project, incoming) if needs_body and judged else ()
         if isinstance(calls, BodyWanted):
             return calls
         for policy in policies:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 import functools
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,7 +21,10 @@ from rpcguard.principal import Principal
 
 PROJECT_NONCES = 1_000_000  # live nonces that a project may hold unless it says otherwise
 SUBJECT_NONCES = 10_000  # and one subject
+PROJECT_RECORDS = 1_000_000  # live records that a project may hold unless it says otherwise
+SUBJECT_RECORDS = 1_000  # and one subject
 NAME_BYTES = 16  # 128 bits: nobody finds a second preimage, and a million live nonces stay small
+_BUCKET = re.compile("[0-9a-f]{2}")
 
 
 def digest(*parts: str | bytes) -> bytes:
@@ -32,6 +36,18 @@ def digest(*parts: str | bytes) -> bytes:
         whole.update(len(raw).to_bytes(4, "big"))
         whole.update(raw)
     return whole.digest()
+
+
+def namer(*beginning: str | bytes) -> Callable[[str | bytes], bytes]:
+    """Return what gives `digest(*beginning, last)` for any last part, at half the cost."""
+    seeded = hashlib.blake2b(framed(*beginning), digest_size=NAME_BYTES)
+
+    def name(last: str | bytes) -> bytes:
+        whole = seeded.copy()
+        whole.update(framed(last))
+        return whole.digest()
+
+    return name
 
 
 def framed(*parts: str | bytes) -> bytes:
@@ -67,14 +83,20 @@ def refresh_name(project: str, text: str) -> bytes:
     return digest("refresh", project, text)
 
 
+def session_name(project: str, sid: str) -> bytes:
+    """Return the name by which a session or refresh family can be revoked."""
+    return digest("session", project, sid)
+
+
 def bucket(project: str, subject: str) -> int:
     """Return which of 256 buckets holds all that a request of *subject* can owe."""
     return digest("bucket", project, subject)[0]
 
 
-def session_name(project: str, sid: str) -> bytes:
-    """Return the name by which a session or refresh family can be revoked."""
-    return digest("session", project, sid)
+def named_bucket(text: str, prefix: str) -> int | None:
+    """Return the bucket that a credential names in the two hex digits behind its *prefix*."""
+    named = text[len(prefix) : len(prefix) + 2]
+    return int(named, 16) if _BUCKET.fullmatch(named) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +129,10 @@ class Owed:
         revocable: Names that refuse the request if one of them is revoked as of `issued_at`.
         nonce: To be spent, or None.
         record: Name of the record that must be there (an issued API key), or None.
+        slot: Where the record must be; None looks for the name wherever it is. A live record of
+            another name in the slot is answered with `REPLAYED`.
+        bucket: Which bucket is asked, where the credential's own text names it; None stands for
+            `bucket(project, subject)`.
     """
 
     project: str = ""
@@ -115,6 +141,8 @@ class Owed:
     revocable: tuple[bytes, ...] = ()
     nonce: Nonce | None = None
     record: bytes | None = None
+    slot: bytes | None = None
+    bucket: int | None = None
 
     def __bool__(self) -> bool:
         return self.nonce is not None or bool(self.revocable) or self.record is not None
@@ -123,7 +151,8 @@ class Owed:
 @dataclass(frozen=True, slots=True)
 class Record:
     """
-    A credential that rpcguard issued and must remember: an API key or a refresh token.
+    A credential that rpcguard issued and must remember: an API key, or the refresh token that a
+    family has now.
 
     Attributes:
         name: `digest` of the secret text; the text itself is never kept.
@@ -132,14 +161,24 @@ class Record:
         issued_at: Unix seconds.
         expires_at: Unix seconds at which it ends, or None.
         revocable: Names that end it if one of them is revoked as of `issued_at`.
+        project: Name of the project; with `subject` it names the budget.
+        subject: Whose credential it is.
+        bucket: Where it is kept: `bucket(project, subject)`.
+        project_limit: Live records that the project may hold.
+        subject_limit: Live records that the subject may hold.
     """
 
     name: bytes
     slot: bytes
     value: str
     issued_at: float
-    expires_at: float | None = None
-    revocable: tuple[bytes, ...] = ()
+    expires_at: float | None
+    revocable: tuple[bytes, ...]
+    project: str
+    subject: str
+    bucket: int
+    project_limit: int = PROJECT_RECORDS
+    subject_limit: int = SUBJECT_RECORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +190,13 @@ class Revocation:
         name: One of the names that `Owed.revocable` may hold.
         before: Refuse what was issued at or before this Unix second; None refuses all.
         expires_at: Unix seconds until which it can matter; None keeps it for good.
+        bucket: Where it is looked for; None stands for every bucket.
     """
 
     name: bytes
     before: float | None = None
     expires_at: float | None = None
+    bucket: int | None = None
 
 
 class Verdict(enum.Enum):
@@ -177,7 +218,8 @@ class Answer:
 
     Attributes:
         verdict: The kind of answer.
-        record: The `value` of the record that was asked for, also where it was replayed.
+        record: The `value` of the record that was asked for; where another one is in its slot
+            (`REPLAYED`), the value of that one.
     """
 
     verdict: Verdict
@@ -201,11 +243,8 @@ _REFUSALS = {
     Verdict.REPLAYED: ("replayed", "it was used before"),
     Verdict.FORGOTTEN: ("expired", "older than what the backend remembers"),
     Verdict.UNKNOWN: ("invalid_credentials", "no such record, or it has ended"),
-    Verdict.SUBJECT_FULL: ("rate_limited", "the subject holds as many live nonces as it may"),
-    Verdict.PROJECT_FULL: (
-        "backend_unavailable",
-        "the project holds as many live nonces as it may",
-    ),
+    Verdict.SUBJECT_FULL: ("rate_limited", "the subject holds as much as it may"),
+    Verdict.PROJECT_FULL: ("backend_unavailable", "the project holds as much as it may"),
 }
 
 

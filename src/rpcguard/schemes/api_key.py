@@ -60,6 +60,8 @@ class ApiKeyRules:
         revocable: Ask the backend whether the key is revoked.
         wallets: Who may hold an issued key; None where keys are not issued.
         prefix: What issued keys start with.
+        project_records: Live records that the project may hold.
+        subject_records: Live records that one subject may hold.
     """
 
     project: str
@@ -72,6 +74,8 @@ class ApiKeyRules:
     revocable: bool = True
     wallets: Wallets | None = None
     prefix: str = PREFIX
+    project_records: int = owed.PROJECT_RECORDS
+    subject_records: int = owed.SUBJECT_RECORDS
 
 
 class ApiKeyScheme:
@@ -115,14 +119,21 @@ class ApiKeyScheme:
         text = f"{rules.prefix}{shard:02x}{secrets.token_hex(24)}"
         name = owed.api_key_name(rules.project, text)
         kid = name.hex()[:12]
-        value = json.dumps({"subject": subject, "kid": kid, "expires_at": expires_at})
         return text, Record(
-            name,
-            owed.api_key_slot(rules.project, subject),
-            value,
-            now,
-            expires_at,
-            (owed.subject_name(rules.project, subject), owed.key_name(rules.project, kid)),
+            name=name,
+            slot=owed.api_key_slot(rules.project, subject),
+            value=json.dumps({"subject": subject, "kid": kid, "expires_at": expires_at}),
+            issued_at=now,
+            expires_at=expires_at,
+            revocable=(
+                owed.subject_name(rules.project, subject),
+                owed.key_name(rules.project, kid),
+            ),
+            project=rules.project,
+            subject=subject,
+            bucket=shard,
+            project_limit=rules.project_records,
+            subject_limit=rules.subject_records,
         )
 
     def _found(self, incoming: Incoming) -> list[str]:
@@ -153,7 +164,9 @@ class ApiKeyScheme:
         key = rules.static.get(hashlib.sha256(text.encode("ascii")).digest())
         if key is None and rules.wallets is not None and text.startswith(rules.prefix):
             name = owed.api_key_name(rules.project, text)
-            return Claim(Owed(rules.project, record=name), self._conclude, rules.wallets.needs_body)
+            shard = owed.named_bucket(text, rules.prefix)
+            questions = Owed(rules.project, record=name, bucket=shard)
+            return Claim(questions, self._conclude, rules.wallets.needs_body)
         if key is None or not key.active(now):
             raise AuthError("invalid_credentials", cause="unknown_kid")
         principal = Principal(

@@ -10,9 +10,8 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from rpcguard import base64url, strict_json
 from rpcguard.errors import AuthError
@@ -22,8 +21,7 @@ KNOWN_HEADER = 512  # characters; longer headers are read each time
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)\.([A-Za-z0-9_-]*)")
 
 
-@dataclass(frozen=True, slots=True)
-class Jws:
+class Jws(NamedTuple):
     """
     A parsed token; nothing in it is verified.
 
@@ -34,10 +32,13 @@ class Jws:
         signature: The decoded signature; may be empty.
     """
 
-    header: Mapping[str, Any] = field(repr=False)
-    payload: bytes = field(repr=False)
-    signing_input: bytes = field(repr=False)
-    signature: bytes = field(repr=False)
+    header: Mapping[str, Any]
+    payload: bytes
+    signing_input: bytes
+    signature: bytes
+
+    def __repr__(self) -> str:  # all of it is a credential
+        return "Jws(...)"
 
 
 def parse(token: str, limit: int) -> Jws:
