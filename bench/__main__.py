@@ -33,7 +33,7 @@ def main() -> int:
     except BrokenError as error:
         _say(f"broken: {error}")
         return 1
-    print(report.terminal(figures))  # noqa: T201
+    print(report.terminal(figures))
     whole = not options.short and not options.only
     if whole:
         report.write(PAGE, figures)
@@ -80,7 +80,7 @@ def _measure(sections: Sequence[str], short: bool) -> Figures:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,10 @@ def _sent(way: Way, app: Any, tokens: Callable[[], Sequence[str]], items: int) -
     def prepare() -> None:
         ready[:] = [way(app, tokens())]
 
-    return Candidate(lambda: ready.pop()(), items, prepare)
+    def work() -> None:
+        ready[0]()
+
+    return Candidate(work, items, prepare)
 
 
 def _figures(framework: str, algorithm: str, taken: Series) -> Figures:

@@ -1,4 +1,4 @@
-"""Where rpcguard is to arrive: ratios in one run on one machine, each with what it may be at most."""
+"""Where rpcguard is to arrive: ratios in one run on one machine, and what each may be at most."""
 
 from __future__ import annotations
 

@@ -40,12 +40,11 @@ def svg(figures: Figures) -> str:
 
 
 def _bar(top: int, label: str, value: float, share: float, ours: bool) -> Sequence[str]:
-    length = max(1, round(share * LONGEST))
-    base = top + BAR - 3
+    length, base = max(1, round(share * LONGEST)), top + BAR - 3
+    colour = OURS if ours else THEIRS
     return (
         f'<text x="{LABELS - 8}" y="{base}" text-anchor="end">{escape(label)}</text>',
-        f'<rect x="{LABELS}" y="{top}" width="{length}" height="{BAR}"'
-        f' fill="{OURS if ours else THEIRS}"/>',
+        f'<rect x="{LABELS}" y="{top}" width="{length}" height="{BAR}" fill="{colour}"/>',
         f'<text x="{LABELS + length + 6}" y="{base}">{value:.1f}</text>',
     )
 

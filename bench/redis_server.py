@@ -28,7 +28,7 @@ def serving(directory: Path) -> Iterator[str]:
     port = _free_port()
     command = [program, "--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory)]
     command += ["--save", "", "--appendonly", "no"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     url = f"redis://127.0.0.1:{port}/0"
     try:
         _wait(url)

@@ -65,7 +65,7 @@ def fresh(module: str, function: str, run: Run, *arguments: Any) -> Any:
     command = [sys.executable, "-m", "bench.run", module, function]
     told = json.dumps([asdict(run), *arguments])
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             command, input=told, stdout=subprocess.PIPE, text=True, cwd=ROOT, timeout=PATIENCE,
             check=False,
         )  # fmt: skip

@@ -9,7 +9,6 @@ import jwt
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from aiohttp_jwt import JWTMiddleware
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from bench.apps import REPLY, Given
 from bench.material import AUDIENCE, TARGET
@@ -49,7 +48,7 @@ def aiohttp_jwt(given: Given) -> web.Application:
 
 def plain_pyjwt(given: Given) -> web.Application:
     """Return the endpoint behind the least that one can write with PyJWT."""
-    key = given.text if given.algorithm == "HS256" else load_pem_public_key(given.text.encode())
+    key = given.key()
 
     @web.middleware
     async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:

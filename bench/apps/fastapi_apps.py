@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import jwt
 from authx import AuthX, AuthXConfig
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from fastapi import Depends, FastAPI, HTTPException, Request, Response, status
 from fastapi.security import OAuth2PasswordBearer
 from fastapi_users import BaseUserManager, FastAPIUsers, UUIDIDMixin
@@ -53,11 +52,6 @@ def rpcguard(given: Given) -> FastAPI:
     return _with(require_rpc_auth, app)
 
 
-def _key(given: Given) -> Any:
-    """Return the key parsed once: the kindest way to use PyJWT."""
-    return given.text if given.algorithm == "HS256" else load_pem_public_key(given.text.encode())
-
-
 class User(BaseModel):
     """The tutorial's user."""
 
@@ -85,7 +79,7 @@ def tutorial(given: Given) -> FastAPI:
 
     Source: FastAPI, "OAuth2 with Password (and hashing), Bearer with JWT tokens".
     """
-    key = _key(given)
+    key = given.key()
     oauth2_scheme = OAuth2PasswordBearer(tokenUrl="token")
     users = {SUBJECT: {"username": SUBJECT, "hashed_password": "x", "disabled": False}}
 
@@ -120,7 +114,7 @@ def tutorial(given: Given) -> FastAPI:
 
 def bare_pyjwt(given: Given) -> FastAPI:
     """Return the endpoint behind the least that one can write: the bearer and `jwt.decode`."""
-    key = _key(given)
+    key = given.key()
     oauth2_scheme = OAuth2PasswordBearer(tokenUrl="token")
 
     async def claims(token: Annotated[str, Depends(oauth2_scheme)]) -> dict[str, Any]:
@@ -188,7 +182,7 @@ def authx(given: Given) -> FastAPI:
     )
     config = AuthXConfig(
         JWT_ALGORITHM=given.algorithm,  # type: ignore[arg-type]
-        JWT_DECODE_ALGORITHMS=[given.algorithm],
+        JWT_DECODE_ALGORITHMS=[given.algorithm],  # type: ignore[list-item]
         JWT_DECODE_AUDIENCE=AUDIENCE,
         JWT_TOKEN_LOCATION=["headers"],
         **key,  # type: ignore[arg-type]

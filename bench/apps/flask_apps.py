@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from flask import Flask, Response, request
 from flask_httpauth import HTTPTokenAuth
 from flask_jwt_extended import JWTManager, jwt_required
@@ -54,7 +53,7 @@ def flask_jwt_extended(given: Given) -> Flask:
 def flask_httpauth(given: Given) -> Flask:
     """Return the endpoint behind Flask-HTTPAuth, which leaves the token itself to PyJWT."""
     auth = HTTPTokenAuth(scheme="Bearer")
-    key = given.text if given.algorithm == "HS256" else load_pem_public_key(given.text.encode())
+    key = given.key()
 
     @auth.verify_token
     def verify_token(token: str) -> Any:

@@ -18,7 +18,7 @@ from nacl.signing import SigningKey
 
 from bench.material import SECRET, Keys
 from bench.run import Figures, Run
-from bench.timing import medians, repeat, series
+from bench.timing import Work, medians, repeat, series
 
 LIFE_MS = 90_000  # a wallet's nonce: the window and the margin
 
@@ -47,7 +47,7 @@ def measure(run: Run) -> Figures:
         return medians(series(candidates, run.rounds))
 
 
-def _signatures(keys: Keys, message: bytes) -> dict[str, object]:
+def _signatures(keys: Keys, message: bytes) -> dict[str, Work]:
     rsa, p256 = keys.private["RS256"], keys.private["ES256"]
     by_rsa = rsa.sign(message, padding.PKCS1v15(), hashes.SHA256())
     by_p256 = p256.sign(message, ec.ECDSA(hashes.SHA256()))

@@ -18,6 +18,7 @@ from bench.run import Figures, Run, fresh
 from bench.timing import Candidate, medians, series
 from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_backend
+from rpcguard.owed import Owed
 
 SIZES = {"0": 0, "100k": 100_000, "1m": 1_000_000}
 LIVE = 900  # seconds that what is filled in lasts: longer than the measuring
@@ -77,13 +78,14 @@ async def _fill(store: Backend, count: int) -> None:
 
 
 def _settles(store: Backend, times: int) -> Candidate:
-    supply, asked = Questions(), []
+    supply = Questions()
+    asked: list[tuple[list[Owed], float]] = []
 
     def prepare() -> None:
         now = time.time()
-        asked[:] = [supply.take(times, now), now]
+        asked[:] = [(supply.take(times, now), now)]
 
-    return Candidate(lambda: settle_all(store, *asked), times, prepare)
+    return Candidate(lambda: settle_all(store, *asked[0]), times, prepare)
 
 
 def _scales(kind: str, url: str, folder: Path) -> Callable[[], float]:

@@ -6,9 +6,10 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
-from bench.material import BACKENDS, BODY, backend, request, verifier
+from bench.material import BACKENDS, BODY, HOUR, backend, request, verifier
 from bench.run import Figures, Run
 from bench.timing import Candidate, each, medians, series
 from rpcguard import Request, Verifier
@@ -41,13 +42,16 @@ def _measure(run: Run, guard: Verifier, kind: str, makers: Mapping[str, Make]) -
     items = run.count(50)
     candidates: dict[str, Candidate] = {}
     for preset, make in makers.items():
-        cold = each(guard.verify, lambda make=make: [make() for _ in range(items)], items)
+        cold = each(guard.verify, partial(_many, make, items), items)
         candidates[f"{preset}_cold_{kind}_us"] = cold
         if preset not in ONCE:
-            seen = [make() for _ in range(items)]
-            hot = each(guard.verify, lambda seen=seen: seen, items)
+            hot = each(guard.verify, partial(list, _many(make, items)), items)
             candidates[f"{preset}_hot_{kind}_us"] = hot
     return medians(series(candidates, run.rounds))
+
+
+def _many(make: Make, items: int) -> list[Request]:
+    return [make() for _ in range(items)]
 
 
 def write_starter(folder: Path) -> None:
@@ -63,10 +67,9 @@ def _credentials(kit: Kit, guard: Verifier) -> Mapping[str, Make]:
     """Return, by preset, what makes a request that nobody has seen."""
     numbers = itertools.count()
 
-    def token(path: str, key: SigningKey, seconds: int = 3600, **claims: str) -> Make:
+    def token(path: str, key: SigningKey, **claims: str) -> Make:
         def mint(now: float) -> str:
-            issued = int(now)
-            times = {"iat": issued, "exp": issued + seconds}
+            times = {"iat": int(now), "exp": int(now) + HOUR}
             return key.mint({**times, "jti": f"{next(numbers):032x}", **claims})
 
         return _signed(BearerSigner(mint), path)
@@ -83,7 +86,7 @@ def _credentials(kit: Kit, guard: Verifier) -> Mapping[str, Make]:
         "nodius_2026": _signed(WalletSigner(kit.listed_wallet, 2026), "/solana-2026"),
         "oppiwallet": _order(order, numbers),
         "bearer_eddsa": token("/bots", kit.bots, **kit.bots_claims),
-        "engine_api": token("/engine", kit.engine, 60),
+        "engine_api": token("/engine", kit.engine),
     }
 
 

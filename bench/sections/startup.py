@@ -95,7 +95,7 @@ def _series(run: Run, commands: Mapping[str, list[str]]) -> Figures:
 
 
 def _output(command: list[str]) -> str:
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )
     if done.returncode:

@@ -82,7 +82,7 @@ def _pyjwt(key: Any, algorithm: str) -> Decode:
 
 
 def _joserfc(key: Any, algorithm: str) -> Decode:
-    kinds = {"HS256": OctKey, "RS256": RSAKey, "ES256": ECKey}
+    kinds: dict[str, Any] = {"HS256": OctKey, "RS256": RSAKey, "ES256": ECKey}
     loaded = kinds[algorithm].import_key(key)
     claims = joserfc.jwt.JWTClaimsRegistry(
         exp={"essential": True}, aud={"essential": True, "value": AUDIENCE}

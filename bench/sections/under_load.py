@@ -22,7 +22,7 @@ from bench.apps import Given
 from bench.load import Load, post
 from bench.material import BODY, TARGET, Keys, headers, write_registry
 from bench.run import ROOT, Figures, Run
-from bench.timing import Candidate, medians, series
+from bench.timing import Candidate, Work, medians, series
 
 ALGORITHM = "RS256"
 CONNECTIONS = 16
@@ -63,13 +63,17 @@ def _measure(
     }
     try:
         candidates = {
-            app: Candidate(lambda load=load: runner.run(load.send(requests)), requests)
+            app: Candidate(_sending(runner, load, requests), requests)
             for app, load in loads.items()
         }
         return medians(series(candidates, run.rounds))
     finally:
         for load in loads.values():
             load.close()
+
+
+def _sending(runner: asyncio.Runner, load: Load, requests: int) -> Work:
+    return lambda: runner.run(load.send(requests))
 
 
 def _figures(framework: str, taken: Figures) -> Figures:
@@ -108,7 +112,7 @@ def serving(
 
 def _start(framework: str, app: str, core: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "bench.serve", framework, app, str(core)]
-    return subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
 
