@@ -31,7 +31,9 @@ def measure(run: Run) -> Figures:
 
 
 def _write(file: Path, count: int) -> Path:
-    (file.parent / "secret").write_text(SECRET, encoding="ascii")
+    secret = file.parent / "secret"
+    secret.write_text(SECRET, encoding="ascii")
+    secret.chmod(0o600)
     key = 'keys: [{kid: HS256, alg: HS256, secret: "${file:secret}"}]'
     lines = ["version: 1", "backend: memory://", "projects:"]
     lines += [
