@@ -31,6 +31,7 @@ class _Client(asyncio.Protocol):
         self._seen = b""
         self._size = 0  # of an answer; 0 until the first is there
         self._got = 0
+        self.closed = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are no subclass of asyncio's
@@ -61,6 +62,7 @@ class _Client(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
+        self.closed.set_result(None)
         self._load.fail(BadAnswerError("the server closed a connection"))
 
     def close(self) -> None:
@@ -117,10 +119,11 @@ class Load:
         if self._done is not None and not self._done.done():
             self._done.set_exception(error)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connections."""
         for client in self._clients:
             client.close()
+        await asyncio.gather(*(client.closed for client in self._clients))
 
     def _next(self, client: _Client) -> None:
         if self._to_send:

@@ -69,7 +69,7 @@ def _measure(
         return medians(series(candidates, run.rounds))
     finally:
         for load in loads.values():
-            load.close()
+            runner.run(load.close())
 
 
 def _sending(runner: asyncio.Runner, load: Load, requests: int) -> Work:

@@ -20,7 +20,14 @@ RUN = Run.short("/nowhere", "redis://nowhere")
 
 @pytest.mark.parametrize(
     ("value", "verdict"),
-    [(0.5, "ok"), (0.969, "ok"), (0.971, "close"), (1.029, "close"), (1.031, "miss"), (9.0, "miss")],
+    [
+        (0.5, "ok"),
+        (0.969, "ok"),
+        (0.971, "close"),
+        (1.029, "close"),
+        (1.031, "miss"),
+        (9.0, "miss"),
+    ],
 )
 def test_a_figure_within_three_percent_of_its_bound_is_close(value: float, verdict: str) -> None:
     assert Bound("x", 1.0, "").verdict(value) == verdict
@@ -74,16 +81,14 @@ async def answering(*pieces: bytes) -> AsyncIterator[tuple[load.Load, list[bytes
     heard: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError):
             while True:
                 heard.append(await reader.readexactly(len(REQUEST)))
+                if not pieces:
+                    break
                 for piece in pieces:
                     writer.write(piece)
                     await writer.drain()
-                    await asyncio.sleep(0)
-                if not pieces:
-                    break
-        writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
@@ -91,7 +96,7 @@ async def answering(*pieces: bytes) -> AsyncIterator[tuple[load.Load, list[bytes
         try:
             yield client, heard
         finally:
-            client.close()
+            await client.close()
 
 
 @pytest.mark.parametrize(
