@@ -23,6 +23,7 @@ import uvloop
 from bench.apps import REPLY, Given
 
 THREADS = 4
+KEPT = 600  # seconds that a connection may idle while other servers are measured
 BACKLOG = 256
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
     len(REPLY),
@@ -54,7 +55,7 @@ def _fastapi(listener: socket.socket, make: Callable[[], Any]) -> None:
 
     config = uvicorn.Config(
         make(), loop="uvloop", http="httptools", access_log=False, log_level="warning",
-        proxy_headers=False,
+        proxy_headers=False, timeout_keep_alive=KEPT,
     )  # fmt: skip
     uvicorn.Server(config).run([listener])
 
@@ -63,7 +64,7 @@ def _aiohttp(listener: socket.socket, make: Callable[[], Any]) -> None:
     from aiohttp import web  # noqa: PLC0415
 
     async def serve() -> None:
-        runner = web.AppRunner(make(), access_log=None)
+        runner = web.AppRunner(make(), access_log=None, keepalive_timeout=KEPT)
         await runner.setup()
         await web.SockSite(runner, listener).start()
         await asyncio.Event().wait()
@@ -78,7 +79,7 @@ def _flask(listener: socket.socket, make: Callable[[], Any]) -> None:
         "bind": f"fd://{listener.fileno()}",
         "worker_class": "gthread",
         "threads": THREADS,
-        "keepalive": 60,
+        "keepalive": KEPT,
         "loglevel": "warning",
         "control_socket_disable": True,
     }
