@@ -105,7 +105,12 @@ def write_registry(directory: Path, keys: Keys, algorithms: Sequence[str] = ALGO
 
 def backend(kind: str, directory: Path, redis: str) -> Backend:
     """Open a backend of *kind*, one of `BACKENDS`, that nobody else uses."""
-    urls = {"memory": "memory://", "sqlite": "sqlite:///settle.db", "redis": redis}
+    # A long patience: a machine that is busy for a second makes figures worse, not wrong
+    urls = {
+        "memory": "memory://",
+        "sqlite": "sqlite:///settle.db?timeout=10s",
+        "redis": f"{redis}?timeout=10s",
+    }
     # Opened "a minute ago", so that `memory://` has no reason to refuse timestamps of this second
     return open_backend(urls[kind], now=time.time() - 60, base=directory)
 

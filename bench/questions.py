@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from rpcguard.backends.base import Backend
 from rpcguard.owed import Answer, Nonce, Owed, Verdict, digest, key_name, subject_name
 
-PROJECTS, SUBJECTS = 4, 400  # 10^6 nonces among them leave all budgets as they are by default
+PROJECTS, SUBJECTS = 4, 4000
+AMPLE = 1 << 30  # live nonces that a project may have: budgets are counted, and do not run out
 WINDOW = 90  # seconds that a nonce of `nodius` is kept at most
 
 
@@ -41,7 +42,7 @@ class Questions:
             project, wallet, names = self._callers[self._number % SUBJECTS]
             name = digest(self._supply, self._number.to_bytes(8, "big"))
             end = now + 1 + self._number * 0.618 % spread  # in no order, as requests come
-            yield Owed(project, wallet, now, names, Nonce(name, end))
+            yield Owed(project, wallet, now, names, Nonce(name, end, AMPLE))
 
 
 def settle_all(backend: Backend, questions: Sequence[Owed], now: float) -> None:

@@ -1,6 +1,7 @@
 """
 `python -m bench.serve FRAMEWORK APP CORE` serves one application on a free port of the loopback
-interface, pinned to one core, and prints the port. A `Given` comes as JSON on its input.
+interface, pinned to one core, and prints the port. A `Given` comes as a line of JSON on its input;
+the end of the input is the end of the server, so that none is left behind.
 
 FastAPI runs on uvicorn with uvloop and httptools, aiohttp on its own server with uvloop, Flask on
 gunicorn with threads: one process each, as fast as they go.
@@ -12,9 +13,9 @@ import asyncio
 import importlib
 import json
 import os
-import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -103,8 +104,8 @@ _SERVERS = {"raw": _raw, "fastapi": _fastapi, "flask": _flask, "aiohttp": _aioht
 def main(framework: str, app: str, core: str) -> None:
     """Serve until terminated."""
     os.sched_setaffinity(0, {int(core)})
-    given = json.load(sys.stdin)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    given = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_input, daemon=True).start()
 
     def make() -> Any:
         apps = importlib.import_module(f"bench.apps.{framework}_apps").APPS
@@ -116,6 +117,11 @@ def main(framework: str, app: str, core: str) -> None:
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     print(listener.getsockname()[1], flush=True)
     _SERVERS[framework](listener, make)
+
+
+def _end_with_input() -> None:
+    sys.stdin.read()
+    os._exit(0)
 
 
 if __name__ == "__main__":

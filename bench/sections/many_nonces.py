@@ -59,8 +59,8 @@ def measure_one(run: Run, kind: str) -> Figures:
 def _urls(run: Run, folder: Path, name: str, number: int) -> dict[str, str]:
     return {
         "memory": "memory://",
-        "sqlite": f"sqlite:///{folder}/{name}.db",
-        "redis": f"{run.redis.rpartition('/')[0]}/{number + 1}",  # a database for each
+        "sqlite": f"sqlite:///{folder}/{name}.db?timeout=10s",
+        "redis": f"{run.redis.rpartition('/')[0]}/{number + 1}?timeout=10s",  # a database for each
     }
 
 
@@ -93,9 +93,9 @@ def _scales(kind: str, url: str, folder: Path) -> Callable[[], float]:
     if kind == "memory":
         return _resident
     if kind == "sqlite":
-        name = Path(url).name
+        name = Path(url.partition("?")[0]).name
         return lambda: sum(path.stat().st_size for path in folder.glob(f"{name}*"))
-    client: Any = redis.Redis.from_url(url)
+    client: Any = redis.Redis.from_url(url.partition("?")[0])
     return lambda: float(client.info("memory")["used_memory"])
 
 

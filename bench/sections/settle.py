@@ -19,6 +19,7 @@ from rpcguard.owed import Owed
 
 TOGETHER = 16  # calls that wait in one event loop at a time
 LIFE_MS = 90_000
+PROTOCOL = 2  # as the backend's connections have it
 
 
 def measure(run: Run) -> Figures:
@@ -43,7 +44,7 @@ def measure(run: Run) -> Figures:
 def _one_by_one(run: Run, stores: dict[str, Backend]) -> Figures:
     times = run.count(300)
     names = (f"bare:{number}" for number in itertools.count())
-    with closing(redis.Redis.from_url(run.redis)) as client:
+    with closing(redis.Redis.from_url(run.redis, protocol=PROTOCOL)) as client:
 
         def bare() -> None:
             for _ in range(times):
@@ -67,7 +68,7 @@ def _settles(store: Backend, times: int) -> Candidate:
 def _together(run: Run, stores: dict[str, Backend], runner: asyncio.Runner) -> Figures:
     batches = run.count(40)
     names = (f"bare16:{number}" for number in itertools.count())
-    client = redis.asyncio.Redis.from_url(run.redis)
+    client = redis.asyncio.Redis.from_url(run.redis, protocol=PROTOCOL)
 
     async def bare() -> None:
         for _ in range(batches):

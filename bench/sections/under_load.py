@@ -29,12 +29,12 @@ CONNECTIONS = 16
 STOPPING = 30  # seconds
 RAW = "raw"
 
-# Applications, and requests in each round: about a third of a second
+# Applications, and requests in each round: some tenths of a second
 FRAMEWORKS: Mapping[str, tuple[tuple[str, ...], int]] = {
     RAW: ((RAW,), 20_000),
-    "fastapi": (("unguarded", "rpcguard", "tutorial", "fastapi_users", "authx"), 2000),
+    "fastapi": (("unguarded", "rpcguard", "tutorial", "fastapi_users", "authx"), 1200),
     "flask": (("unguarded", "rpcguard", "flask_jwt_extended", "flask_httpauth"), 800),
-    "aiohttp": (("unguarded", "rpcguard", "aiohttp_jwt", "plain_pyjwt"), 3000),
+    "aiohttp": (("unguarded", "rpcguard", "aiohttp_jwt", "plain_pyjwt"), 1800),
 }
 
 
@@ -98,16 +98,15 @@ def serving(
     try:
         for server in servers.values():
             assert server.stdin is not None
-            server.stdin.write(json.dumps(asdict(given)))
-            server.stdin.close()
+            server.stdin.write(json.dumps(asdict(given)) + "\n")
+            server.stdin.flush()
         yield {app: _port(server) for app, server in servers.items()}
     finally:
         for server in servers.values():  # all at once: gunicorn takes two seconds
             server.terminate()
         for server in servers.values():
-            server.wait(STOPPING)
-            assert server.stdout is not None
-            server.stdout.close()
+            with server:  # which closes its pipes
+                server.wait(STOPPING)
 
 
 def _start(framework: str, app: str, core: int) -> subprocess.Popen[str]:

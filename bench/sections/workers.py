@@ -28,8 +28,11 @@ def measure(run: Run) -> Figures:
     """Return requests per second by backend and number of processes."""
     folder = run.folder("workers")
     file = registry(folder)
-    # A long timeout: what is measured is how much gets through, not when a caller gives up
-    urls = {"sqlite": f"sqlite:///{folder}/settle.db?timeout=10s", "redis": run.redis}
+    # A long patience: what is measured is how much gets through, not when a caller gives up
+    urls = {
+        "sqlite": f"sqlite:///{folder}/settle.db?timeout=10s",
+        "redis": f"{run.redis}?timeout=10s",
+    }
     figures: Figures = {}
     for kind in SHARED:
         with _processes(file, urls[kind], run.count(REQUESTS)) as pipes:
