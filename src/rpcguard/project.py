@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rpcguard.errors import AuthError
+from rpcguard.owed import Revocation
 from rpcguard.policy import Policy
 from rpcguard.schemes.base import Scheme
 from rpcguard.schemes.jwt import JwtScheme
@@ -90,19 +91,18 @@ class Project:
             error.challenges = tuple(self._challenge(name, error) for name in names)
         return error
 
-    def token_name(self, token: str, now: float) -> tuple[bytes, float | None]:
+    def token_revocation(self, token: str, now: float) -> Revocation:
         """
-        Return the name by which *token*, a JWT of this project, is spent and revoked, and the Unix
-        seconds until which that can matter (None for a token that does not end).
+        Return what revokes *token*, a JWT of this project, for as long as that can matter.
 
         Raises:
             AuthError: `invalid_credentials` or `malformed_credentials`, if it is none of its JWTs.
         """
         for scheme in self.schemes:
             if isinstance(scheme, JwtScheme | SessionScheme):
-                name = scheme.name_of(token, now)
-                if name is not None:
-                    return name
+                revocation = scheme.revocation(token, now)
+                if revocation is not None:
+                    return revocation
         raise AuthError("invalid_credentials", detail="not a token of this project")
 
     def _challenge(self, name: str, error: AuthError) -> str:

@@ -24,7 +24,7 @@ from rpcguard.authenticator import Authenticator, BodyWanted
 from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_backend
 from rpcguard.errors import AuthError, BackendError
-from rpcguard.issuing import ROUTES, Desk, tokens
+from rpcguard.issuing import ROUTES, Desk
 from rpcguard.owed import Owed, Pending, Revocation
 from rpcguard.principal import Principal
 from rpcguard.registry.live import LiveRegistry
@@ -209,8 +209,8 @@ class Verifier:
         now = self._clock()
         found = []
         if token is not None:
-            name, end = found_project.token_name(token, now)
-            found.append(Revocation(name, None, expires_at or end))
+            of_token = found_project.token_revocation(token, now)
+            found.append(replace(of_token, expires_at=expires_at or of_token.expires_at))
         if jti is not None:
             if key is None:
                 raise ValueError("jti names a token only together with its key")
@@ -221,7 +221,8 @@ class Verifier:
             end = found_project.sessions.longest(now) if found_project.sessions else None
             found.append(Revocation(names.session_name(project, session), None, expires_at or end))
         if subject is not None:
-            found.append(Revocation(names.subject_name(project, subject), now, expires_at))
+            name, where = names.subject_name(project, subject), names.bucket(project, subject)
+            found.append(Revocation(name, now, expires_at, where))
         if not found:
             raise ValueError("name a subject, a key, a session, a token or a jti to revoke")
         self._backend.revoke(found, now)
@@ -244,12 +245,14 @@ class Verifier:
         Raises:
             LookupError: If there is no such project, or it has no `session`.
             ValueError: If *claims* names a claim that rpcguard sets.
+            AuthError: `rate_limited`, if *subject* holds as many refresh tokens as it may, or
+                `backend_unavailable`, if the project does or has no active secret.
             BackendError: If the backend could not record the refresh token.
         """
-        found = self.registry.projects.get(project)
-        if found is None or found.sessions is None:
+        desk = self._desk(project)
+        if desk.project.sessions is None:
             raise LookupError(f"no project {project!r} with a session")
-        return tokens(found.sessions, self._backend, subject, self._clock(), claims or {})
+        return desk.session(subject, claims or {})
 
     def new_api_key(self, project: str, subject: str, expires_at: float | None = None) -> str:
         """
@@ -262,6 +265,8 @@ class Verifier:
 
         Raises:
             LookupError: If there is no such project, or it issues no keys.
+            AuthError: `rate_limited`, if *subject* holds as many records as it may and has no key
+                yet, or `backend_unavailable`, if the project does.
             BackendError: If the backend could not record it.
         """
         return self._desk(project).new_key(subject, expires_at)
@@ -281,7 +286,8 @@ class Verifier:
         desk = self._desk(project)
         if desk.project.key_issuer is None:
             raise LookupError(f"project {project!r} issues no API keys")
-        return self._backend.drop(names.api_key_slot(project, subject), desk.now)
+        where = names.bucket(project, subject)
+        return self._backend.drop(where, names.api_key_slot(project, subject), desk.now)
 
     def serve(self, route: str, request: Request, project: str | None = None) -> dict[str, Any]:
         """

@@ -200,7 +200,7 @@ def _rotate(backend: Backend, rounds: int) -> dict[str, Any]:
         slot = f"slot {number}"
         old = issue(f"old {number}", slot)
         answers.append(backend.rotate(old.name, issue(f"{me} {number}", slot), START))
-    return _tally(answers) | {"me": me, "values": sorted({str(each.record) for each in answers})}
+    return _tally(answers) | {"me": me, "values": [each.record for each in answers]}
 
 
 def _stream_records(backend: Backend) -> dict[str, Any]:
@@ -214,7 +214,8 @@ def _stream_records(backend: Backend) -> dict[str, Any]:
         following = issue(f"start {number}", "rotated", lasts=1e9)
         assert backend.rotate(name, following, START).verdict is Verdict.OK
         backend.put(issue(f"dropped {number}", f"dropped {number}"), START)
-        assert backend.drop(issue("", f"dropped {number}").slot, START)
+        dropped = issue("", f"dropped {number}")
+        assert backend.drop(dropped.bucket, dropped.slot, START)
         say(str(number))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.kinds import KINDS, START, Kind, Settle, ask, opened, owe, run_in_threads
+from backends.kinds import HERE, KINDS, START, Kind, Settle, ask, opened, owe, run_in_threads
 from backends.racers import count, racing
 from rpcguard.backends.base import Backend
 from rpcguard.errors import BackendError
@@ -134,11 +134,11 @@ def test_which_of_some_nonces_are_spent_can_be_read_and_spends_none(
     names = [bytes([number]) * 16 for number in range(4)]
     for number, name in enumerate(names[:3]):
         assert settle(owe(name, lasts=number + 1), START) is OK
-    assert backend.spent(names, START) == frozenset(names[:3])
-    assert backend.spent([names[1], names[3]], START) == {names[1]}
-    assert backend.spent([], START) == frozenset()
-    assert backend.spent(names, START + 1) == frozenset(names[1:3])
-    assert backend.spent(names, START + 3) == frozenset()
+    assert backend.spent(HERE, names, START) == frozenset(names[:3])
+    assert backend.spent(HERE, [names[1], names[3]], START) == {names[1]}
+    assert backend.spent(HERE, [], START) == frozenset()
+    assert backend.spent(HERE, names, START + 1) == frozenset(names[1:3])
+    assert backend.spent(HERE, names, START + 3) == frozenset()
     assert settle(owe(names[3]), START) is OK
 
 
@@ -148,9 +148,9 @@ def test_an_epoch_is_sixteen_bytes_that_no_other_store_has(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     with opened(kind, elsewhere) as other:
-        assert len({backend.epoch, other.epoch}) == 2
-        assert len(backend.epoch) == 16
-    assert backend.epoch == backend.epoch
+        assert len({backend.epoch(HERE), other.epoch(HERE)}) == 2
+        assert len(backend.epoch(HERE)) == 16
+    assert backend.epoch(HERE) == backend.epoch(HERE)
 
 
 # Nothing owed
@@ -441,9 +441,9 @@ def test_a_closed_backend_answers_nothing_and_can_be_closed_again(
     with pytest.raises(BackendError):
         backend.revoke([Revocation(TOKEN)], START)
     with pytest.raises(BackendError):
-        backend.spent([TOKEN], START)
+        backend.spent(HERE, [TOKEN], START)
     with pytest.raises(BackendError):
-        backend.epoch  # noqa: B018 - reading it is the question
+        backend.epoch(HERE)
 
 
 def test_a_cancelled_question_is_asked_wholly_or_not_at_all(backend: Backend) -> None:

@@ -49,7 +49,7 @@ def test_a_locked_file_takes_no_record_and_the_previous_one_stands(path: Path) -
             for write in (
                 lambda: backend.put(issue("b"), START),
                 lambda: backend.rotate(issue("a").name, issue("b"), START),
-                lambda: backend.drop(issue("a").slot, START),
+                lambda: backend.drop(0, issue("a").slot, START),
                 lambda: backend.settle(present("a", nonce=owe("n").nonce), START),
             ):
                 with pytest.raises(BackendError, match="locked"):
@@ -64,12 +64,12 @@ def test_reading_does_not_mind_the_lock(path: Path) -> None:
     with opened(path) as backend:
         backend.put(issue("a"), START)
         backend.settle(owe(b"n" * 16), START)
-        epoch = backend.epoch
+        epoch = backend.epoch(0)
         with locked(path):
             assert backend.settle(present("a"), START).verdict is Verdict.OK
             assert asyncio.run(backend.asettle(present("a"), START)).verdict is Verdict.OK
-            assert backend.spent([b"n" * 16, b"m" * 16], START) == {b"n" * 16}
-            assert backend.epoch == epoch
+            assert backend.spent(0, [b"n" * 16, b"m" * 16], START) == {b"n" * 16}
+            assert backend.epoch(0) == epoch
 
 
 def test_many_threads_that_write_records_to_a_locked_file_are_all_refused_in_time(

@@ -36,7 +36,7 @@ def test_the_two_extra_fields(make):
         assert (answer["expiresAt"], answer["refreshExpiresAt"]) == (NOW + 3600, NOW + DAY)
         assert type(answer["refreshExpiresAt"]) is int
         shard = bucket("solana", ALICE.pubkey)
-        assert re.fullmatch(rf"rfr_{shard:02x}[A-Za-z0-9_-]{{43}}", answer["refreshToken"])
+        assert re.fullmatch(rf"rfr_{shard:02x}[A-Za-z0-9_-]{{65}}", answer["refreshToken"])
         assert len(_claims(answer)["sid"]) >= 22
 
 

@@ -115,14 +115,19 @@ class ApiKeyScheme:
         text = f"{rules.prefix}{shard:02x}{secrets.token_hex(24)}"
         name = owed.api_key_name(rules.project, text)
         kid = name.hex()[:12]
-        value = json.dumps({"subject": subject, "kid": kid, "expires_at": expires_at})
         return text, Record(
-            name,
-            owed.api_key_slot(rules.project, subject),
-            value,
-            now,
-            expires_at,
-            (owed.subject_name(rules.project, subject), owed.key_name(rules.project, kid)),
+            name=name,
+            slot=owed.api_key_slot(rules.project, subject),
+            value=json.dumps({"subject": subject, "kid": kid, "expires_at": expires_at}),
+            issued_at=now,
+            expires_at=expires_at,
+            revocable=(
+                owed.subject_name(rules.project, subject),
+                owed.key_name(rules.project, kid),
+            ),
+            project=rules.project,
+            subject=subject,
+            bucket=shard,
         )
 
     def _found(self, incoming: Incoming) -> list[str]:
@@ -153,7 +158,9 @@ class ApiKeyScheme:
         key = rules.static.get(hashlib.sha256(text.encode("ascii")).digest())
         if key is None and rules.wallets is not None and text.startswith(rules.prefix):
             name = owed.api_key_name(rules.project, text)
-            return Claim(Owed(rules.project, record=name), self._conclude, rules.wallets.needs_body)
+            shard = owed.named_bucket(text, rules.prefix)
+            questions = Owed(rules.project, record=name, bucket=shard)
+            return Claim(questions, self._conclude, rules.wallets.needs_body)
         if key is None or not key.active(now):
             raise AuthError("invalid_credentials", cause="unknown_kid")
         principal = Principal(
