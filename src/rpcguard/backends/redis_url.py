@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import SplitResult, unquote
 
@@ -58,9 +59,13 @@ def is_redis(scheme: str) -> bool:
     return _SCHEME.fullmatch(scheme) is not None
 
 
-def parse(parts: SplitResult) -> Settings:
+def parse(parts: SplitResult, base: Path) -> Settings:
     """
     Return what the URL *parts* say.
+
+    Args:
+        parts: The URL.
+        base: Directory that relative paths of certificates start from.
 
     Raises:
         ConfigError: If the URL is wrong.
@@ -75,7 +80,7 @@ def parse(parts: SplitResult) -> Settings:
     known |= _OF_SENTINEL if kind == "sentinel" else frozenset()
     options = url_options.options(parts, known)
     user, _, hosts = parts.netloc.rpartition("@")
-    encryption = _encryption(options) if tls else {}
+    encryption = _encryption(options, base) if tls else {}
     connection = _credentials(user) | encryption
     service = ""
     if kind == "unix":
@@ -158,9 +163,12 @@ def _hosts(text: str, port: int, kind: str | None) -> tuple[Address, ...]:
     return tuple(found)
 
 
-def _encryption(options: Mapping[str, str]) -> dict[str, Any]:
+def _encryption(options: Mapping[str, str], base: Path) -> dict[str, Any]:
     """Return the options of TLS by redis-py's names; the server's certificate must be good."""
-    found: dict[str, Any] = {name: options[name] for name in _TLS_FILES if name in options}
+    found: dict[str, Any] = {n: str(base / options[n]) for n in _TLS_FILES if n in options}
+    for name, path in found.items():
+        if not Path(path).is_file():
+            raise ConfigError(f"backend: the file of {name} is not there")
     found["ssl_cert_reqs"] = url_options.choice(
         options, "ssl_cert_reqs", "required", frozenset({"none"})
     )

@@ -1,8 +1,8 @@
 -- What every script begins with. A script sees one bucket: all its keys have the bucket's hash tag,
 -- so they are in one slot and on one server. Each key that a script may touch is declared.
 --
--- KEYS[1]  hash    state: from when on this server knows what was spent, its epoch; for each project
---                  through which deadline nonces have been forgotten, and through which there were any
+-- KEYS[1]  hash    state: after which time this server knows what was spent, its epoch; by project,
+--                  through which deadline nonces are forgotten, and through which there were any
 -- KEYS[2]  hash    revocations: name -> (before, ends)
 --
 -- ARGV[1]  which server this is, or '' where a restart is not to be noticed
@@ -23,20 +23,25 @@ local function expire(key, ends)
   redis.call('PEXPIRE', key, string.format('%.0f', (math.max(ends - NOW, 0) + DAY) * 1000))
 end
 
--- Return the fields of the state that are asked for, after the time from which on all that was
--- spent here is known. Where there is no state, or it was written by another server (this one was
--- restarted, or was a replica), that time is now: the last that was written may be lost.
+-- Return the epoch and some fields of the state. Where there is no state, or another server wrote it
+-- (this one was restarted, or was a replica), the last that was written may be lost: the epoch is
+-- new, and nobody knows after which time all that was spent is known.
 local function state(...)
-  local found = redis.call('HMGET', STATE, 'guard_from', 'server', ...)
-  local known = tonumber(found[1] or '-inf')
-  if not found[1] or (SERVER ~= '' and found[2] ~= SERVER) then
-    redis.call('HSET', STATE, 'server', SERVER, 'epoch', RANDOM)
-    if known < NOW then
-      known = NOW
-      redis.call('HSET', STATE, 'guard_from', ARGV[3])
-    end
+  local found = redis.call('HMGET', STATE, 'epoch', 'server', ...)
+  if found[1] and (SERVER == '' or found[2] == SERVER) then
+    return unpack(found)
   end
-  return known, found[3], found[4]
+  redis.call('HDEL', STATE, 'known_after')
+  redis.call('HSET', STATE, 'epoch', RANDOM, 'server', SERVER)
+  return unpack(redis.call('HMGET', STATE, 'epoch', 'server', ...))
+end
+
+-- Return the time after which all that was spent is known; where nobody knows, that is now.
+local function known_after(found)
+  if not found then
+    redis.call('HSET', STATE, 'known_after', ARGV[3])
+  end
+  return tonumber(found or ARGV[3])
 end
 
 -- A replica refuses a script that writes, and answers one that reads from what it has, which may be

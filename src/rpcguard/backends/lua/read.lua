@@ -4,11 +4,11 @@
 --
 -- ARGV[5]  and so on: nonces with their subject, as in the zset
 
-local _ = state()
+local epoch = state()
 refuse_on_a_replica()
 local spent = {}
 for i = 5, #ARGV do
   local held = redis.call('ZSCORE', KEYS[3], ARGV[i])
   spent[#spent + 1] = held and NOW < tonumber(held) and 1 or 0
 end
-return { redis.call('HGET', STATE, 'epoch'), spent }
+return { epoch, spent }

@@ -62,7 +62,8 @@ local function full()
 end
 
 local function spend()
-  local guard_from, pruned, through = state(PRUNED, THROUGH)
+  local _, _, known, pruned, through = state('known_after', PRUNED, THROUGH)
+  known = known_after(known)
   pruned, through = tonumber(pruned or '-inf'), tonumber(through or '-inf')
   if through > pruned and redis.call('EXISTS', NONCES) == 0 then
     pruned = through -- the key has gone by itself, and all that was in it
@@ -70,7 +71,7 @@ local function spend()
   end
   pruned = prune(pruned, STEP)
   local deadline = tonumber(ARGV[9])
-  if deadline <= pruned or tonumber(ARGV[5]) < guard_from or deadline == 0 then
+  if deadline <= pruned or tonumber(ARGV[5]) <= known or deadline == 0 then
     return FORGOTTEN
   end
   local member = SUBJECT .. ARGV[10]
