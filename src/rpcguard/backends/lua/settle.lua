@@ -8,114 +8,24 @@
 -- ARGV[6]  name of the record that must be there, or ''
 -- ARGV[7]  its slot, or ''
 -- ARGV[8]  milliseconds for which KEYS[7] is kept
--- ARGV[9]  deadline of the nonce, whole seconds; '0' where the proof has ended
+-- ARGV[9]  deadline of the nonce, whole seconds; '0' where the proof has ended; '' without a nonce
 -- ARGV[10] name of the nonce
 -- ARGV[11] subject, and how many live nonces it may hold
 -- ARGV[12]
 -- ARGV[13] project, and how many it may hold in this bucket
 -- ARGV[14]
 -- ARGV[15] and so on: names that may be revoked
+--
+-- This runs for each request and everything else waits meanwhile: it makes few calls, and looks
+-- at what is seldom so after it has written, to undo that.
 
-local STEP, STEP_WHEN_FULL = 64, 1024 -- ended nonces that one question drops
 local NONCES, LIVE, ATTEMPT = KEYS[5], KEYS[6], KEYS[7]
-local SUBJECT, PROJECT = ARGV[11], ARGV[13]
-local PRUNED, THROUGH = 'pruned:' .. PROJECT, 'through:' .. PROJECT
-local SUBJECT_BYTES = 8
 
-local function give_back(subject)
-  if redis.call('HINCRBY', LIVE, subject, -1) <= 0 then
-    redis.call('HDEL', LIVE, subject)
-  end
-end
-
--- Drop at most `steps` that have ended, the earliest first; return through when that goes.
-local function prune(pruned, steps)
-  local ended =
-    redis.call('ZRANGEBYSCORE', NONCES, '-inf', ARGV[3], 'WITHSCORES', 'LIMIT', 0, steps)
-  if #ended == 0 then
-    return pruned
-  end
-  local members = {}
-  for i = 1, #ended, 2 do
-    members[#members + 1] = ended[i]
-  end
-  redis.call('ZREM', NONCES, unpack(members)) -- first: a server that is full permits that alone
-  for _, member in ipairs(members) do
-    give_back(member:sub(1, SUBJECT_BYTES))
-  end
-  local last = ended[#ended]
-  if tonumber(last) > pruned then
-    redis.call('HSET', STATE, PRUNED, last)
-    return tonumber(last)
-  end
-  return pruned
-end
-
-local function full()
-  if tonumber(redis.call('HGET', LIVE, SUBJECT) or 0) >= tonumber(ARGV[12]) then
-    return SUBJECT_FULL
-  end
-  if redis.call('ZCARD', NONCES) >= tonumber(ARGV[14]) then
-    return PROJECT_FULL
-  end
-  return nil
-end
-
-local function spend()
-  local _, _, known, pruned, through = state('known_after', PRUNED, THROUGH)
-  known = known_after(known)
-  pruned, through = tonumber(pruned or '-inf'), tonumber(through or '-inf')
-  if through > pruned and redis.call('EXISTS', NONCES) == 0 then
-    pruned = through -- the key has gone by itself, and all that was in it
-    redis.call('HSET', STATE, PRUNED, string.format('%.0f', through))
-  end
-  pruned = prune(pruned, STEP)
-  local deadline = tonumber(ARGV[9])
-  if deadline <= pruned or tonumber(ARGV[5]) <= known or deadline == 0 then
-    return FORGOTTEN
-  end
-  local member = SUBJECT .. ARGV[10]
-  local held = tonumber(redis.call('ZSCORE', NONCES, member) or '-inf')
-  if NOW < held then
-    if AGAIN and redis.call('EXISTS', ATTEMPT) == 1 then
-      -- Written again, so that WAIT on this connection waits for what was written on another.
-      redis.call('SET', ATTEMPT, '', 'PX', ARGV[8])
-      return OK
-    end
-    return REPLAYED
-  end
-  if held > 0 then -- it has ended and was not yet dropped
-    redis.call('ZREM', NONCES, member)
-    give_back(SUBJECT)
-    if held > pruned then
-      redis.call('HSET', STATE, PRUNED, string.format('%.0f', held))
-    end
-  end
-  local refusal = full()
-  if refusal then
-    prune(pruned, STEP_WHEN_FULL)
-    refusal = full()
-    if refusal then
-      return refusal
-    end
-  end
-  redis.call('ZADD', NONCES, ARGV[9], member)
-  redis.call('HINCRBY', LIVE, SUBJECT, 1)
-  redis.call('SET', ATTEMPT, '', 'PX', ARGV[8])
-  if deadline > through then
-    redis.call('HSET', STATE, THROUGH, ARGV[9])
-    expire(NONCES, deadline)
-    expire(LIVE, deadline)
-  end
-  return OK
-end
-
-if is_revoked({ unpack(ARGV, 15) }, tonumber(ARGV[5])) then
+if ARGV[15] and is_revoked({ unpack(ARGV, 15) }, tonumber(ARGV[5])) then
   return REVOKED
 end
-local value
+local verdict, value = OK, nil
 if ARGV[6] ~= '' then
-  local verdict
   verdict, value = standing(ARGV[6], ARGV[7])
   if verdict ~= OK then
     return { verdict, value }
@@ -125,8 +35,106 @@ if ARGV[9] == '' then
   refuse_on_a_replica()
   return { OK, value }
 end
-local verdict = spend()
-if verdict == OK and value then
-  return { OK, value }
+
+local SUBJECT, SUBJECT_LIMIT, PROJECT_LIMIT = ARGV[11], tonumber(ARGV[12]), tonumber(ARGV[14])
+local PRUNED, THROUGH = 'pruned:' .. ARGV[13], 'through:' .. ARGV[13]
+local MEMBER, DEADLINE = SUBJECT .. ARGV[10], tonumber(ARGV[9])
+local PRUNE_EVERY, STEP, STEP_WHEN_FULL = 8, 64, 1024 -- nonces; the last two at once
+
+local _, _, known, pruned, through = state('known_after', PRUNED, THROUGH)
+if DEADLINE <= tonumber(pruned or 0) or tonumber(ARGV[5]) <= known_after(known) then
+  return FORGOTTEN
 end
-return verdict
+
+local function forget_through(deadline)
+  if deadline > tonumber(pruned or 0) then
+    pruned = string.format('%.0f', deadline)
+    redis.call('HSET', STATE, PRUNED, pruned)
+  end
+end
+
+local function give_back(member)
+  local subject = member:sub(1, #SUBJECT)
+  if redis.call('HINCRBY', LIVE, subject, -1) <= 0 then
+    redis.call('HDEL', LIVE, subject)
+  end
+end
+
+-- Drop at most `steps` that have ended, the earliest first.
+local function prune(steps)
+  local ended = redis.call('ZRANGEBYSCORE', NONCES, '-inf', ARGV[3], 'LIMIT', 0, steps)
+  if #ended > 0 then
+    local last = redis.call('ZSCORE', NONCES, ended[#ended])
+    redis.call('ZREM', NONCES, unpack(ended)) -- first: where memory is full, that alone is permitted
+    for _, member in ipairs(ended) do
+      give_back(member)
+    end
+    forget_through(tonumber(last))
+  end
+end
+
+local added = redis.pcall('ZADD', NONCES, 'NX', ARGV[9], MEMBER)
+if type(added) == 'table' then -- memory is full: make room, or let the error out
+  prune(STEP_WHEN_FULL)
+  added = redis.call('ZADD', NONCES, 'NX', ARGV[9], MEMBER)
+end
+local held
+if added == 0 then
+  held = tonumber(redis.call('ZSCORE', NONCES, MEMBER))
+  if NOW < held then
+    if AGAIN and redis.call('EXISTS', ATTEMPT) == 1 then
+      -- Written again, so that WAIT on this connection waits for what was written on another.
+      redis.call('SET', ATTEMPT, '', 'PX', ARGV[8])
+      return value and { OK, value } or OK
+    end
+    return REPLAYED
+  end
+  redis.call('ZADD', NONCES, ARGV[9], MEMBER) -- it has ended and was not yet dropped
+else
+  redis.call('HINCRBY', LIVE, SUBJECT, 1)
+end
+
+local function full()
+  if tonumber(redis.call('HGET', LIVE, SUBJECT)) > SUBJECT_LIMIT then
+    return SUBJECT_FULL
+  end
+  if redis.call('ZCARD', NONCES) > PROJECT_LIMIT then
+    return PROJECT_FULL
+  end
+  return nil
+end
+
+local function undo(refusal)
+  redis.call('ZREM', NONCES, MEMBER)
+  give_back(MEMBER)
+  if held then
+    forget_through(held)
+  end
+  return refusal
+end
+
+local refusal = full()
+if refusal then
+  prune(STEP_WHEN_FULL)
+  refusal = full()
+  if refusal then
+    return undo(refusal)
+  end
+end
+local size = redis.call('ZCARD', NONCES)
+if size == 1 and tonumber(through or 0) > tonumber(pruned or 0) then
+  -- Either that one has ended, or the key has gone by itself and all that was in it.
+  forget_through(tonumber(through))
+  if DEADLINE <= tonumber(pruned) then
+    return undo(FORGOTTEN)
+  end
+elseif size % PRUNE_EVERY == 0 then
+  prune(STEP)
+end
+redis.call('SET', ATTEMPT, '', 'PX', ARGV[8])
+if DEADLINE > tonumber(through or 0) then
+  redis.call('HSET', STATE, THROUGH, ARGV[9])
+  expire(NONCES, DEADLINE)
+  expire(LIVE, DEADLINE)
+end
+return value and { OK, value } or OK
