@@ -29,7 +29,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"policy"}),
     frozenset({"keys"}),
     frozenset({"schemes/", "backends/"}),
-    frozenset({"project"}),
+    frozenset({"project", "ending"}),
     frozenset({"authenticator"}),
     frozenset({"registry/", "issuing"}),
     frozenset({"verifier"}),

@@ -10,17 +10,18 @@ from __future__ import annotations
 import hmac
 import itertools
 import os
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from secrets import randbelow
 from typing import Any
 
 from rpcguard import owed, strict_json
 from rpcguard.authenticator import Authenticator, BodyWanted, refuse_encoded
 from rpcguard.backends.base import Backend
+from rpcguard.ending import end_family, log_out
 from rpcguard.errors import AuthError
 from rpcguard.keys import check_ed25519, verify_ed25519
-from rpcguard.owed import Answer, Nonce, Owed, Pending, Revocation, Verdict
+from rpcguard.owed import Answer, Nonce, Owed, Pending, Verdict
 from rpcguard.principal import Principal
 from rpcguard.project import Project
 from rpcguard.request import Request
@@ -40,7 +41,7 @@ class _Turns:
         os.register_at_fork(after_in_child=self.restart)
 
     def restart(self) -> None:
-        self._turns = itertools.count(secrets.randbelow(SLOTS))
+        self._turns = itertools.count(randbelow(SLOTS))
 
     def take(self) -> int:
         return next(self._turns)
@@ -107,15 +108,17 @@ class Desk:
     def _signed(
         self, sessions: Sessions, pubkey: str, public: bytes, signature: bytes, meant: str | None
     ) -> Challenge:
-        challenges = sessions.signing(self.now).challenges
         epoch = self.backend.epoch(owed.bucket(self.project.name, pubkey))
-        for challenge in challenges.recent(pubkey, self.now, epoch):
-            if meant is not None and not hmac.compare_digest(
-                meant.encode("utf-8"), challenge.text.encode("utf-8")
-            ):
-                continue
-            if verify_ed25519(public, challenge.text.encode("utf-8"), signature):
-                return challenge
+        secrets = sessions.active(self.now)
+        if meant is None:
+            secrets = secrets[:1]  # else there were more signatures to check with each of them
+        for secret in secrets:
+            for challenge in secret.challenges.recent(pubkey, self.now, epoch):
+                text = challenge.text.encode("utf-8")
+                if meant is not None and not hmac.compare_digest(meant.encode("utf-8"), text):
+                    continue
+                if verify_ed25519(public, text, signature):
+                    return challenge
         raise AuthError("invalid_credentials", cause="bad_signature")
 
     def session(self, subject: str, claims: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,14 +158,8 @@ class Desk:
 
     def _current(self, sessions: Sessions, answer: Answer, asked: Owed) -> str:
         """Return the value of the record that was *asked* for; an old token ends its family."""
-        # RFC 9700 section 4.14: who of two holders is the thief cannot be told, so both are out.
-        # The record stays in its place until its end, revoked: what an end costs the backend is
-        # paid for by the family.
-        if answer.verdict is Verdict.REPLAYED and asked.slot is not None:
-            known = strict_json.loads(answer.record or "{}")
-            ends = max(known["ends"], known["until"]) + sessions.skew
-            ends = max(ends, sessions.longest(self.now))
-            self.backend.revoke([Revocation(asked.slot, None, ends, asked.bucket)], self.now)
+        if answer.verdict is Verdict.REPLAYED:
+            end_family(sessions, self.backend, asked, answer, self.now)
         self._conclude(answer)
         return answer.record or "{}"
 
@@ -177,27 +174,8 @@ class Desk:
         sessions = self._sessions()
         pending = self._authenticated(request, self.project, frozenset({"session"}))
         principal = self._settle_pending(pending)
-        project, claims = self.project.name, principal.claims
-        shard = owed.bucket(project, principal.subject)
-        ends = (principal.expires_at or self.now) + sessions.skew
-        token = owed.digest("jti", project, principal.key_id or "", claims["jti"])
-        revocations = [Revocation(token, None, ends, shard)]
-        if "sid" in claims:
-            # Its refresh token goes at once; its session tokens are revoked for as long as one of
-            # them can live. In this order, so that who fails on the way may try again.
-            slot = owed.session_name(project, claims["sid"])
-            ends = max(ends, self._longest(sessions, slot, shard))
-            self.backend.drop(shard, slot, self.now)
-            revocations.append(Revocation(slot, None, ends, shard))
-        self.backend.revoke(revocations, self.now)
+        self._conclude(log_out(sessions, self.backend, principal, self.now))
         return {"revoked": True}
-
-    def _longest(self, sessions: Sessions, slot: bytes, shard: int) -> float:
-        """Return the Unix seconds until which a session token of the family can matter."""
-        asked = Owed(self.project.name, record=b"", slot=slot, bucket=shard)
-        known = strict_json.loads(self.backend.settle(asked, self.now).record or "{}")
-        until: float = max(known.get("until", 0), self.now + sessions.ttl)
-        return until + sessions.skew
 
     def api_key(self, request: Request) -> dict[str, Any]:
         """`POST /account/api-key`, signed by the wallet: a new key in place of the previous one."""

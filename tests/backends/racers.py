@@ -97,6 +97,14 @@ def _fill(backend: Backend, questions: int, limit: int) -> dict[str, Any]:
     return _tally([backend.settle(owe(name, subject_limit=limit), START) for name in names])
 
 
+def _fill_records(backend: Backend, records: int, limit: int) -> dict[str, Any]:
+    from os import getpid
+
+    names = [f"{getpid()} {number}" for number in range(records)]
+    puts = [issue(name, name, lasts=90, subject_limit=limit) for name in names]
+    return _tally([backend.put(each, START) for each in puts])
+
+
 def _watch(backend: Backend) -> dict[str, Any]:
     from os import getpid
     from threading import Thread
@@ -222,6 +230,7 @@ def _stream_records(backend: Backend) -> dict[str, Any]:
 PARTS = {
     "spend": _spend,
     "fill": _fill,
+    "fill_records": _fill_records,
     "watch": _watch,
     "lock": _lock,
     "stream": _stream,

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from backends.kinds import START, ask, issue, owe, present
-from rpcguard.backends import memory, memory_nonces, memory_records
+from rpcguard.backends import memory_nonces, memory_records
 from rpcguard.backends.memory import MemoryBackend
-from rpcguard.errors import BackendError
 from rpcguard.owed import Answer, Revocation, Verdict
 
 OK, FORGOTTEN, REPLAYED = Answer.OK, Answer.FORGOTTEN, Answer.REPLAYED
@@ -82,19 +81,6 @@ def test_revocations_that_are_over_are_dropped() -> None:
     backend.revoke([Revocation(b"1", None, None)], START)
     backend.revoke([Revocation(b"last")], START + 20)
     assert set(backend._revoked) == {b"0", b"1", b"last"}
-
-
-def test_where_no_revocation_can_be_kept_revoke_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "MAX_REVOCATIONS", 3)
-    backend = MemoryBackend(now=START)
-    backend.revoke([Revocation(b"%d" % n, None, START + 10) for n in range(3)], START)
-    backend.revoke([Revocation(b"2")], START)  # known already: needs no room
-    with pytest.raises(BackendError):
-        backend.revoke([Revocation(b"1"), Revocation(b"3")], START)
-    assert backend.settle(ask(b"3"), START) is OK
-    assert backend.settle(ask(b"1"), START) is Answer.REVOKED
-    backend.revoke([Revocation(b"3")], START + 10)
-    assert backend.settle(ask(b"3"), START + 10) is Answer.REVOKED
 
 
 def test_ended_records_are_dropped_in_bounded_steps() -> None:

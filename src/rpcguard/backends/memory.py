@@ -15,7 +15,6 @@ from rpcguard.backends.memory_records import Records
 from rpcguard.errors import BackendError
 from rpcguard.owed import Answer, Owed, Record, Revocation, Verdict
 
-MAX_REVOCATIONS = 1_000_000
 _STEP = 64  # revocations that are over dropped by one `revoke`
 _EPOCH_BYTES = 16
 _FORK_PATIENCE = 1.0  # seconds that a fork waits for the operation of another thread
@@ -163,14 +162,11 @@ class MemoryBackend:
         Record *revocations*; they last as long as the process.
 
         Raises:
-            BackendError: If the backend is closed, or holds as many as it may.
+            BackendError: If the backend is closed.
         """
         self._check_open()
         with self._lock:
             self._drop_revocations(now, _STEP + len(revocations))
-            names = {revocation.name for revocation in revocations}
-            if len(self._revoked) + len(names - self._revoked.keys()) > MAX_REVOCATIONS:
-                raise BackendError("the memory backend holds as many revocations as it may")
             for revocation in revocations:
                 self._record(revocation, now)
 

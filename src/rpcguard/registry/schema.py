@@ -406,6 +406,10 @@ class Project(_Model):
     """Live nonces of the project; default 1000000."""
     max_subject_nonces: fields.Count | None = None
     """Live nonces of one caller; default 10000."""
+    max_records: fields.Count | None = None
+    """Live API keys and refresh tokens of the project; default 1000000."""
+    max_subject_records: fields.Count | None = None
+    """Live API keys and refresh tokens of one caller; default 1000."""
 
 
 class Bounds(_Model):

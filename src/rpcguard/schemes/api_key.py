@@ -60,6 +60,8 @@ class ApiKeyRules:
         revocable: Ask the backend whether the key is revoked.
         wallets: Who may hold an issued key; None where keys are not issued.
         prefix: What issued keys start with.
+        project_records: Live records that the project may hold.
+        subject_records: Live records that one subject may hold.
     """
 
     project: str
@@ -72,6 +74,8 @@ class ApiKeyRules:
     revocable: bool = True
     wallets: Wallets | None = None
     prefix: str = PREFIX
+    project_records: int = owed.PROJECT_RECORDS
+    subject_records: int = owed.SUBJECT_RECORDS
 
 
 class ApiKeyScheme:
@@ -124,10 +128,13 @@ class ApiKeyScheme:
             revocable=(
                 owed.subject_name(rules.project, subject),
                 owed.key_name(rules.project, kid),
+                owed.key_name(rules.project, subject),  # the wallet's
             ),
             project=rules.project,
             subject=subject,
             bucket=shard,
+            project_limit=rules.project_records,
+            subject_limit=rules.subject_records,
         )
 
     def _found(self, incoming: Incoming) -> list[str]:

@@ -104,6 +104,8 @@ class Sessions:
         skew: Seconds that a spent challenge is remembered beyond its end.
         project_limit: Live nonces that the project may hold.
         subject_limit: Live nonces that one wallet may hold.
+        project_records: Live records that the project may hold.
+        subject_records: Live records that one subject may hold.
     """
 
     project: str
@@ -116,22 +118,33 @@ class Sessions:
     skew: float
     project_limit: int = owed.PROJECT_NONCES
     subject_limit: int = owed.SUBJECT_NONCES
+    project_records: int = owed.PROJECT_RECORDS
+    subject_records: int = owed.SUBJECT_RECORDS
 
     def longest(self, now: float) -> float:
         """Return the Unix seconds until which a session that exists at *now* can matter."""
         return now + max(self.ttl, self.refresh_ttl or 0) + self.skew
+
+    def active(self, now: float) -> list[SigningSecret]:
+        """
+        Return the secrets that count at *now*; the first of them signs.
+
+        Raises:
+            AuthError: `backend_unavailable`, if there is none: nobody can be let in.
+        """
+        active = [secret for secret in self.secrets if secret.key.active(now)]
+        if not active:
+            raise AuthError("backend_unavailable", detail="no session secret is active")
+        return active
 
     def signing(self, now: float) -> SigningSecret:
         """
         Return the secret that signs at *now*.
 
         Raises:
-            AuthError: `backend_unavailable`, if none is active: nobody can be let in.
+            AuthError: As `active`.
         """
-        for secret in self.secrets:
-            if secret.key.active(now):
-                return secret
-        raise AuthError("backend_unavailable", detail="no session secret is active")
+        return self.active(now)[0]
 
     def mint(self, subject: str, now: float, claims: Mapping[str, Any]) -> Issued:
         """
@@ -192,16 +205,21 @@ class Sessions:
         known["until"] = max(known.get("until", 0), issued.expires_at)
         known["ends"] = ends
         slot = owed.session_name(self.project, family.sid)
+        revocable: tuple[bytes, ...] = (slot, owed.subject_name(self.project, subject))
+        if self.wallets is not None:
+            revocable += (owed.key_name(self.project, subject),)
         record = Record(
             name=owed.refresh_name(self.project, text),
             slot=slot,
             value=json.dumps(known),
             issued_at=now,
             expires_at=ends,
-            revocable=(slot, owed.subject_name(self.project, subject)),
+            revocable=revocable,
             project=self.project,
             subject=subject,
             bucket=family.bucket,
+            project_limit=self.project_records,
+            subject_limit=self.subject_records,
         )
         return issued, text, record
 
