@@ -10,9 +10,9 @@ from __future__ import annotations
 import hmac
 import itertools
 import os
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from secrets import randbelow
 from typing import Any
 
 from rpcguard import owed, strict_json
@@ -41,7 +41,7 @@ class _Turns:
         os.register_at_fork(after_in_child=self.restart)
 
     def restart(self) -> None:
-        self._turns = itertools.count(secrets.randbelow(SLOTS))
+        self._turns = itertools.count(randbelow(SLOTS))
 
     def take(self) -> int:
         return next(self._turns)
@@ -74,7 +74,7 @@ class Desk:
         epoch = self.backend.epoch(shard)
         challenges = sessions.signing(self.now).challenges.at(pubkey, self.now, epoch)
         names = [challenge.name for challenge in challenges]
-        spent = self.backend.spent(shard, names, self.now)
+        spent = self.backend.spent(self.project.name, pubkey, names, self.now)
         first = _turns.take()
         for turn in range(SLOTS):
             challenge = challenges[(first + turn) % SLOTS]
@@ -108,15 +108,17 @@ class Desk:
     def _signed(
         self, sessions: Sessions, pubkey: str, public: bytes, signature: bytes, meant: str | None
     ) -> Challenge:
-        challenges = sessions.signing(self.now).challenges
         epoch = self.backend.epoch(owed.bucket(self.project.name, pubkey))
-        for challenge in challenges.recent(pubkey, self.now, epoch):
-            if meant is not None and not hmac.compare_digest(
-                meant.encode("utf-8"), challenge.text.encode("utf-8")
-            ):
-                continue
-            if verify_ed25519(public, challenge.text.encode("utf-8"), signature):
-                return challenge
+        secrets = sessions.active(self.now)
+        if meant is None:
+            secrets = secrets[:1]  # else there were more signatures to check with each of them
+        for secret in secrets:
+            for challenge in secret.challenges.recent(pubkey, self.now, epoch):
+                text = challenge.text.encode("utf-8")
+                if meant is not None and not hmac.compare_digest(meant.encode("utf-8"), text):
+                    continue
+                if verify_ed25519(public, text, signature):
+                    return challenge
         raise AuthError("invalid_credentials", cause="bad_signature")
 
     def session(self, subject: str, claims: Mapping[str, Any]) -> dict[str, Any]:

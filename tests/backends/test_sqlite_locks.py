@@ -68,7 +68,7 @@ def test_reading_does_not_mind_the_lock(path: Path) -> None:
         with locked(path):
             assert backend.settle(present("a"), START).verdict is Verdict.OK
             assert asyncio.run(backend.asettle(present("a"), START)).verdict is Verdict.OK
-            assert backend.spent(0, [b"n" * 16, b"m" * 16], START) == {b"n" * 16}
+            assert backend.spent("p", "s", [b"n" * 16, b"m" * 16], START) == {b"n" * 16}
             assert backend.epoch(0) == epoch
 
 
@@ -179,6 +179,29 @@ def test_a_cancelled_wait_spends_wholly_or_not_at_all(path: Path) -> None:
         assert Counter(answers)[OK] >= 18  # one may have been under way in each thread
         assert {backend.settle(owe(str(number)), START) for number in range(20)} == {REPLAYED}
     assert_whole(path)
+
+
+def test_closing_ends_every_wait_with_the_refusal_of_a_backend(path: Path) -> None:
+    async def run(backend: SqliteBackend) -> list[object]:
+        tasks = [
+            asyncio.create_task(backend.asettle(owe(str(number)), START)) for number in range(8)
+        ]
+        await asyncio.sleep(0)  # now they all wait: two in threads, the others for a thread
+        closing = threading.Thread(target=backend.close)
+        closing.start()
+        while not backend._refusal:
+            threading.Event().wait(0.001)
+        tasks[7].cancel()  # its own caller ends it
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        closing.join(30)
+        return ended
+
+    with opened(path, timeout=1) as backend, locked(path):
+        *ended, cancelled = asyncio.run(run(backend))
+    assert isinstance(cancelled, asyncio.CancelledError)
+    assert all(isinstance(each, BackendError) for each in ended)
+    told = [each for each in ended if "closed" in str(each)]
+    assert len(told) >= 5  # at once, and not when their time was over
 
 
 def test_thirty_two_threads_share_a_few_connections(path: Path) -> None:

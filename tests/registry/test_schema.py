@@ -134,6 +134,8 @@ WRONG = [
     ("max_keys: 0", "max_keys: must be from 1 to 1000000000"),
     ("max_nonces: 1_000", "max_nonces: expected a whole number from 1 to 1000000000"),
     ("max_subject_nonces: 0", "max_subject_nonces: must be from 1 to 1000000000"),
+    ("max_records: 1M", "max_records: expected a whole number from 1 to 1000000000"),
+    ("max_subject_records: 0", "max_subject_records: must be from 1 to 1000000000"),
     ("secret_bytes: 0", "secret_bytes: must be from 1 to 4096"),
     ("secret_encoding: hexx", "secret_encoding: expected utf8, hex, base64 or base64url"),
     ("public_prefix: api", "public_prefix: expected a path that begins with /"),

@@ -152,7 +152,10 @@ def test_a_family():
     assert record.slot == owed.session_name("p", sid)
     assert (record.project, record.subject) == ("p", PUBKEY)
     assert record.bucket == owed.bucket("p", PUBKEY)
-    assert set(record.revocable) == {owed.session_name("p", sid), owed.subject_name("p", PUBKEY)}
+    names = {owed.session_name("p", sid), owed.subject_name("p", PUBKEY)}
+    assert set(record.revocable) == names | {owed.key_name("p", PUBKEY)}
+    no_wallet = _sessions(refresh_ttl=60, wallets=None).start(PUBKEY, NOW, {})[2]
+    assert no_wallet.revocable == (no_wallet.slot, owed.subject_name("p", PUBKEY))
     assert text not in record.value
     assert text[6:] not in record.value
     family = Family.of(text)

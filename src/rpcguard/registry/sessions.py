@@ -102,6 +102,7 @@ def session_scheme(
         project=sessions.project,
         algorithms=frozenset({"HS256"}),
         typ=frozenset({TYP}),
+        subject_is_key=sessions.wallets is not None,
         skew=sessions.skew,
         max_credential=registry.bounds.max_credential,
         claims=ClaimRules(

@@ -128,6 +128,7 @@ class ApiKeyScheme:
             revocable=(
                 owed.subject_name(rules.project, subject),
                 owed.key_name(rules.project, kid),
+                owed.key_name(rules.project, subject),  # the wallet's
             ),
             project=rules.project,
             subject=subject,

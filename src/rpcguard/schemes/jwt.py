@@ -249,6 +249,8 @@ class JwtScheme:
         if rules.revocable:
             of_subject = owed.subject_name(rules.project, subject)
             revocable = (name, of_subject, owed.key_name(rules.project, key.kid))
+            if rules.subject_is_key:
+                revocable += (owed.key_name(rules.project, subject),)
             if claims.get("sid"):
                 revocable += (owed.session_name(rules.project, claims["sid"]),)
         nonce = None

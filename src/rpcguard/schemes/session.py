@@ -125,17 +125,26 @@ class Sessions:
         """Return the Unix seconds until which a session that exists at *now* can matter."""
         return now + max(self.ttl, self.refresh_ttl or 0) + self.skew
 
+    def active(self, now: float) -> list[SigningSecret]:
+        """
+        Return the secrets that count at *now*; the first of them signs.
+
+        Raises:
+            AuthError: `backend_unavailable`, if there is none: nobody can be let in.
+        """
+        active = [secret for secret in self.secrets if secret.key.active(now)]
+        if not active:
+            raise AuthError("backend_unavailable", detail="no session secret is active")
+        return active
+
     def signing(self, now: float) -> SigningSecret:
         """
         Return the secret that signs at *now*.
 
         Raises:
-            AuthError: `backend_unavailable`, if none is active: nobody can be let in.
+            AuthError: As `active`.
         """
-        for secret in self.secrets:
-            if secret.key.active(now):
-                return secret
-        raise AuthError("backend_unavailable", detail="no session secret is active")
+        return self.active(now)[0]
 
     def mint(self, subject: str, now: float, claims: Mapping[str, Any]) -> Issued:
         """
@@ -196,13 +205,16 @@ class Sessions:
         known["until"] = max(known.get("until", 0), issued.expires_at)
         known["ends"] = ends
         slot = owed.session_name(self.project, family.sid)
+        revocable: tuple[bytes, ...] = (slot, owed.subject_name(self.project, subject))
+        if self.wallets is not None:
+            revocable += (owed.key_name(self.project, subject),)
         record = Record(
             name=owed.refresh_name(self.project, text),
             slot=slot,
             value=json.dumps(known),
             issued_at=now,
             expires_at=ends,
-            revocable=(slot, owed.subject_name(self.project, subject)),
+            revocable=revocable,
             project=self.project,
             subject=subject,
             bucket=family.bucket,
