@@ -23,7 +23,7 @@ ALGORITHMS = ("HS256", "RS256", "ES256")
 AUDIENCE = "rpc"
 SUBJECT = "6d0c1ce1-4f0e-4f0a-8f6c-2b1f3c1d9a10"  # fastapi-users wants a UUID
 HOUR = 3600
-BACKENDS = ("memory", "sqlite")
+BACKENDS = ("memory", "sqlite", "redis")
 
 
 @dataclass(frozen=True)

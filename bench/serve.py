@@ -120,7 +120,8 @@ def main(framework: str, app: str, core: str) -> None:
 
 
 def _end_with_input() -> None:
-    sys.stdin.read()
+    while os.read(0, 1):  # not through sys.stdin, whose lock would be held when Python ends
+        pass
     os._exit(0)
 
 

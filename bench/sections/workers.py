@@ -17,7 +17,7 @@ from bench.run import Figures, Run
 from bench.sections.wallets import Feed, registry
 from bench.timing import Candidate, medians, series
 
-SHARED = ("sqlite",)
+SHARED = ("sqlite", "redis")
 WORKERS = 4
 REQUESTS = 200  # of each process in each round
 STARTING, PATIENCE = 60, 120  # seconds
