@@ -8,9 +8,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
+from bench import plot, report
 from bench.bounds import BOUNDS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -55,18 +57,45 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.timeout(300)
-def test_the_short_form_gives_every_figure_that_has_a_bound(tmp_path: Path) -> None:
-    results = tmp_path / "results.json"
-
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    results = tmp_path_factory.mktemp("short") / "results.json"
     done = run("--short", "--results", str(results))
-
     assert done.returncode == 0, done.stderr
-    figures = json.loads(results.read_text())
+    return json.loads(results.read_text())
+
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_the_short_form_gives_every_figure_that_has_a_bound(figures: dict[str, float]) -> None:
     assert figures.keys() >= RATIOS | DIFFERENCES
     assert [name for name, value in figures.items() if not math.isfinite(value)] == []
     assert [name for name in RATIOS if figures[name] <= 0] == []
     assert not [name for name, value in figures.items() if "_added_" not in name and value < 0]
+
+
+def test_the_page_shows_every_figure_that_has_a_bound(
+    figures: dict[str, float], tmp_path: Path
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"by hand\n{report.BEGIN}\nold\n{report.END}\nby hand too\n")
+
+    report.write(page, figures)
+
+    text = page.read_text()
+    assert text.startswith("by hand\n")
+    assert text.endswith("\nby hand too\n")
+    assert "\nold\n" not in text
+    assert [bound.name for bound in BOUNDS if f"| `{bound.name}` |" not in text] == []
+
+
+def test_the_plot_shows_rpcguard_and_every_peer(figures: dict[str, float]) -> None:
+    texts = {element.text for element in ET.fromstring(plot.svg(figures)).iter()}
+
+    assert {"rpcguard, token seen", "PyJWT", "joserfc", "Authlib", "tutorial"} <= texts
+    assert {"fastapi users", "authx", "flask jwt extended", "flask httpauth"} <= texts
+    assert {"aiohttp jwt", "plain pyjwt"} <= texts
 
 
 def test_every_figure_that_was_asked_for_has_a_bound_and_no_other() -> None:
