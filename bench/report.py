@@ -79,6 +79,7 @@ def _parts(figures: Figures) -> Iterator[str]:
     )
     yield "### A token, in microseconds"
     yield _tokens(figures)
+    yield _named(figures, r"(known_.*)_us")
     yield "### Every preset on every backend, in microseconds"
     yield _presets(figures)
     yield "### What a guard adds to a request, in microseconds"

@@ -8,6 +8,7 @@ else a name says at its end (`…_bytes`, `…_mb`, `…_per_second`).
 SECTIONS = (
     "limits",
     "tokens",
+    "flood",
     "wallets",
     "presets",
     "settle",
