@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint check-format types tests attacks clean
+.PHONY: demo test bench bench-short lint check-format types tests attacks clean
 
 demo: $(READY)
 	@$(BIN)/rpcguard demo
@@ -37,6 +37,14 @@ tests: $(READY)
 # The rows of tests/attacks/rows.txt that no test carries the number of.
 attacks: $(READY)
 	@PYTHONPATH=tests $(BIN)/python -m attacks
+
+# Writes bench/results.json and the figures of docs/performance.md. Leave the machine alone meanwhile.
+bench: $(READY)
+	$(BIN)/python -m bench
+
+# Whether every benchmark works, not how fast anything is.
+bench-short: $(READY)
+	$(BIN)/python -m bench --short
 
 clean:
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -76,7 +76,7 @@ class Desk:
         epoch = self.backend.epoch(shard)
         challenges = sessions.signing(self.now).challenges.at(pubkey, self.now, epoch)
         names = [challenge.name for challenge in challenges]
-        spent = self.backend.spent(shard, names, self.now)
+        spent = self.backend.spent(self.project.name, pubkey, names, self.now)
         first = _turns.take()
         for turn in range(SLOTS):
             challenge = challenges[(first + turn) % SLOTS]
