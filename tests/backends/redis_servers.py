@@ -227,8 +227,10 @@ def start_trio(down_after: int = 1000) -> Trio:
     replica_of = ("--replicaof", f"127.0.0.1 {primary.port}")
     replicas = [Server(replica_of).start() for _ in range(2)]
     until(
-        lambda: primary.client.info("replication")["connected_slaves"] == 2
-        and all(r.client.info("replication")["master_link_status"] == "up" for r in replicas),
+        lambda: (
+            primary.client.info("replication")["connected_slaves"] == 2
+            and all(r.client.info("replication")["master_link_status"] == "up" for r in replicas)
+        ),
         "two replicas",
     )
     configuration = (
