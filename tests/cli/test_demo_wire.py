@@ -157,6 +157,7 @@ def ending(status, last):
                 fields = b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
                 fields += b"Sec-WebSocket-Accept: " + base64.b64encode(digest)
                 opened.sendall(b"HTTP/1.1 101 Switching Protocols\r\n" + fields + b"\r\n\r\n")
+                stream.read(8)  # a masked frame of two bytes; unread, the connection would be reset
                 opened.sendall(b"\x81\x02{}")
                 posted, _ = listener.accept()
                 with posted, posted.makefile("rb") as request:
