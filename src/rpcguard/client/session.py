@@ -70,6 +70,27 @@ class Session:
         return _json(refreshToken=self.refresh_token)
 
 
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """
+    A wallet that signs in: what an HTTP library's shim needs to keep a session going by itself.
+
+    Attributes:
+        wallet: Signs the challenges.
+        prefix: Path in front of `/auth/challenge` and its like, such as "/solana"; "" for none.
+
+    Raises:
+        ValueError: If the prefix is not empty and does not begin with "/", or ends with one.
+    """
+
+    wallet: Wallet
+    prefix: str = ""
+
+    def __post_init__(self) -> None:
+        if self.prefix and (self.prefix[0] != "/" or self.prefix[-1] == "/"):
+            raise ValueError('a prefix begins with "/" and does not end with one')
+
+
 def bearer(credential: str) -> dict[str, str]:
     """Return the header for a session token, or for an API key that goes behind `Bearer`."""
     return {"Authorization": f"Bearer {credential}"}
