@@ -44,9 +44,12 @@ class Session:
             ValueError: If it is none.
         """
         token, expires_at = answer.get("token"), answer.get("expiresAt")
+        refresh = answer.get("refreshToken")
         if not isinstance(token, str) or not isinstance(expires_at, int):
             raise ValueError("not the answer of a sign-in")  # noqa: TRY004 - a value of the wire
-        return cls(token, expires_at, answer.get("refreshToken"), answer.get("refreshExpiresAt"))
+        if not isinstance(refresh, str | None):
+            raise ValueError("not the answer of a sign-in")  # noqa: TRY004
+        return cls(token, expires_at, refresh, answer.get("refreshExpiresAt"))
 
     @property
     def headers(self) -> dict[str, str]:
