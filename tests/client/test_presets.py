@@ -2,106 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import jwt
 import pytest
-from minting import private_key, public_pem
 
+from client.registry import API_KEY, CASES, HEX, HS, ORDER, SECRET, WALLET, WITHDRAWAL, key, write
 from rpcguard import AuthError, Request, client
-from rpcguard.client import SignIn, SigningKey, Wallet
-from rpcguard.client.private_key import Private
+from rpcguard.client import SignIn
 
 NOW = 1_760_000_000.5
-SECRET = "a-shared-secret-of-more-than-32-bytes"
-HEX = "0x" + "5a" * 32
-WALLET = Wallet(bytes(range(32)))
-ORDER = b'{"currency": "BTC", "amount": "0.001", "orderId": "1"}'
-FIELDS = {"/payouts/withdraw": ["currency", "amount", "orderId"]}
-API_KEY = "0123456789abcdef"
-DIGEST = hashlib.sha256(API_KEY.encode()).hexdigest()
-
-
-def key(alg: str, kid: str | None = "k1") -> SigningKey:
-    material: Private = private_key(alg)
-    return SigningKey(material, alg, kid)
-
-
-REGISTRY = f"""\
-version: 1
-backend: "memory://?restart_guard=off"
-projects:
-  bsc:
-    preset: meganode
-    match: {{path: /bsc}}
-    secrets: [{{id: a, secret: "{SECRET}"}}]
-    api_keys: [{{id: ops, digest: "sha256:{DIGEST}"}}]
-  rs:
-    preset: meganode-rs256
-    match: {{path: /rs}}
-    keys: [{{kid: k1, public_key: "${{env:RSA}}"}}]
-  evm:
-    preset: allthatnode
-    match: {{path: /evm}}
-    audience_suffix: allthatnode.com
-    keys: [{{kid: k1, public_key: "${{env:EC}}"}}]
-  solana:
-    preset: nodius
-    match: {{path: /solana}}
-    wallets: open
-  solana-2026:
-    preset: nodius-2026
-    match: {{path: /solana-2026}}
-    wallets: open
-    api_key: {{read: [header], header: X-Api-Key}}
-    api_keys: [{{id: ops, digest: "sha256:{DIGEST}"}}]
-  payouts:
-    preset: oppiwallet
-    match: {{path: /payouts}}
-    keys: [{{auth_key: merchant-1, enc_key: "{SECRET}"}}]
-    digest_fields: {{/payouts/withdraw: [currency, amount, orderId]}}
-  engine:
-    preset: engine-api
-    match: {{path: /engine}}
-    secrets: [{{id: jwt, secret: "{HEX}"}}]
-  bots:
-    preset: bearer
-    match: {{path: /bots}}
-    issuer: https://id.example.com
-    audience: bots
-    keys: [{{kid: k1, alg: EdDSA, public_key: "${{env:ED}}"}}]
-  once:
-    preset: bearer
-    match: {{path: /once}}
-    single_use: true
-    keys: [{{kid: s1, alg: HS256, secret: "{SECRET}"}}]
-"""
-CLAIMS = {"iss": "https://id.example.com", "aud": "bots", "sub": "bot-7"}
-HS = SigningKey.from_secret(SECRET, kid="s1")
-
-CASES = [
-    (client.meganode(SECRET), "/bsc"),
-    (client.meganode(SECRET.encode()), "/bsc"),
-    (client.meganode(SigningKey.from_secret(SECRET), lifetime=60), "/bsc"),
-    (client.meganode_rs256(key("RS256")), "/rs"),
-    (client.allthatnode(key("ES256"), audience="evm.allthatnode.com"), "/evm"),
-    (client.nodius(WALLET), "/solana?a=%20b"),
-    (client.nodius(WALLET, "signature"), "/solana"),
-    (client.nodius(WALLET, "signature-v2"), "/solana"),
-    (client.nodius_2026(WALLET), "/solana-2026?a=b"),
-    (client.api_key(API_KEY, "X-Api-Key"), "/solana-2026"),
-    (client.oppiwallet("merchant-1", SECRET, FIELDS), "/payouts/withdraw"),
-    (client.engine_api(HEX), "/engine"),
-    (client.engine_api(SigningKey.from_hex(HEX)), "/engine"),
-    (client.bearer(key("EdDSA"), CLAIMS), "/bots"),
-    (client.bearer(HS, {"sub": "bot"}, single_use=True), "/once"),
-]
+EVERY = [*CASES, WITHDRAWAL]
 
 
 @pytest.fixture
-def verifier(guard):
-    environ = {"RSA": public_pem("RS256"), "EC": public_pem("ES256"), "ED": public_pem("EdDSA")}
-    return guard(REGISTRY, now=NOW, environ=environ)
+def verifier(guard, tmp_path):
+    text = write(tmp_path).read_text()
+    return guard(text, now=NOW, backend="memory://?restart_guard=off")
 
 
 def send(verifier, signer, target, now=NOW):
@@ -109,22 +24,21 @@ def send(verifier, signer, target, now=NOW):
     return verifier.verify(Request("POST", target, list(headers.items()), ORDER))
 
 
-@pytest.mark.parametrize(("signer", "target"), CASES)
+@pytest.mark.parametrize(("signer", "target"), EVERY)
 def test_a_verifier_of_the_preset_accepts_it(verifier, signer, target):
     project = target.partition("?")[0].split("/")[1]
-    names = {"bsc": "bsc", "rs": "rs", "evm": "evm"}
-    assert send(verifier, signer, target).project == names.get(project, project)
+    assert send(verifier, signer, target).project == project
 
 
 @pytest.mark.parametrize(
-    ("signer", "target"), [case for case in CASES if getattr(case[0], "reuse", 0)]
+    ("signer", "target"), [case for case in EVERY if getattr(case[0], "reuse", 0)]
 )
 def test_headers_are_still_good_at_the_end_of_their_reuse(verifier, signer, target):
     assert send(verifier, signer, target, NOW - signer.reuse)
 
 
 @pytest.mark.parametrize(
-    ("signer", "target"), [case for case in CASES if not getattr(case[0], "reuse", 0)]
+    ("signer", "target"), [case for case in EVERY if not getattr(case[0], "reuse", 0)]
 )
 def test_what_is_not_reused_is_accepted_a_second_time_only_when_made_anew(verifier, signer, target):
     headers = list(signer.headers("POST", target, ORDER, NOW).items())
@@ -190,7 +104,7 @@ def test_an_api_key_that_is_no_segment_is_refused_and_not_quoted(bad):
     assert len(bad) < 4 or bad not in str(caught.value)
 
 
-@pytest.mark.parametrize(("signer", "target"), CASES)
+@pytest.mark.parametrize(("signer", "target"), EVERY)
 def test_nothing_secret_is_shown(signer, target):
     shown = repr(signer)
     assert SECRET not in shown

@@ -22,15 +22,16 @@ class HTTPProvider(web3.HTTPProvider):
 
     Args of the constructor:
         endpoint: URL of the server.
-        credentials: A signer or a `SignIn`, as `rpcguard.client.presets` makes them.
-        request_kwargs: As for `web3.HTTPProvider`, but for `auth`.
+        auth: A signer or a `SignIn`; or a `rpcguard.client.requests.Auth` that other providers use
+            too.
+        request_kwargs: As for `web3.HTTPProvider`, but for its `auth`.
         options: The rest, as for `web3.HTTPProvider`.
     """
 
     def __init__(
         self,
         endpoint: str,
-        credentials: Credentials,
+        auth: requests.Auth | Credentials,
         *,
         request_kwargs: Mapping[str, Any] | None = None,
         **options: Any,
@@ -39,18 +40,17 @@ class HTTPProvider(web3.HTTPProvider):
         Raises:
             ValueError: If the endpoint is no URL of a server.
         """
-        self.auth = requests.Auth(endpoint, credentials)
-        own = {**(request_kwargs or {}), "auth": self.auth}
-        super().__init__(endpoint, own, **options)
+        own = auth if isinstance(auth, requests.Auth) else requests.Auth(endpoint, auth)
+        super().__init__(endpoint, {**(request_kwargs or {}), "auth": own}, **options)
 
 
 class AsyncHTTPProvider(web3.AsyncHTTPProvider):
-    """`web3.AsyncHTTPProvider` with credentials; see `HTTPProvider`."""
+    """`web3.AsyncHTTPProvider` with credentials, or a `rpcguard.client.aiohttp.Auth`."""
 
     def __init__(
         self,
         endpoint: str,
-        credentials: Credentials,
+        auth: aiohttp.Auth | Credentials,
         *,
         request_kwargs: Mapping[str, Any] | None = None,
         **options: Any,
@@ -59,7 +59,7 @@ class AsyncHTTPProvider(web3.AsyncHTTPProvider):
         Raises:
             ValueError: If the endpoint is no URL of a server.
         """
-        self.auth = aiohttp.Auth(endpoint, credentials)
+        own = auth if isinstance(auth, aiohttp.Auth) else aiohttp.Auth(endpoint, auth)
         given = dict(request_kwargs or {})
-        own = {**given, "middlewares": (*given.get("middlewares", ()), self.auth)}
-        super().__init__(endpoint, own, **options)
+        middlewares = (*given.get("middlewares", ()), own)
+        super().__init__(endpoint, {**given, "middlewares": middlewares}, **options)

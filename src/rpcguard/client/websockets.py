@@ -20,10 +20,49 @@ from rpcguard.client.answer import Answer
 from rpcguard.client.clock import MAX_SKEW
 from rpcguard.client.flow import Flow
 from rpcguard.client.presets import Credentials
-from rpcguard.client.session import SignIn
 from rpcguard.client.steps import Ask, Exchange, Proof, Sending, aadvance
 
 TIMEOUT = 30.0  # seconds for a sign-in
+
+
+class Auth:
+    """
+    Proves every handshake with one endpoint; see `rpcguard.client.flow.Flow` for the arguments.
+
+    For connections that share a session. It signs in over HTTP at the same host and port.
+
+    Args of the constructor:
+        context: TLS settings of a sign-in; None for the usual ones.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        credentials: Credentials,
+        *,
+        context: ssl.SSLContext | None = None,
+        max_skew: float = MAX_SKEW,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """
+        Raises:
+            ValueError: If the endpoint is no URL of a server, or *max_skew* is negative.
+        """
+        self.flow = Flow(endpoint, credentials, max_skew, clock)
+        self._context = context
+
+    async def logout(self) -> None:
+        """
+        End the session, if there is one, on the server and here.
+
+        Raises:
+            rpcguard.client.keeper.SignInError: If the server does not end it.
+        """
+        await aadvance(self.flow.log_out(), None, self.ask)
+
+    async def ask(self, step: Ask) -> Answer:
+        """Send a request of ours."""
+        return await asyncio.to_thread(_post, step, self._context)
 
 
 class connect(_connect):  # noqa: N801 - the library's own name
@@ -33,37 +72,31 @@ class connect(_connect):  # noqa: N801 - the library's own name
 
     Args of the constructor:
         uri: Of the server, ws or wss.
-        credentials: A signer, or a `SignIn`, which signs in over HTTP at the same host and port.
-        subprotocol: Offer the session token as the subprotocol `auth.TOKEN`, as browsers do,
-            instead of in a header.
+        auth: A signer or a `SignIn`, or an `Auth` that other connections use too.
+        subprotocol: Offer a bearer as the subprotocol `auth.TOKEN`, as browsers do, instead of in a
+            header; servers take session tokens so.
         ssl: As for `websockets.connect`; a sign-in uses it too.
-        max_skew: See `rpcguard.client.flow.Flow`, as for *clock*.
-        clock: Gives Unix seconds.
         options: The rest, as for `websockets.connect`, but for `create_connection`.
     """
 
     def __init__(
         self,
         uri: str,
-        credentials: Credentials,
+        auth: Auth | Credentials,
         *,
         subprotocol: bool = False,
         ssl: ssl.SSLContext | None = None,
-        max_skew: float = MAX_SKEW,
-        clock: Callable[[], float] = time.time,
         **options: Any,
     ) -> None:
         """
         Raises:
-            ValueError: If the URI is no URL of a server, or a subprotocol is asked for without a
-                session.
+            ValueError: If the URI is no URL of a server.
         """
-        if subprotocol and not isinstance(credentials, SignIn):
-            raise ValueError("a session token alone goes into a subprotocol")
-        self._try = _Try(Flow(uri, credentials, max_skew, clock), ssl, subprotocol=subprotocol)
+        own = auth if isinstance(auth, Auth) else Auth(uri, auth, context=ssl)
+        self._handshakes = _Handshakes(own, subprotocol=subprotocol)
         if ssl is not None:
             options["ssl"] = ssl
-        factory: Any = self._try.connection
+        factory: Any = self._handshakes.connection
         super().__init__(uri, create_connection=factory, **options)
 
     def __await__(self) -> Generator[Any, None, ClientConnection]:
@@ -71,22 +104,21 @@ class connect(_connect):  # noqa: N801 - the library's own name
         try:
             return (yield from super().__await__())
         except InvalidStatus:
-            if self._try.proof is None:
+            if self._handshakes.proof is None:
                 raise
         return (yield from super().__await__())
 
 
-class _Try:
+class _Handshakes:
     """
     The handshakes of one `connect`.
 
     Attributes:
-        proof: What the next handshake is to be sent with, where the last refusal has given it.
+        proof: What the next one is to be sent with, where the refusal of the last has given it.
     """
 
-    def __init__(self, flow: Flow, context: ssl.SSLContext | None, *, subprotocol: bool) -> None:
-        self._flow = flow
-        self._context = context
+    def __init__(self, auth: Auth, *, subprotocol: bool) -> None:
+        self._auth = auth
         self._subprotocol = subprotocol
         self._exchange: Exchange | None = None
         self.proof: Proof | None = None
@@ -98,11 +130,11 @@ class _Try:
     async def headers(self, url: str, target: str) -> dict[str, str]:
         """Return the headers of a handshake; for the second of two, those that were made for it."""
         proof, self.proof = self.proof, None
-        if proof is None:
-            self._exchange = self._flow.exchange(Sending("GET", url, target, b""))
-            proof = await aadvance(self._exchange, None, self._ask)
+        if proof is not None:
+            self._exchange = None  # there is no third
         else:
-            self._exchange = None  # a third there is not
+            self._exchange = self._auth.flow.exchange(Sending("GET", url, target, b""))
+            proof = await aadvance(self._exchange, None, self._auth.ask)
         return {} if proof is None else dict(proof.headers)
 
     async def refused(self, error: InvalidStatus) -> None:
@@ -111,34 +143,31 @@ class _Try:
             response = error.response
             date = response.headers.get("Date")
             answer = Answer(response.status_code, date, bytes(response.body or b""))
-            self.proof = await aadvance(self._exchange, answer, self._ask)
+            self.proof = await aadvance(self._exchange, answer, self._auth.ask)
 
     def offer(
         self, headers: dict[str, str], offered: Sequence[Subprotocol] | None
     ) -> Sequence[Subprotocol] | None:
-        """Move a session token from *headers* to the subprotocols, if that was asked for."""
+        """Move a bearer from *headers* to the subprotocols, if that was asked for."""
         if not self._subprotocol or "Authorization" not in headers:
             return offered
         token = headers.pop("Authorization").removeprefix("Bearer ")
         return [*(offered or ()), Subprotocol(f"auth.{token}")]
 
-    async def _ask(self, step: Ask) -> Answer:
-        return await asyncio.to_thread(_post, step, self._context)
-
 
 class _Proved(ClientConnection):
-    def __init__(self, attempt: _Try, *args: Any, **options: Any) -> None:
+    def __init__(self, handshakes: _Handshakes, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._attempt = attempt
+        self._handshakes = handshakes
 
     async def handshake(self, additional_headers: Any = None, *args: Any, **options: Any) -> None:
         """Perform the opening handshake, with the proof."""
         uri = self.protocol.uri
         host = f"[{uri.host}]" if ":" in uri.host else uri.host
         url = f"{'wss' if uri.secure else 'ws'}://{host}:{uri.port}"
-        proof = await self._attempt.headers(url, uri.resource_name)
+        proof = await self._handshakes.headers(url, uri.resource_name)
         offered = self.protocol.available_subprotocols
-        self.protocol.available_subprotocols = self._attempt.offer(proof, offered)
+        self.protocol.available_subprotocols = self._handshakes.offer(proof, offered)
         headers = Headers(additional_headers or ())
         for name, value in proof.items():
             if name in headers:
@@ -147,7 +176,7 @@ class _Proved(ClientConnection):
         try:
             await super().handshake(headers, *args, **options)
         except InvalidStatus as error:
-            await self._attempt.refused(error)
+            await self._handshakes.refused(error)
             raise
 
 
