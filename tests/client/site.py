@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aiohttp import web
 from contrib.servers import aio, asgi, wsgi
 
 from client import registry
@@ -52,36 +53,78 @@ def create(framework: str, path: Path) -> Any:
     return module.create_app(str(path))
 
 
-class CountingAsgi:
-    """Counts paths, and redirects `/moved/<status>/<path>` to `/<path>`."""
+def _moved(path: str) -> tuple[int, str] | None:
+    """Return where `/moved/<status>/<path>` is redirected to, or None."""
+    if not path.startswith("/moved/"):
+        return None
+    status, _, rest = path.removeprefix("/moved/").partition("/")
+    return int(status), f"/{rest}"
 
+
+class _Asgi:
     def __init__(self, app: Any, seen: Counter[str]) -> None:
         self._app, self._seen = app, seen
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         path = scope.get("path", "")
         self._seen[path] += 1
-        if not path.startswith("/moved/"):
+        moved = _moved(path.replace("/ws/moved/", "/moved/"))
+        if moved is None:
             await self._app(scope, receive, send)
             return
-        status, _, rest = path.removeprefix("/moved/").partition("/")
-        headers = [(b"location", f"/{rest}".encode()), (b"content-length", b"0")]
-        await send({"type": "http.response.start", "status": int(status), "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
+        prefix, kind = ("/ws", "websocket.http") if scope["type"] == "websocket" else ("", "http")
+        headers = [(b"location", (prefix + moved[1]).encode()), (b"content-length", b"0")]
+        await send({"type": f"{kind}.response.start", "status": moved[0], "headers": headers})
+        await send({"type": f"{kind}.response.body", "body": b""})
+
+
+class _Wsgi:
+    def __init__(self, app: Any, seen: Counter[str]) -> None:
+        self._app, self._seen = app, seen
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        path = environ["PATH_INFO"]
+        self._seen[path] += 1
+        moved = _moved(path.replace("/ws/moved/", "/moved/"))
+        if moved is None:
+            return self._app(environ, start_response)
+        environ["wsgi.input"].read()
+        prefix = "/ws" if path.startswith("/ws/") else ""
+        headers = [("Location", prefix + moved[1]), ("Content-Length", "0")]
+        start_response(f"{moved[0]} Moved", headers)
+        return [b""]
+
+
+def _aiohttp(app: web.Application, seen: Counter[str]) -> web.Application:
+    @web.middleware
+    async def count(request: web.Request, handler: Any) -> Any:
+        seen[request.path] += 1
+        moved = _moved(request.path.replace("/ws/moved/", "/moved/"))
+        if moved is None:
+            return await handler(request)
+        await request.read()
+        prefix = "/ws" if request.path.startswith("/ws/") else ""
+        return web.Response(status=moved[0], headers={"Location": prefix + moved[1]})
+
+    app.middlewares.insert(0, count)
+    return app
 
 
 @contextmanager
 def running(framework: str, folder: Path, refresh: str = "off") -> Iterator[Site]:
-    """Serve the example application of *framework* with its own server."""
+    """
+    Serve the example application of *framework* with its own server.
+
+    `/moved/<status>/<path>` there redirects to `/<path>`.
+    """
     path = registry.write(folder, refresh=refresh)
     seen: Counter[str] = Counter()
     if framework == "fastapi":
-        app = CountingAsgi(create(framework, path), seen)
-        with asgi(app) as port:
+        with asgi(_Asgi(create(framework, path), seen)) as port:
             yield Site(port, path, seen)
     elif framework == "flask":
-        with wsgi(create(framework, path)) as port:
+        with wsgi(_Wsgi(create(framework, path), seen)) as port:
             yield Site(port, path, seen)
     else:
-        with aio(lambda: create(framework, path)) as port:
+        with aio(lambda: _aiohttp(create(framework, path), seen)) as port:
             yield Site(port, path, seen)
