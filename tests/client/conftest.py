@@ -8,6 +8,7 @@ import pytest
 
 from client.recorder import Recorder, recording
 from client.site import FRAMEWORKS, Site, running
+from rpcguard.client import Wallet
 
 
 @pytest.fixture(scope="session", params=FRAMEWORKS)
@@ -38,6 +39,12 @@ def rotating(served_rotating: Site) -> Site:
     """Likewise, with refresh tokens."""
     served_rotating.seen.clear()
     return served_rotating
+
+
+@pytest.fixture
+def wallet() -> Wallet:
+    """A wallet that nobody else signs in with."""
+    return Wallet.generate()
 
 
 @pytest.fixture

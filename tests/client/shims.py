@@ -222,10 +222,13 @@ class Web3(Shim):
     streams = False
 
     def open(self, credentials, options):
-        self.auth = rpcguard.client.requests.Auth(self.endpoint, credentials, **options)
+        self.sign_ins = requests.Session()
+        self.auth = rpcguard.client.requests.Auth(
+            self.endpoint, credentials, session=self.sign_ins, **options
+        )
 
     def close(self):
-        pass
+        self.sign_ins.close()
 
     def post(self, url, body=WHOAMI):
         assert body == WHOAMI
