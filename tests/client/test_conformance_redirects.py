@@ -128,6 +128,7 @@ def test_another_scheme_gets_none(recorder, behind_tls, certificate, credentials
             assert caller.post(f"{recorder.url}/solana").status_code == 200
     with requests.Session() as session:
         session.auth = rpcguard.client.requests.Auth(recorder.url, credentials, session=session)
+        session.trust_env = False  # a bundle that the environment names would come first
         session.verify = str(certificate)
         assert session.post(f"{recorder.url}/solana").status_code == 200
     assert behind_tls.paths == ["/taken"] * 3

@@ -70,4 +70,5 @@ const ways = {
   },
 };
 
-console.log(JSON.stringify(await ways[way]()));
+const got = await ways[way]();
+process.stdout.write(JSON.stringify(got), () => process.exit(0)); // sockets may be kept alive
