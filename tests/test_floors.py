@@ -73,7 +73,7 @@ PACKAGES = FRAMEWORKS | {
     "client/": frozenset(
         {
             *("base58", "cryptography", "jwt", "nacl"),
-            *("aiohttp", "httpx", "httpx2", "requests", "web3", "websockets"),
+            *("aiohttp", "httpx", "httpx2", "requests", "urllib3", "web3", "websockets"),
         }
     ),
     "cli/": frozenset({"click", "cryptography", "httpx", "rich", "typer", "yaml"}),

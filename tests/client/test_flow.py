@@ -46,6 +46,7 @@ def refusal(reason: str, *, status: int = 401, at: float = NOW) -> Answer:
         (b'{"code": -32013, "message": "invalid JWT token (not reached nbf)"}', "not_yet_valid"),
         (b'{"code": -32013, "message": "missing JWT token"}', ""),
         (b'{"error": {"data": {"reason": 7}}}', ""),
+        (b'{"error": {"data": {"reason": "text that goes to a log"}}}', ""),
         (b'{"error": {"data": []}}', ""),
         (b'{"error": "expired"}', ""),
         (b'"expired"', ""),
