@@ -14,12 +14,14 @@ from rpcguard.cli import app as application
 
 RPCGUARD = [sys.executable, "-m", "rpcguard"]
 SCRIPT = [os.path.join(os.path.dirname(sys.executable), "rpcguard")]
-COMMANDS = ("init", "check", "schema", "demo", "revoke", "apikey")
+COMMANDS = ("init", "check", "schema", "demo", "keys", "revoke", "apikey")
 TAKING_JSON = (
     *(["init"], ["check"], ["schema"], ["demo"], ["revoke"]),
+    *(["keys", "add"], ["keys", "list"], ["keys", "remove"]),
     *(["apikey", "create"], ["apikey", "revoke"], ["apikey", "digest"]),
 )
 REVOKE = ["revoke", "registry.yaml", "--project", "solana"]
+ADD = ["keys", "add", "registry.yaml", "--project", "evm"]
 CREATE = ["apikey", "create", "registry.yaml", "--project", "solana", "--subject", "x"]
 
 
@@ -73,6 +75,16 @@ def test_the_schema_is_json_schema(cli, arguments):
         [*REVOKE, "--key", "k", "--until", "tomorrow"],
         [*REVOKE, "--key", "k", "--until", "2026-12-01"],
         [*REVOKE, "--key", "k", "--until", "2020-01-01T00:00:00Z"],
+        ["keys"],
+        ["keys", "add", "registry.yaml"],
+        [*ADD, "--type", "dsa"],
+        [*ADD, "--alg", "none"],
+        [*ADD, "--bits", "1024"],
+        [*ADD, "--kid", ""],
+        [*ADD, "--not-after", "tomorrow"],
+        [*ADD, "--public-key", "a.pem", "--out", "b.pem"],
+        ["keys", "remove", "registry.yaml", "--project", "solana"],
+        ["keys", "list"],
         ["apikey", "frobnicate"],
         CREATE[:-2],
         [*CREATE, "--expires", "2020-01-01T00:00:00Z"],

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rpcguard.cli import apikey as keys
+from rpcguard.cli import apikey as apikeys
 from rpcguard.cli.check import check as check_registry
 from rpcguard.cli.demo.command import demo as run_demo
 from rpcguard.cli.demo.command import serve
 from rpcguard.cli.demo.servers import FRAMEWORKS
 from rpcguard.cli.init import init as make_registry
+from rpcguard.cli.keys.options import app as keys
 from rpcguard.cli.output import complain, say, say_json
+from rpcguard.cli.parameters import AsJson, Project, Registry, later
 from rpcguard.cli.revoke import Target
 from rpcguard.cli.revoke import revoke as revoke_target
-from rpcguard.registry import grammars
 from rpcguard.registry.schema import json_schema
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -43,6 +43,7 @@ def _version(wanted: bool) -> None:
 
 
 apikey = typer.Typer(help="Make and end API keys of wallets.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
 app.add_typer(apikey, name="apikey")
 
 
@@ -56,20 +57,7 @@ def _root(
     pass
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Registry = Annotated[Path, typer.Argument(help="The registry, a YAML file.", metavar="REGISTRY")]
-Project = Annotated[str, typer.Option("--project", help="Name of the project in the registry.")]
 Wallet = Annotated[str, typer.Option("--subject", help="The wallet's public key.")]
-
-
-def _later(text: str) -> float:
-    try:
-        instant = grammars.instant(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    if instant <= time.time():
-        raise typer.BadParameter("this instant has passed")
-    return instant
 
 
 @app.command()
@@ -142,7 +130,7 @@ def revoke(
     until: Annotated[
         float | None,
         typer.Option(
-            parser=_later,
+            parser=later,
             metavar="INSTANT",
             help="Forget it after this, such as 2026-12-01T00:00:00Z.",
         ),
@@ -167,7 +155,7 @@ def create(
     expires: Annotated[
         float | None,
         typer.Option(
-            parser=_later,
+            parser=later,
             metavar="INSTANT",
             help="When it ends, such as 2026-12-01T00:00:00Z; never, if left out.",
         ),
@@ -175,19 +163,19 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Print a new API key of a wallet, and end its previous one."""
-    raise typer.Exit(keys.create(registry, project, subject, expires, as_json=as_json))
+    raise typer.Exit(apikeys.create(registry, project, subject, expires, as_json=as_json))
 
 
 @apikey.command(name="revoke")
 def end(registry: Registry, project: Project, subject: Wallet, as_json: AsJson = False) -> None:
     """End the API key of a wallet."""
-    raise typer.Exit(keys.revoke(registry, project, subject, as_json=as_json))
+    raise typer.Exit(apikeys.revoke(registry, project, subject, as_json=as_json))
 
 
 @apikey.command()
 def digest(as_json: AsJson = False) -> None:
     """Print the digest of the API key on standard input."""
-    raise typer.Exit(keys.digest(as_json=as_json))
+    raise typer.Exit(apikeys.digest(as_json=as_json))
 
 
 def run() -> int:
