@@ -23,7 +23,7 @@ ROOT = "rpcguard"
 # Bottom first. A name with "/" is a folder: one room, whose modules may import each other, not in
 # a circle. Whatever stands on one floor does not see the other things there.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "base64url", "base58", "strict_json", "ecmascript", "peer"}),
+    frozenset({"errors", "base64url", "base58", "strict_json", "ecmascript", "peer", "trace"}),
     frozenset({"request", "principal", "jsonrpc", "target"}),
     frozenset({"owed"}),
     frozenset({"policy"}),

@@ -3,6 +3,8 @@ The pure half: from a request and a time to a `Pending`, or to a refusal.
 
 Every request goes the same way: target, project, one kind of credential, its scheme, policy. No
 clock and no I/O: where the body is needed and not read, the answer is "read it and ask again".
+
+Longer than other modules because the order of the checks is read in one piece.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from rpcguard.project import Bounds, Project
 from rpcguard.request import Request
 from rpcguard.schemes.base import Claim, Incoming, NeedBody, Proof, Scheme
 from rpcguard.target import Router, host_name, matched_depth, split
+from rpcguard.trace import Trace
 
 _ALWAYS_READ = frozenset({"host", "origin", "user-agent", "content-encoding", *PEER_FIELDS})
 
@@ -87,6 +90,7 @@ class Authenticator:
         schemes: Collection[str] | None = None,
         standing: bool = False,
         calls: bool = True,
+        trace: Trace | None = None,
     ) -> Pending | BodyWanted:
         """
         Return what is proved, or ask for the body.
@@ -98,6 +102,7 @@ class Authenticator:
             schemes: The only kinds of credential to take, or None for all of the project.
             standing: Ask again about a handshake that was accepted; see `Scheme.prove`.
             calls: The body holds JSON-RPC calls, which policies judge.
+            trace: Is told what is checked, before it is.
 
         Raises:
             AuthError: If the request is refused.
@@ -106,7 +111,7 @@ class Authenticator:
             raise TypeError("schemes is a collection of names, not one name")
         if not now > 0:  # also for NaN, which compares with nothing and so expires nothing
             raise AuthError("backend_unavailable", detail="the clock gives no time")
-        found, incoming = self._match(request, project)
+        found, incoming = self._match(request, project, trace)
         try:
             return self._judge(found, incoming, now, schemes, _Asked(standing, calls))
         except AuthError as error:
@@ -129,8 +134,14 @@ class Authenticator:
             return True
         return any(s.present(incoming) and s.wants_body(incoming) for s in found.schemes)
 
-    def _match(self, request: Request, project: str | Project | None) -> tuple[Project, Incoming]:
+    def _match(
+        self, request: Request, project: str | Project | None, trace: Trace | None = None
+    ) -> tuple[Project, Incoming]:
+        if trace is not None:
+            trace.note("target", "a path that all parsers read alike")
         raw, path = split(request.target)
+        if trace is not None:
+            trace.note("project", "by host and path" if project is None else "by name")
         fields = request.fields(self._read, PEER_FIELDS)
         depth: int | None
         if project is None:
@@ -142,11 +153,14 @@ class Authenticator:
             depth = matched_depth(path, found.prefixes)
         else:
             raise AuthError("no_project", detail="the route names a project that does not exist")
+        if trace is not None:
+            trace.found(found.name)
         rest = ""
         if depth is not None and raw.count("/") > depth:
             rest = raw.split("/", depth + 1)[-1]
         prefix = found.public_prefix
-        return found, Incoming(request, path, prefix + raw, prefix + request.target, rest, fields)
+        target = prefix + request.target
+        return found, Incoming(request, path, prefix + raw, target, rest, fields, trace)
 
     def _judge(
         self,
@@ -156,6 +170,8 @@ class Authenticator:
         schemes: Collection[str] | None,
         asked: _Asked,
     ) -> Pending | BodyWanted:
+        if incoming.trace is not None and project.require_https:
+            incoming.trace.note("https")
         self._check_https(project, incoming.request, incoming.fields)
         scheme = self._scheme(project, incoming, schemes)
         if scheme is None:
@@ -172,7 +188,13 @@ class Authenticator:
         self, project: Project, incoming: Incoming, schemes: Collection[str] | None
     ) -> Scheme | None:
         """Return the one scheme whose credential the request carries; None for an anonymous one."""
+        trace = incoming.trace
+        if trace is not None:
+            kinds = ", ".join(scheme.name for scheme in project.schemes)
+            trace.note("credential", f"exactly one of {kinds}")
         claiming = [scheme for scheme in project.schemes if scheme.present(incoming)]
+        if trace is not None:
+            trace.found(f"found {' and '.join(scheme.name for scheme in claiming) or 'none'}")
         if len(claiming) > 1:
             raise AuthError("ambiguous_credentials")
         if schemes is not None:
@@ -230,12 +252,16 @@ class Authenticator:
         elif not policies:  # most requests: nothing to judge and nothing to find out
             principal = proof.principal
             return Pending(lambda _: principal, proof.owed, project.dress)
-        facts = self._caller(incoming.request, incoming.fields)
+        facts, trace = self._caller(incoming.request, incoming.fields), incoming.trace
+        if trace is not None and policies:
+            trace.note("caller", "address, origin and user agent")
         for policy in policies:
             policy.check_caller(facts)
         calls = self._calls(project, incoming) if needs_body and asked.calls else ()
         if isinstance(calls, BodyWanted):
             return calls
+        if trace is not None and needs_body and asked.calls:
+            trace.note("calls", "methods and addresses")
         for policy in policies:
             policy.check_calls(calls)
 
@@ -244,6 +270,8 @@ class Authenticator:
                 return proof.principal
             if value is None:
                 raise AuthError("backend_unavailable", detail="the backend gave no record")
+            if trace is not None:
+                trace.note("wallet", "still allowed, and what it may do")
             concluded = proof.conclude(value)
             for policy in concluded.policies:
                 policy.check_caller(facts)
@@ -271,7 +299,10 @@ class Authenticator:
         return BodyWanted(self.bounds.max_body, project)
 
     def _check_body(self, incoming: Incoming) -> None:
-        refuse_encoded(incoming.fields)
         body = incoming.request.body
+        if incoming.trace is not None:
+            size = "unread" if body is None else f"{len(body)} bytes"
+            incoming.trace.note("body", f"{size}; limit {self.bounds.max_body}; not encoded")
+        refuse_encoded(incoming.fields)
         if body is not None and len(body) > self.bounds.max_body:
             raise AuthError("body_too_large")

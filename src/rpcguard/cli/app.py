@@ -15,6 +15,7 @@ from rpcguard.cli.check import check as check_registry
 from rpcguard.cli.demo.command import demo as run_demo
 from rpcguard.cli.demo.command import serve
 from rpcguard.cli.demo.servers import FRAMEWORKS
+from rpcguard.cli.explain.options import explain
 from rpcguard.cli.init import init as make_registry
 from rpcguard.cli.keys.options import app as keys
 from rpcguard.cli.output import complain, say, say_json
@@ -105,6 +106,9 @@ def demo(
     if framework is not None or port is not None:
         raise typer.BadParameter("this needs --serve", param_hint="--framework and --port")
     raise typer.Exit(run_demo(as_json=as_json))
+
+
+app.command()(explain)
 
 
 @app.command()

@@ -34,6 +34,24 @@ def instant_text(text: str) -> str:
     return text
 
 
+def moment(text: str) -> float:
+    """Return the Unix seconds of an instant, or of their own number; raises as `instant`."""
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 12 else instant(text)
+
+
+def header(text: str) -> tuple[str, str]:
+    """
+    Return name and value of `Name: value`.
+
+    Raises:
+        typer.BadParameter: If it is none.
+    """
+    name, mark, value = text.partition(":")
+    if not mark or not name.strip():
+        raise typer.BadParameter("expected NAME:VALUE", param_hint="--header")
+    return name.strip(), value.strip()
+
+
 def later(text: str) -> float:
     """Return the Unix seconds of an instant that has not passed; raises as `instant`."""
     found = instant(text)
