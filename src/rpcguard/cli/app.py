@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from rpcguard.cli import apikey as apikeys
+from rpcguard.cli.calling import options as calling
 from rpcguard.cli.check import check as check_registry
 from rpcguard.cli.demo.command import demo as run_demo
 from rpcguard.cli.demo.command import serve
@@ -28,9 +29,10 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 app = typer.Typer(
     name="rpcguard",
-    help="Authentication for JSON-RPC endpoints: make a registry, check it, see it work.",
+    help="Authentication for JSON-RPC endpoints: keep a registry, call with credentials, find out"
+    " why a request is refused.",
+    epilog="Secrets are read from files, the environment or standard input, never from arguments.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help, the same on a terminal and on a pipe
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -44,7 +46,6 @@ def _version(wanted: bool) -> None:
 
 
 apikey = typer.Typer(help="Make and end API keys of wallets.", no_args_is_help=True)
-app.add_typer(keys, name="keys")
 app.add_typer(apikey, name="apikey")
 
 
@@ -80,6 +81,9 @@ def check(
     raise typer.Exit(check_registry(file, as_json=as_json))
 
 
+app.add_typer(keys, name="keys")
+
+
 @app.command()
 def schema(as_json: AsJson = False) -> None:
     """Print the JSON Schema of a registry, for editors."""
@@ -87,27 +91,9 @@ def schema(as_json: AsJson = False) -> None:
     say_json(json_schema())
 
 
-@app.command()
-def demo(
-    serving: Annotated[bool, typer.Option("--serve", help="Leave one server running.")] = False,
-    framework: Annotated[
-        str | None, typer.Option(help=f"With --serve: {', '.join(FRAMEWORKS)}.")
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="With --serve; 0 takes a free one.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Start the example servers and show what they accept and refuse."""
-    if framework not in (None, *FRAMEWORKS):
-        raise typer.BadParameter(f"one of {', '.join(FRAMEWORKS)}", param_hint="--framework")
-    if serving:
-        raise typer.Exit(serve(framework or FRAMEWORKS[0], port or 0, as_json=as_json))
-    if framework is not None or port is not None:
-        raise typer.BadParameter("this needs --serve", param_hint="--framework and --port")
-    raise typer.Exit(run_demo(as_json=as_json))
-
-
+app.command()(calling.token)
+app.command()(calling.sign)
+app.command()(calling.call)
 app.command()(explain)
 
 
@@ -141,7 +127,11 @@ def revoke(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Revoke tokens, sessions, subjects or keys, in every process that shares the backend."""
+    """
+    Revoke tokens, sessions, subjects or keys, in every process.
+
+    It counts from the next request on, wherever the backend is shared.
+    """
     target = Target(subject, key, session, jti, token_file)
     if len(target.kinds) != 1:
         named = "--subject, --key, --session, --token-file, or --jti with --key"
@@ -149,6 +139,27 @@ def revoke(
     if jti is not None and key is None:
         raise typer.BadParameter("it names a token only together with --key", param_hint="--jti")
     raise typer.Exit(revoke_target(registry, project, target, until, as_json=as_json))
+
+
+@app.command()
+def demo(
+    serving: Annotated[bool, typer.Option("--serve", help="Leave one server running.")] = False,
+    framework: Annotated[
+        str | None, typer.Option(help=f"With --serve: {', '.join(FRAMEWORKS)}.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="With --serve; 0 takes a free one.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start the example servers and show what they accept and refuse."""
+    if framework not in (None, *FRAMEWORKS):
+        raise typer.BadParameter(f"one of {', '.join(FRAMEWORKS)}", param_hint="--framework")
+    if serving:
+        raise typer.Exit(serve(framework or FRAMEWORKS[0], port or 0, as_json=as_json))
+    if framework is not None or port is not None:
+        raise typer.BadParameter("this needs --serve", param_hint="--framework and --port")
+    raise typer.Exit(run_demo(as_json=as_json))
 
 
 @apikey.command()

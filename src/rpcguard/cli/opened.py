@@ -56,7 +56,7 @@ def answered(
     as_json: bool,
 ) -> int:
     """
-    Do *work*, say what was done or why it was not, return the exit code.
+    Do *work* with a registry, say what was done or why it was not, return the exit code.
 
     Args:
         file: The registry.
@@ -70,7 +70,7 @@ def answered(
     # Warnings are what `rpcguard check` shows; without a handler logging would print them here.
     logging.getLogger("rpcguard").addHandler(logging.NullHandler())
     try:
-        done = work()
+        return completed(work, show, as_json=as_json)
     except ConfigError as error:
         count = len(error.problems)
         said = f"{file} is not valid: {count} problem{'s' if count > 1 else ''}"
@@ -79,6 +79,24 @@ def answered(
         else:
             complain(said, *(f"  {problem}" for problem in error.problems))
         return 1
+
+
+def completed(
+    work: Callable[[], dict[str, Any]], show: Callable[[dict[str, Any]], None], *, as_json: bool
+) -> int:
+    """
+    Do *work*, say what was done or why it was not, return the exit code.
+
+    Args:
+        work: Returns what was done as a JSON object.
+        show: Prints it for people.
+        as_json: Print the object instead.
+
+    Raises:
+        OSError: If a file cannot be read.
+    """
+    try:
+        done = work()
     except RefusalError as error:
         return refuse(str(error), as_json=as_json)
     if as_json:

@@ -9,10 +9,37 @@ from typing import Annotated
 import typer
 
 from rpcguard.registry import grammars
+from rpcguard.registry.files import Reading
+from rpcguard.registry.nodes import Mapping
+from rpcguard.registry.reader import read
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Registry = Annotated[Path, typer.Argument(help="The registry, a YAML file.", metavar="REGISTRY")]
-Project = Annotated[str, typer.Option("--project", help="Name of the project in the registry.")]
+
+
+def projects(context: typer.Context) -> list[str]:
+    """Return the names of the projects of the registry on the command line, for completion."""
+    path = context.params.get("registry")
+    root = read(str(Path(path).absolute()), Reading()).root if path else None
+    found = root.child("projects") if root is not None else None
+    return list(found.entries) if isinstance(found, Mapping) else []
+
+
+Project = Annotated[
+    str,
+    typer.Option("--project", help="Name of the project in the registry.", autocompletion=projects),
+]
+
+
+def one_of(names: list[str], value: str | None, option: str) -> None:
+    """
+    Accept *value* if it is one of *names*, or None.
+
+    Raises:
+        typer.BadParameter: If it is neither.
+    """
+    if value is not None and value not in names:
+        raise typer.BadParameter(f"one of {', '.join(names)}", param_hint=option)
 
 
 def instant(text: str) -> float:

@@ -8,7 +8,7 @@ import typer
 
 from rpcguard.cli.explain.command import Asked
 from rpcguard.cli.explain.command import explain as run
-from rpcguard.cli.parameters import AsJson, Registry, header, moment
+from rpcguard.cli.parameters import AsJson, Registry, header, moment, projects
 
 
 def explain(
@@ -26,7 +26,10 @@ def explain(
         typer.Option(metavar="FILE", help="A token or API key alone; - reads standard input."),
     ] = None,
     project: Annotated[
-        str | None, typer.Option(help="Judge by this project, whatever the path says.")
+        str | None,
+        typer.Option(
+            help="Judge by this project, whatever the path says.", autocompletion=projects
+        ),
     ] = None,
     target: Annotated[
         str | None, typer.Option(metavar="PATH", help="With --token-file: where it was sent.")
@@ -55,7 +58,12 @@ def explain(
     offline: Annotated[bool, typer.Option("--offline", help="Do not ask the backend.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say why a request is accepted or refused: every check, the measured skew, the answer."""
+    """
+    Say why a request is accepted or refused, check by check.
+
+    Every check in its order, the measured skew of clocks, and the answer that a server gives. The
+    backend is asked what it knows; nothing is spent. Exit code 0 if the request is accepted.
+    """
     if (request_file is None) == (token_file is None):
         raise typer.BadParameter("one of them", param_hint="--request and --token-file")
     if [request_file, token_file, body_file].count("-") > 1:

@@ -9,15 +9,10 @@ import typer
 
 from rpcguard.cli.keys import commands, listing, material
 from rpcguard.cli.keys.making import Wanted
-from rpcguard.cli.parameters import AsJson, Project, Registry, instant_text
+from rpcguard.cli.parameters import AsJson, Project, Registry, instant_text, one_of, projects
 from rpcguard.keys import ALGORITHMS, RSA_BITS
 
 app = typer.Typer(help="Add, list and remove keys, secrets and API keys.", no_args_is_help=True)
-
-
-def _one_of(names: list[str], value: str | None, option: str) -> None:
-    if value is not None and value not in names:
-        raise typer.BadParameter(f"one of {', '.join(names)}", param_hint=option)
 
 
 @app.command()
@@ -27,7 +22,9 @@ def add(
     type_: Annotated[
         str | None,
         typer.Option(
-            "--type", help=f"{', '.join(material.TYPES)}; what suits the project, if left out."
+            "--type",
+            help=f"{', '.join(material.TYPES)}; what suits the project, if left out.",
+            autocompletion=lambda: list(material.TYPES),
         ),
     ] = None,
     kid: Annotated[str | None, typer.Option(help="Its id; a UUID, if left out.")] = None,
@@ -56,8 +53,8 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Make a key, register it, and print its kid."""
-    _one_of(list(material.TYPES), type_, "--type")
-    _one_of(sorted(ALGORITHMS), alg, "--alg")
+    one_of(list(material.TYPES), type_, "--type")
+    one_of(sorted(ALGORITHMS), alg, "--alg")
     if public_key is not None and out is not None:
         raise typer.BadParameter("a public key has no private part to write", param_hint="--out")
     if "" in (kid, name, out):
@@ -69,7 +66,9 @@ def add(
 @app.command(name="list")
 def list_(
     registry: Registry,
-    project: Annotated[str | None, typer.Option("--project", help="This project's alone.")] = None,
+    project: Annotated[
+        str | None, typer.Option("--project", help="This project's alone.", autocompletion=projects)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print every key, secret and API key: ids, algorithms, dates; never a secret."""
