@@ -43,6 +43,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"contrib._asgi_request", "contrib._wsgi"}),
     frozenset({"contrib._asgi"}),
     frozenset({"contrib.fastapi", "contrib.flask", "contrib.aiohttp", "cli/"}),
+    frozenset({"testing/"}),
     frozenset({"__main__", "__init__"}),
 )
 PURE_BELOW = next(floor for floor, rooms in enumerate(FLOORS) if "registry/" in rooms)
@@ -73,6 +74,7 @@ PACKAGES = FRAMEWORKS | {
     "client/": frozenset(
         {"aiohttp", "base58", "cryptography", "httpx", "jwt", "nacl", "requests", "web3"}
     ),
+    "testing/": frozenset({"aiohttp", "fastapi", "flask", "pytest", "starlette"}),
     "cli/": frozenset({"click", "cryptography", "httpx", "rich", "typer", "yaml"}),
 }
 
@@ -220,7 +222,7 @@ HEAVY = frozenset(
             "click",
             "rich",
         ),
-        *("httpx", "requests", "web3", "rpcguard.cli", "rpcguard.client"),
+        *("httpx", "requests", "web3", "rpcguard.cli", "rpcguard.client", "rpcguard.testing"),
         *(f"rpcguard.{adapter}" for adapter in FRAMEWORKS),
     }
 )

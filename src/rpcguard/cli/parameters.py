@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -17,12 +18,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Registry = Annotated[Path, typer.Argument(help="The registry, a YAML file.", metavar="REGISTRY")]
 
 
-def projects(context: typer.Context) -> list[str]:
+def projects() -> list[str]:
     """Return the names of the projects of the registry on the command line, for completion."""
-    path = context.params.get("registry")
-    root = read(str(Path(path).absolute()), Reading()).root if path else None
-    found = root.child("projects") if root is not None else None
-    return list(found.entries) if isinstance(found, Mapping) else []
+    # as the shells pass it; what was parsed so far does not reach an option that has no value yet
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    for word in line.split():
+        root = read(str(Path(word).absolute()), Reading()).root if word.endswith("ml") else None
+        found = root.child("projects") if root is not None else None
+        if isinstance(found, Mapping):
+            return list(found.entries)
+    return []
 
 
 Project = Annotated[

@@ -128,7 +128,7 @@ def _credentials(caller: Caller, secret: str, path: str) -> Credentials:
         return presets.api_key(secret, _KEY_HEADERS[caller.preset])
     if caller.preset.startswith("nodius"):
         make: Any = presets.nodius if caller.preset == "nodius" else presets.nodius_2026
-        made: Credentials = make(_wallet(secret), caller.way, prefix=caller.prefix)
+        made: Credentials = make(_wallet(secret, caller.encoding), caller.way, prefix=caller.prefix)
         return made
     return _minting(caller, _key(caller, secret), path)
 
@@ -164,7 +164,9 @@ def _key(caller: Caller, secret: str) -> SigningKey:
     return SigningKey.from_secret(raw, caller.alg or "HS256", caller.kid)
 
 
-def _wallet(secret: str) -> Wallet:
+def _wallet(secret: str, encoding: str | None) -> Wallet:
+    if encoding == "hex":
+        return Wallet.from_hex(secret)
     if secret.startswith("-----BEGIN"):
         return Wallet.from_pem(secret)
     if secret.startswith("{"):
