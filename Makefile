@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint check-format types tests clean
+.PHONY: demo test lint check-format types tests clean record
 
 demo: $(READY)
 	@$(BIN)/rpcguard demo
@@ -36,3 +36,7 @@ tests: $(READY)
 
 clean:
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+
+# Runs every command of docs/cli.md anew and writes down what it prints.
+record: $(READY)
+	$(BIN)/python docs/record.py docs/cli.md

@@ -189,11 +189,14 @@ def test_ctrl_c_ends_a_command_that_waits_without_a_traceback(starter, arguments
         )
         if "URL" in arguments:
             connection, _ = silent.accept()
-            connection.recv(1)
+            with connection:
+                connection.recv(1)
+                process.send_signal(signal.SIGINT)
+                told, said = process.communicate(timeout=60)
         else:
             wait_until_it_reads(process)
-        process.send_signal(signal.SIGINT)
-        told, said = process.communicate(timeout=60)
+            process.send_signal(signal.SIGINT)
+            told, said = process.communicate(timeout=60)
     assert (process.returncode, told, said) == (130, b"", b"")
 
 
