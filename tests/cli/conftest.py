@@ -27,7 +27,12 @@ def cli(tmp_path):
     """Run `python -m rpcguard` with arguments in an empty directory and return what came of it."""
 
     def run(*arguments: object, command=ENTRY_POINTS["python -m rpcguard"], **options):
-        environ = {**os.environ, "COLUMNS": "200", **options.pop("env", {})}
+        environ = {
+            **os.environ,
+            "COLUMNS": "200",
+            "NO_PROXY": "127.0.0.1",
+            **options.pop("env", {}),
+        }
         return subprocess.run(
             [*command, *map(str, arguments)],
             check=False,

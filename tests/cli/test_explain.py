@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import io
 import json
 import time
 
@@ -15,6 +18,7 @@ from rpcguard.authenticator import BodyWanted
 from rpcguard.backends.memory import MemoryBackend
 from rpcguard.cli.demo.headers import signers
 from rpcguard.cli.demo.kit import load as load_kit
+from rpcguard.cli.explain import shown
 from rpcguard.cli.explain.verdict import Backends, judge
 from rpcguard.registry.compile import load
 from rpcguard.trace import Trace
@@ -262,6 +266,47 @@ def test_what_cannot_be_read_is_exit_code_1(cli, starter, arguments, given, said
     assert told.returncode == 1
     assert said in told.stderr
     assert "Traceback" not in told.stderr
+
+
+def test_a_status_of_the_operators_own_has_no_phrase(cli, starter):
+    registry = starter / "registry.yaml"
+    text = registry.read_text().replace(
+        "preset: meganode\n", "preset: meganode\n    refusal: {status: 499}\n"
+    )
+    registry.write_text(text)
+    told = cli("explain", "shop/registry.yaml", "--request", "-", input="GET /v1/ HTTP/1.1\n\n")
+    assert "The answer: HTTP 499\n" in told.stdout
+
+
+JUNK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["iat", "exp", "nbf", "iss", "aud", "sub", "x\x1b"]), JUNK),
+    JUNK,
+)
+def test_whatever_a_token_says_of_itself_can_be_shown(compiled, claims, kid):
+    def part(document):
+        return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
+
+    token = f"{part({'alg': 'HS256', 'kid': kid})}.{part(claims)}.AAAA"
+    request = Request("POST", "/v1/", [("Authorization", f"Bearer {token}")], CALL)
+    outcome = judge(compiled, request, NOW, Backends(None, NOW, "offline"))
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):
+        shown.show(json.loads(json.dumps(shown.document(outcome, request, NOW))))
+    assert "\x1b" not in told.getvalue()
+    assert "Refused: " in told.getvalue()
 
 
 @pytest.fixture(scope="module")

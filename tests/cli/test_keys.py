@@ -290,6 +290,17 @@ def test_an_edit_that_would_not_load_replaces_nothing(cli, starter):
     assert registry.read_text() == broken
 
 
+def test_a_refused_edit_leaves_no_new_directory(cli, tmp_path):
+    text = (
+        "version: 1\nbackend: memory://\nprojects: {e: {preset: engine-api, secrets: [], x: y}}\n"
+    )
+    (tmp_path / "registry.yaml").write_text(text)
+    told = cli("keys", "add", "registry.yaml", "--project", "e")
+    assert told.returncode == 1
+    assert "unknown key" in told.stderr
+    assert os.listdir(tmp_path) == ["registry.yaml"]
+
+
 def test_removing_is_a_way_to_repair(cli, starter):
     (starter / "keys" / "evm-ci.pub.pem").unlink()
     assert cli("check", "shop/registry.yaml").returncode == 1

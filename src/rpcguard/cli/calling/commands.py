@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import sys
@@ -173,10 +174,11 @@ def _post(caller: Caller, url: str, body: bytes, timeout: float) -> tuple[int, A
         else:
             auth = Auth(url, credentials_of(caller, urlsplit(url).path or "/"))
         headers = {"Content-Type": "application/json"}
-        with httpx.Client(auth=auth, timeout=timeout, trust_env=False) as client:
+        with httpx.Client(auth=auth, timeout=timeout) as client:
             response = client.post(url, content=body, headers=headers)
             if isinstance(auth, Auth):
-                auth.logout(client)
+                with contextlib.suppress(SignInError, httpx.HTTPError):  # the answer counts
+                    auth.logout(client)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise RefusalError(f"no answer from the server: {type(error).__name__}") from None
     except (SignInError, ValueError) as error:

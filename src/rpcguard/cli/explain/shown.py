@@ -18,6 +18,7 @@ from rpcguard.schemes.claims import UNIT_BORDER
 from rpcguard.schemes.jws import parse
 
 _TIMES = ("iat", "nbf", "exp")
+_STATUSES = frozenset(http.HTTPStatus)
 _NAMED = ("iss", "aud", "sub")  # claims whose values are shown
 _LONGEST = 1 << 20
 _STYLES = {"ok": "green", "refused": "bold red", "not asked": "dim"}
@@ -162,6 +163,7 @@ def _show_refusal(document: dict[str, Any]) -> None:
         say(f"The caller's clock, or the request, is {abs(skew):.3f} s {side} the server's.")
     answer = document["answer"]
     status = answer["status"]
-    say("", f"The answer: HTTP {status} {http.HTTPStatus(status).phrase}")
+    phrase = http.HTTPStatus(status).phrase if status in _STATUSES else ""  # a preset may set any
+    say("", f"The answer: HTTP {status} {phrase}".rstrip())
     say(*(f"  {name}: {value}" for name, value in answer["headers"]))
     say("", f"  {json.dumps(answer['body'])}")

@@ -130,6 +130,7 @@ def _written(registry: Path, made: Made) -> Iterator[None]:
     """Write the files of *made*; if what follows fails, they go again."""
     owner = registry.stat()
     done: list[Path] = []
+    made_here: list[Path] = []
     try:
         for path, text, mode in (
             (made.private_file, made.private, 0o600),
@@ -137,7 +138,8 @@ def _written(registry: Path, made: Made) -> Iterator[None]:
         ):
             if path is None or not text:
                 continue
-            _make_directory(path.parent, owner)
+            if _make_directory(path.parent, owner):
+                made_here.append(path.parent)
             try:
                 handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             except FileExistsError:
@@ -153,13 +155,18 @@ def _written(registry: Path, made: Made) -> Iterator[None]:
     except BaseException:
         for path in done:
             path.unlink(missing_ok=True)
+        for directory in made_here:
+            directory.rmdir()
         raise
 
 
-def _make_directory(directory: Path, owner: os.stat_result) -> None:
-    if not directory.exists():
-        directory.mkdir(mode=0o700)
-        _give(directory, owner)
+def _make_directory(directory: Path, owner: os.stat_result) -> bool:
+    """Make *directory* where it is missing; return whether it was."""
+    if directory.exists():
+        return False
+    directory.mkdir(mode=0o700)
+    _give(directory, owner)
+    return True
 
 
 def _give(target: int | Path, owner: os.stat_result) -> None:
