@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test bench bench-short lint check-format types tests attacks clean
+.PHONY: demo test bench bench-short lint check-format types tests attacks clean record
 
 demo: $(READY)
 	@$(BIN)/rpcguard demo
@@ -48,3 +48,7 @@ bench-short: $(READY)
 
 clean:
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+
+# Runs every command of docs/cli.md anew and writes down what it prints.
+record: $(READY)
+	$(BIN)/python docs/record.py docs/cli.md

@@ -23,7 +23,7 @@ ROOT = "rpcguard"
 # Bottom first. A name with "/" is a folder: one room, whose modules may import each other, not in
 # a circle. Whatever stands on one floor does not see the other things there.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "base64url", "base58", "strict_json", "ecmascript", "peer"}),
+    frozenset({"errors", "base64url", "base58", "strict_json", "ecmascript", "peer", "trace"}),
     frozenset({"request", "principal", "jsonrpc", "target", "rates"}),
     frozenset({"owed"}),
     frozenset({"policy"}),
@@ -45,6 +45,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"contrib._asgi_body"}),
     frozenset({"contrib._asgi"}),
     frozenset({"contrib.fastapi", "contrib.flask", "contrib.aiohttp", "contrib.redaction", "cli/"}),
+    frozenset({"testing/"}),
     frozenset({"__main__", "__init__"}),
 )
 PURE_BELOW = next(floor for floor, rooms in enumerate(FLOORS) if "registry/" in rooms)
@@ -79,6 +80,7 @@ PACKAGES = FRAMEWORKS | {
             *("aiohttp", "httpx", "httpx2", "requests", "urllib3", "web3", "websockets"),
         }
     ),
+    "testing/": frozenset({"aiohttp", "fastapi", "flask", "pytest", "starlette"}),
     "cli/": frozenset({"click", "cryptography", "httpx", "rich", "typer", "yaml"}),
 }
 
@@ -226,7 +228,7 @@ HEAVY = frozenset(
             "click",
             "rich",
         ),
-        *("httpx", "requests", "web3", "rpcguard.cli", "rpcguard.client"),
+        *("httpx", "requests", "web3", "rpcguard.cli", "rpcguard.client", "rpcguard.testing"),
         *(f"rpcguard.{adapter}" for adapter in FRAMEWORKS),
     }
 )

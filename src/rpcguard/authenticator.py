@@ -4,6 +4,8 @@ The pure half: from a request and a time to a `Pending`, or to a refusal.
 Every request goes the same way: target, project, one kind of credential, its scheme, policy. No
 clock and no I/O: where the body is needed and not read, the answer is "read it and ask again", and
 where a limit counts requests before anything is checked, "count it and ask again".
+
+Longer than other modules because the order of the checks is read in one piece.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from rpcguard.request import Request
 from rpcguard.schemes.base import Claim, Incoming, NeedBody, Proof, Scheme
 from rpcguard.steps import Asked, BodyWanted, Counting
 from rpcguard.target import Router, host_name, matched_depth, split
+from rpcguard.trace import Trace
 
 KNOWN_PLACES = 1024  # bounded, because callers choose their Host
 KNOWN_TEXT = 512  # characters of target and Host
@@ -110,7 +113,7 @@ class Authenticator:
             raise TypeError("schemes is a collection of names, not one name")
         if not now > 0:  # also for NaN, which compares with nothing and so expires nothing
             raise AuthError("backend_unavailable", detail="the clock gives no time")
-        found, incoming = self._match(request, asked.project)
+        found, incoming = self._match(request, asked.project, asked.trace)
         try:
             return self._judge(found, incoming, now, asked)
         except AuthError as error:
@@ -176,22 +179,34 @@ class Authenticator:
             return True
         return any(s.present(incoming) and s.wants_body(incoming) for s in found.schemes)
 
-    def _match(self, request: Request, project: str | Project | None) -> tuple[Project, Incoming]:
+    def _match(
+        self, request: Request, project: str | Project | None, trace: Trace | None = None
+    ) -> tuple[Project, Incoming]:
         fields = request.fields(self._read, PEER_FIELDS)
         hosts = fields.get("host", ())
         known = (request.target, *hosts)
-        place = self._places.get(known) if project is None else None
+        place = self._places.get(known) if project is None and trace is None else None
         if place is None:
-            place = self._place(request.target, hosts, project)
+            place = self._place(request.target, hosts, project, trace)
             if project is None and not place.rest and _is_plain(request.target, hosts):
                 if len(self._places) >= KNOWN_PLACES:
                     self._places.clear()
                 self._places[known] = place
         found, path, raw_path, raw_target, rest = place
-        return found, Incoming(request, path, raw_path, raw_target, rest, fields)
+        return found, Incoming(request, path, raw_path, raw_target, rest, fields, trace)
 
-    def _place(self, target: str, hosts: Sequence[str], project: str | Project | None) -> _Place:
+    def _place(
+        self,
+        target: str,
+        hosts: Sequence[str],
+        project: str | Project | None,
+        trace: Trace | None,
+    ) -> _Place:
+        if trace is not None:
+            trace.note("target", "a path that all parsers read alike")
         raw, path = split(target)
+        if trace is not None:
+            trace.note("project", "by host and path" if project is None else "by name")
         depth: int | None
         if project is None:
             found, depth = self._router.find(host_name(hosts), path)
@@ -202,6 +217,8 @@ class Authenticator:
             depth = matched_depth(path, found.prefixes)
         else:
             raise AuthError("no_project", detail="the route names a project that does not exist")
+        if trace is not None:
+            trace.found(found.name)
         rest = ""
         if depth is not None and raw.count("/") > depth:
             rest = raw.split("/", depth + 1)[-1]
@@ -218,6 +235,8 @@ class Authenticator:
         if project.counts_callers and not (asked.counted or asked.standing):
             return self.count_caller(project, incoming.request)
         if project.require_https:
+            if incoming.trace is not None:
+                incoming.trace.note("https")
             self._check_https(project, incoming.request, incoming.fields)
         scheme = self._scheme(project, incoming, asked.schemes)
         if scheme is None:
@@ -234,7 +253,13 @@ class Authenticator:
         self, project: Project, incoming: Incoming, schemes: Collection[str] | None
     ) -> Scheme | None:
         """Return the one scheme whose credential the request carries; None for an anonymous one."""
+        trace = incoming.trace
+        if trace is not None:
+            kinds = ", ".join(scheme.name for scheme in project.schemes)
+            trace.note("credential", f"exactly one of {kinds}")
         claiming = [scheme for scheme in project.schemes if scheme.present(incoming)]
+        if trace is not None:
+            trace.found(f"found {' and '.join(scheme.name for scheme in claiming) or 'none'}")
         if len(claiming) > 1:
             raise AuthError("ambiguous_credentials")
         if schemes is not None:
@@ -293,14 +318,18 @@ class Authenticator:
             if not (policies or incoming.request.websocket):  # most requests: nothing to judge
                 return Pending(lambda _: caller, owes, project.dress, caller)
         needs_body = needs_body or any(policy.needs_body for policy in policies)
-        facts = self._caller(incoming.request, incoming.fields)
+        facts, trace = self._caller(incoming.request, incoming.fields), incoming.trace
         sees_calls = asked.calls and not (asked.frames and incoming.request.websocket)
         with _refused(caller):
+            if trace is not None and policies:
+                trace.note("caller", "address, origin and user agent")
             for policy in policies:
                 policy.check_caller(facts)
             calls = self._calls(project, incoming) if needs_body and sees_calls else ()
             if isinstance(calls, BodyWanted):
                 return calls
+            if trace is not None and needs_body and sees_calls:
+                trace.note("calls", "methods and addresses")
             for policy in policies:
                 policy.check_calls(calls)
 
@@ -313,6 +342,8 @@ class Authenticator:
                 return known(proof.principal)
             if value is None:
                 raise AuthError("backend_unavailable", detail="the backend gave no record")
+            if trace is not None:
+                trace.note("wallet", "still allowed, and what it may do")
             concluded = proof.conclude(value)
             with _refused(concluded.principal):
                 for policy in concluded.policies:
@@ -350,7 +381,10 @@ class Authenticator:
         return BodyWanted(self.bounds.max_body, project)
 
     def _check_body(self, incoming: Incoming) -> None:
-        refuse_encoded(incoming.fields)
         body = incoming.request.body
+        if incoming.trace is not None:
+            size = "unread" if body is None else f"{len(body)} bytes"
+            incoming.trace.note("body", f"{size}; limit {self.bounds.max_body}; not encoded")
+        refuse_encoded(incoming.fields)
         if body is not None and len(body) > self.bounds.max_body:
             raise AuthError("body_too_large")

@@ -10,6 +10,7 @@ from rpcguard.errors import AuthError
 from rpcguard.project import Project
 from rpcguard.rates import Charge
 from rpcguard.request import Request
+from rpcguard.trace import Trace
 
 
 class Asked(NamedTuple):
@@ -24,6 +25,7 @@ class Asked(NamedTuple):
         frames: Of a WebSocket: each message will be given to `Authenticator.message` before it is
             answered.
         counted: What `Counting` asked for is done.
+        trace: Is told what is checked, before it is.
     """
 
     project: str | Project | None = None
@@ -32,6 +34,7 @@ class Asked(NamedTuple):
     calls: bool = True
     frames: bool = False
     counted: bool = False
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class Server:
         return self
 
     def wait(self) -> None:
-        until(lambda: self.client.ping(), f"{self.port} answers")
+        until(self.client.ping, f"{self.port} answers")
 
     def kill(self) -> None:
         assert self.process is not None

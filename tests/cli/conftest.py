@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,12 @@ def cli(tmp_path):
     """Run `python -m rpcguard` with arguments in an empty directory and return what came of it."""
 
     def run(*arguments: object, command=ENTRY_POINTS["python -m rpcguard"], **options):
-        environ = {**os.environ, "COLUMNS": "200", **options.pop("env", {})}
+        environ = {
+            **os.environ,
+            "COLUMNS": "200",
+            "NO_PROXY": "127.0.0.1",
+            **options.pop("env", {}),
+        }
         return subprocess.run(
             [*command, *map(str, arguments)],
             check=False,
@@ -41,11 +47,19 @@ def cli(tmp_path):
     return run
 
 
+@pytest.fixture(scope="session")
+def initial(tmp_path_factory):
+    """A directory that `rpcguard init` has filled; nobody changes it."""
+    made = tmp_path_factory.mktemp("initial") / "shop"
+    command = [*ENTRY_POINTS["rpcguard"], "init", str(made)]
+    subprocess.run(command, check=True, capture_output=True, timeout=SECONDS)
+    return made
+
+
 @pytest.fixture
-def starter(cli, tmp_path):
-    """A directory that `rpcguard init` has filled."""
-    assert cli("init", "shop").returncode == 0
-    return tmp_path / "shop"
+def starter(initial, tmp_path):
+    """A copy of that directory for one test."""
+    return Path(shutil.copytree(initial, tmp_path / "shop"))
 
 
 class Shop:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import json
 import os
+import select
+import signal
+import socket
 import subprocess
 import sys
+import termios
 from importlib.metadata import version
 
 import pytest
@@ -14,12 +20,19 @@ from rpcguard.cli import app as application
 
 RPCGUARD = [sys.executable, "-m", "rpcguard"]
 SCRIPT = [os.path.join(os.path.dirname(sys.executable), "rpcguard")]
-COMMANDS = ("init", "check", "schema", "demo", "revoke", "apikey")
+COMMANDS = (
+    *("init", "check", "schema", "keys", "token", "sign", "call", "explain", "revoke", "apikey"),
+    "demo",
+)
 TAKING_JSON = (
     *(["init"], ["check"], ["schema"], ["demo"], ["revoke"]),
+    *(["token"], ["sign"], ["call"], ["explain"]),
+    *(["keys", "add"], ["keys", "list"], ["keys", "remove"]),
     *(["apikey", "create"], ["apikey", "revoke"], ["apikey", "digest"]),
 )
 REVOKE = ["revoke", "registry.yaml", "--project", "solana"]
+TOKEN = ["token", "--preset", "meganode", "--secret-env", "X"]
+ADD = ["keys", "add", "registry.yaml", "--project", "evm"]
 CREATE = ["apikey", "create", "registry.yaml", "--project", "solana", "--subject", "x"]
 
 
@@ -73,6 +86,38 @@ def test_the_schema_is_json_schema(cli, arguments):
         [*REVOKE, "--key", "k", "--until", "tomorrow"],
         [*REVOKE, "--key", "k", "--until", "2026-12-01"],
         [*REVOKE, "--key", "k", "--until", "2020-01-01T00:00:00Z"],
+        ["keys", "add", "registry.yaml"],
+        [*ADD, "--type", "dsa"],
+        [*ADD, "--alg", "none"],
+        [*ADD, "--bits", "1024"],
+        [*ADD, "--kid", ""],
+        [*ADD, "--not-after", "tomorrow"],
+        [*ADD, "--public-key", "a.pem", "--out", "b.pem"],
+        ["keys", "remove", "registry.yaml", "--project", "solana"],
+        ["keys", "list"],
+        ["token", "--preset", "meganode"],
+        ["token", "--preset", "nothing", "--secret-env", "X"],
+        [*TOKEN, "--secret-file", "x"],
+        [*TOKEN, "--alg", "none"],
+        [*TOKEN, "--encoding", "latin1"],
+        [*TOKEN, "--auth", "session"],
+        [*TOKEN, "--claim", "sub"],
+        [*TOKEN, "--lifetime", "soon"],
+        [*TOKEN, "--target", "x"],
+        ["sign", "localhost/x", *TOKEN[1:]],
+        ["sign", "/x", "--curl", *TOKEN[1:]],
+        ["sign", "/x", "--preset", "evm", "--secret-file", "-", "--body-file", "-"],
+        ["sign", "/x", "--preset", "meganode", "--secret-file", "-", "--body-file", "-"],
+        ["call", "http://127.0.0.1:1/", *TOKEN[1:]],
+        ["call", "http://127.0.0.1:1/", "x", "1", *TOKEN[1:]],
+        ["call", "http://127.0.0.1:1/", "x", "[", *TOKEN[1:]],
+        ["call", "http://127.0.0.1:1/", "x", "--timeout", "0", *TOKEN[1:]],
+        ["explain", "registry.yaml"],
+        ["explain", "registry.yaml", "--request", "-", "--token-file", "x"],
+        ["explain", "registry.yaml", "--request", "-", "--target", "/"],
+        ["explain", "registry.yaml", "--request", "-", "--body-file", "-"],
+        ["explain", "registry.yaml", "--token-file", "x", "--header", "x"],
+        ["explain", "registry.yaml", "--request", "-", "--now", "yesterday"],
         ["apikey", "frobnicate"],
         CREATE[:-2],
         [*CREATE, "--expires", "2020-01-01T00:00:00Z"],
@@ -103,7 +148,11 @@ def test_a_missing_extra_is_named(module):
     assert len(told.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [["schema"], ["--help"], ["check", "missing.yaml"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["schema"], ["--help"], ["check", "missing.yaml"], ["sign", "/", *TOKEN[1:]]],
+    ids=" ".join,
+)
 def test_a_reader_that_has_gone_is_no_error_worth_a_traceback(tmp_path, arguments):
     reading, writing = os.pipe()
     os.close(reading)
@@ -114,10 +163,66 @@ def test_a_reader_that_has_gone_is_no_error_worth_a_traceback(tmp_path, argument
             stderr=subprocess.PIPE,
             text=True,
             cwd=tmp_path,
+            env={**os.environ, "X": "x" * 32},
             check=False,
         )
     assert told.returncode == 1
     assert told.stderr in {"", "rpcguard: missing.yaml is not valid: 1 problem\n"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["call", "URL", "x", *TOKEN[1:]], ["explain", "registry.yaml", "--request", "-"]],
+    ids=["waiting for a server", "waiting for its input"],
+)
+def test_ctrl_c_ends_a_command_that_waits_without_a_traceback(starter, arguments):
+    """A server that never answers is connected to, or an input that never ends is opened."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        process = subprocess.Popen(
+            [*RPCGUARD, *(url if word == "URL" else word for word in arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=starter,
+            env={**os.environ, "X": "x" * 32},
+        )
+        if "URL" in arguments:
+            connection, _ = silent.accept()
+            with connection:
+                connection.recv(1)
+                process.send_signal(signal.SIGINT)
+                told, said = process.communicate(timeout=60)
+        else:
+            wait_until_it_reads(process)
+            process.send_signal(signal.SIGINT)
+            told, said = process.communicate(timeout=60)
+    assert (process.returncode, told, said) == (130, b"", b"")
+
+
+def wait_until_it_reads(process: subprocess.Popen) -> None:
+    """Wait until *process* has taken what stands in the pipe of its standard input."""
+    assert process.stdin is not None
+    process.stdin.write(b"POST")
+    process.stdin.flush()
+    left = 4
+    while left:
+        assert process.poll() is None
+        size = array.array("i", [0])
+        fcntl.ioctl(process.stdin, termios.FIONREAD, size)
+        left = size[0]
+        select.select([], [], [], 0.02)
+
+
+@pytest.mark.parametrize("command", [["check"], ["keys", "list"], ["explain", "--request", "-"]])
+def test_what_is_no_file_is_said_plainly(cli, tmp_path, command):
+    (tmp_path / "registry.yaml").mkdir()
+    verb, *options = command
+    told = cli(verb, *(["list"] if options == ["list"] else []), "registry.yaml",
+               *(options if options != ["list"] else []), input="")  # fmt: skip
+    assert told.returncode == 1
+    assert "a directory" in told.stdout + told.stderr
+    assert "Traceback" not in told.stderr
 
 
 def test_what_the_output_cannot_encode_is_escaped(cli, tmp_path):

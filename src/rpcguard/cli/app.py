@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rpcguard.cli import apikey as keys
+from rpcguard.cli import apikey as apikeys
+from rpcguard.cli.calling import options as calling
 from rpcguard.cli.check import check as check_registry
 from rpcguard.cli.demo.command import demo as run_demo
 from rpcguard.cli.demo.command import serve
 from rpcguard.cli.demo.servers import FRAMEWORKS
+from rpcguard.cli.explain.options import explain
 from rpcguard.cli.init import init as make_registry
+from rpcguard.cli.keys.options import app as keys
 from rpcguard.cli.output import complain, say, say_json
+from rpcguard.cli.parameters import AsJson, Project, Registry, later
 from rpcguard.cli.revoke import Target
 from rpcguard.cli.revoke import revoke as revoke_target
-from rpcguard.registry import grammars
 from rpcguard.registry.schema import json_schema
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 app = typer.Typer(
     name="rpcguard",
-    help="Authentication for JSON-RPC endpoints: make a registry, check it, see it work.",
+    help="Authentication for JSON-RPC endpoints: keep a registry, call with credentials, find out"
+    " why a request is refused.",
+    epilog="Secrets are read from files, the environment or standard input, never from arguments.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help, the same on a terminal and on a pipe
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -56,20 +59,7 @@ def _root(
     pass
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Registry = Annotated[Path, typer.Argument(help="The registry, a YAML file.", metavar="REGISTRY")]
-Project = Annotated[str, typer.Option("--project", help="Name of the project in the registry.")]
 Wallet = Annotated[str, typer.Option("--subject", help="The wallet's public key.")]
-
-
-def _later(text: str) -> float:
-    try:
-        instant = grammars.instant(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    if instant <= time.time():
-        raise typer.BadParameter("this instant has passed")
-    return instant
 
 
 @app.command()
@@ -91,6 +81,9 @@ def check(
     raise typer.Exit(check_registry(file, as_json=as_json))
 
 
+app.add_typer(keys, name="keys")
+
+
 @app.command()
 def schema(as_json: AsJson = False) -> None:
     """Print the JSON Schema of a registry, for editors."""
@@ -98,25 +91,10 @@ def schema(as_json: AsJson = False) -> None:
     say_json(json_schema())
 
 
-@app.command()
-def demo(
-    serving: Annotated[bool, typer.Option("--serve", help="Leave one server running.")] = False,
-    framework: Annotated[
-        str | None, typer.Option(help=f"With --serve: {', '.join(FRAMEWORKS)}.")
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="With --serve; 0 takes a free one.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Start the example servers and show what they accept and refuse."""
-    if framework not in (None, *FRAMEWORKS):
-        raise typer.BadParameter(f"one of {', '.join(FRAMEWORKS)}", param_hint="--framework")
-    if serving:
-        raise typer.Exit(serve(framework or FRAMEWORKS[0], port or 0, as_json=as_json))
-    if framework is not None or port is not None:
-        raise typer.BadParameter("this needs --serve", param_hint="--framework and --port")
-    raise typer.Exit(run_demo(as_json=as_json))
+app.command()(calling.token)
+app.command()(calling.sign)
+app.command()(calling.call)
+app.command()(explain)
 
 
 @app.command()
@@ -142,14 +120,18 @@ def revoke(
     until: Annotated[
         float | None,
         typer.Option(
-            parser=_later,
+            parser=later,
             metavar="INSTANT",
             help="Forget it after this, such as 2026-12-01T00:00:00Z.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Revoke tokens, sessions, subjects or keys, in every process that shares the backend."""
+    """
+    Revoke tokens, sessions, subjects or keys, in every process.
+
+    It counts from the next request on, wherever the backend is shared.
+    """
     target = Target(subject, key, session, jti, token_file)
     if len(target.kinds) != 1:
         named = "--subject, --key, --session, --token-file, or --jti with --key"
@@ -157,6 +139,27 @@ def revoke(
     if jti is not None and key is None:
         raise typer.BadParameter("it names a token only together with --key", param_hint="--jti")
     raise typer.Exit(revoke_target(registry, project, target, until, as_json=as_json))
+
+
+@app.command()
+def demo(
+    serving: Annotated[bool, typer.Option("--serve", help="Leave one server running.")] = False,
+    framework: Annotated[
+        str | None, typer.Option(help=f"With --serve: {', '.join(FRAMEWORKS)}.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="With --serve; 0 takes a free one.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start the example servers and show what they accept and refuse."""
+    if framework not in (None, *FRAMEWORKS):
+        raise typer.BadParameter(f"one of {', '.join(FRAMEWORKS)}", param_hint="--framework")
+    if serving:
+        raise typer.Exit(serve(framework or FRAMEWORKS[0], port or 0, as_json=as_json))
+    if framework is not None or port is not None:
+        raise typer.BadParameter("this needs --serve", param_hint="--framework and --port")
+    raise typer.Exit(run_demo(as_json=as_json))
 
 
 @apikey.command()
@@ -167,7 +170,7 @@ def create(
     expires: Annotated[
         float | None,
         typer.Option(
-            parser=_later,
+            parser=later,
             metavar="INSTANT",
             help="When it ends, such as 2026-12-01T00:00:00Z; never, if left out.",
         ),
@@ -175,19 +178,19 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Print a new API key of a wallet, and end its previous one."""
-    raise typer.Exit(keys.create(registry, project, subject, expires, as_json=as_json))
+    raise typer.Exit(apikeys.create(registry, project, subject, expires, as_json=as_json))
 
 
 @apikey.command(name="revoke")
 def end(registry: Registry, project: Project, subject: Wallet, as_json: AsJson = False) -> None:
     """End the API key of a wallet."""
-    raise typer.Exit(keys.revoke(registry, project, subject, as_json=as_json))
+    raise typer.Exit(apikeys.revoke(registry, project, subject, as_json=as_json))
 
 
 @apikey.command()
 def digest(as_json: AsJson = False) -> None:
     """Print the digest of the API key on standard input."""
-    raise typer.Exit(keys.digest(as_json=as_json))
+    raise typer.Exit(apikeys.digest(as_json=as_json))
 
 
 def run() -> int:

@@ -36,6 +36,22 @@ def fault(url: str, base: Path, now: float) -> str | None:
     return _misplaced(base / file) if file else None
 
 
+def absent(url: str, base: Path) -> str:
+    """
+    Return why another process than the server has nothing to ask of the backend, or "".
+
+    Args:
+        url: As in the registry.
+        base: The registry's directory.
+    """
+    if url.partition(":")[0].lower() == "memory":
+        return "memory:// is in the server's own process"
+    file = _sqlite_file(url)
+    if file and not (base / file).exists():
+        return "the backend's file does not exist yet"
+    return ""
+
+
 def _sqlite_file(url: str) -> str:
     """Return the path in a URL of SQLite, or "" where opening it makes no file."""
     try:

@@ -45,10 +45,32 @@ def carry_out(
     Raises:
         OSError: If a file cannot be read.
     """
+    return answered(file, lambda: _do(file, work), show, as_json=as_json)
+
+
+def answered(
+    file: Path,
+    work: Callable[[], dict[str, Any]],
+    show: Callable[[dict[str, Any]], None],
+    *,
+    as_json: bool,
+) -> int:
+    """
+    Do *work* with a registry, say what was done or why it was not, return the exit code.
+
+    Args:
+        file: The registry.
+        work: Returns what was done as a JSON object.
+        show: Prints it for people.
+        as_json: Print the object instead.
+
+    Raises:
+        OSError: If a file cannot be read.
+    """
     # Warnings are what `rpcguard check` shows; without a handler logging would print them here.
     logging.getLogger("rpcguard").addHandler(logging.NullHandler())
     try:
-        done = _do(file, work)
+        return completed(work, show, as_json=as_json)
     except ConfigError as error:
         count = len(error.problems)
         said = f"{file} is not valid: {count} problem{'s' if count > 1 else ''}"
@@ -57,6 +79,24 @@ def carry_out(
         else:
             complain(said, *(f"  {problem}" for problem in error.problems))
         return 1
+
+
+def completed(
+    work: Callable[[], dict[str, Any]], show: Callable[[dict[str, Any]], None], *, as_json: bool
+) -> int:
+    """
+    Do *work*, say what was done or why it was not, return the exit code.
+
+    Args:
+        work: Returns what was done as a JSON object.
+        show: Prints it for people.
+        as_json: Print the object instead.
+
+    Raises:
+        OSError: If a file cannot be read.
+    """
+    try:
+        done = work()
     except RefusalError as error:
         return refuse(str(error), as_json=as_json)
     if as_json:

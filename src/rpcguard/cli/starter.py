@@ -11,20 +11,11 @@ import secrets
 from importlib import resources
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
-
+from rpcguard.cli.keys.material import Pair, pair
 from rpcguard.client.wallet import Wallet
 
 REGISTRY = "registry.yaml"
 CREDENTIALS = "credentials.json"
-
-_PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 _ABOUT = (
     "What a caller needs to try each project of registry.yaml. Secret: for trying out, not for "
@@ -75,38 +66,27 @@ def _bsc_rs256(files: dict[str, str]) -> dict[str, Any]:
         "path": "/v2",
         "algorithm": "RS256",
         "kid": "bsc-2026",
-        "private_key": _pair(files, "bsc-rs256", _rsa()),
+        "private_key": _pair(files, "bsc-rs256", pair("RS256")),
         "audience": "nodereal.io",
     }
 
 
 def _evm(files: dict[str, str]) -> dict[str, Any]:
-    def key(name: str, algorithm: str, kid: str, private: _PrivateKey) -> dict[str, str]:
-        path = _pair(files, f"evm-{name}", private)
+    def key(name: str, algorithm: str, kid: str) -> dict[str, str]:
+        path = _pair(files, f"evm-{name}", pair(algorithm))
         return {"kid": kid, "algorithm": algorithm, "private_key": path}
 
-    p256 = ec.SECP256R1()
     return {
         "preset": "allthatnode",
         "path": "/evm",
         "websocket": "/ws/evm",
         "audience": "evm.allthatnode.com",
         "keys": {
-            "ci": key("ci", "RS256", "54f26cb4-15a9-11ee-a1d8-0a58538e0d0c", _rsa()),
-            "laptop": key(
-                "laptop",
-                "ES256",
-                "7c1e5a90-15aa-11ee-a1d8-0a58538e0d0c",
-                ec.generate_private_key(p256),
-            ),
+            "ci": key("ci", "RS256", "54f26cb4-15a9-11ee-a1d8-0a58538e0d0c"),
+            "laptop": key("laptop", "ES256", "7c1e5a90-15aa-11ee-a1d8-0a58538e0d0c"),
         },
         "unregistered_keys": {
-            "spare": key(
-                "spare",
-                "ES256",
-                "9be0d3f2-15aa-11ee-a1d8-0a58538e0d0c",
-                ec.generate_private_key(p256),
-            ),
+            "spare": key("spare", "ES256", "9be0d3f2-15aa-11ee-a1d8-0a58538e0d0c"),
         },
     }
 
@@ -162,7 +142,7 @@ def _bots(files: dict[str, str]) -> dict[str, Any]:
         "websocket": "/ws/bots",
         "algorithm": "EdDSA",
         "kid": "bots-2026",
-        "private_key": _pair(files, "bots", ed25519.Ed25519PrivateKey.generate()),
+        "private_key": _pair(files, "bots", pair("EdDSA")),
         "issuer": "https://id.example.com",
         "audience": "bots",
     }
@@ -174,15 +154,10 @@ def _secret(files: dict[str, str], name: str) -> str:
     return secret
 
 
-def _rsa() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
-def _pair(files: dict[str, str], name: str, private: _PrivateKey) -> str:
+def _pair(files: dict[str, str], name: str, made: Pair) -> str:
     path = f"keys/{name}.pem"
-    files[path] = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    files[f"keys/{name}.pub.pem"] = public.decode()
+    files[path] = made.private
+    files[f"keys/{name}.pub.pem"] = made.public
     return path
 
 

@@ -161,13 +161,17 @@ class ApiKeyScheme:
 
     def prove(self, incoming: Incoming, now: float, *, standing: bool = False) -> Proof | Claim:  # noqa: ARG002 - a key is never fresh
         """Look the key up by digest; see `Scheme.prove`."""
-        rules = self.rules
+        rules, trace = self.rules, incoming.trace
         found = self._found(incoming)
+        if trace is not None:
+            trace.note("form", f"one API key; limit {rules.max_credential} characters")
         if len(found) != 1:
             raise AuthError("malformed_credentials", detail="not one well-formed API key")
         text = found[0]
         if len(text) > rules.max_credential or not _KEY.fullmatch(text):
             raise AuthError("malformed_credentials", detail="the API key's form")
+        if trace is not None:
+            trace.note("key", "by its digest")
         key = rules.static.get(hashlib.sha256(text.encode("ascii")).digest())
         if key is None and rules.wallets is not None and text.startswith(rules.prefix):
             name = owed.api_key_name(rules.project, text)

@@ -13,6 +13,7 @@ from rpcguard.owed import Owed
 from rpcguard.policy import Policy
 from rpcguard.principal import Principal
 from rpcguard.request import Request
+from rpcguard.trace import Trace
 
 _BEARER = re.compile(
     r"[Bb][Ee][Aa][Rr][Ee][Rr](?: +([A-Za-z0-9._~+/-]+=*)|(?![!#$%&'*+.^_`|~0-9A-Za-z-]).*)",
@@ -43,9 +44,10 @@ class Incoming:
         rest: What follows the project's matched prefix in the raw path, without leading slash.
         fields: The header fields that some scheme or policy reads: lower-case name to values.
         bearer: The bearer token; None if there is none, "" if the field is malformed or doubled.
+        trace: Is told what is checked; None where nobody asks.
     """
 
-    __slots__ = ("bearer", "fields", "path", "raw_path", "raw_target", "request", "rest")
+    __slots__ = ("bearer", "fields", "path", "raw_path", "raw_target", "request", "rest", "trace")
 
     def __init__(
         self,
@@ -55,6 +57,7 @@ class Incoming:
         raw_target: str,
         rest: str,
         fields: Mapping[str, list[str]],
+        trace: Trace | None = None,
     ) -> None:
         self.request = request
         self.path = path
@@ -62,6 +65,7 @@ class Incoming:
         self.raw_target = raw_target
         self.rest = rest
         self.fields = fields
+        self.trace = trace
         values = fields.get("authorization")
         self.bearer = None if values is None else read_bearer(values, joined=request.joined)
 

@@ -50,10 +50,17 @@ class Binding:
         Raises:
             AuthError: `invalid_binding`.
         """
-        if self.url_claim is not None and claims.get(self.url_claim) != incoming.raw_path:
-            raise AuthError("invalid_binding", detail=f"{self.url_claim} is not this path")
+        trace = incoming.trace
+        if self.url_claim is not None:
+            if trace is not None:
+                trace.note("url", f"{self.url_claim} is the path")
+            if claims.get(self.url_claim) != incoming.raw_path:
+                raise AuthError("invalid_binding", detail=f"{self.url_claim} is not this path")
         if self.digest_claim is None:
             return None
+        if trace is not None:
+            covered = ", ".join(self.digest_fields.get(incoming.path, ())) or "no fields here"
+            trace.note("digest", f"{self.digest_claim} covers {covered}")
         claimed = claims.get(self.digest_claim, "")
         if not _HEX_SHA256.fullmatch(claimed):
             raise AuthError("invalid_binding", detail=f"{self.digest_claim} is not a hex SHA-256")

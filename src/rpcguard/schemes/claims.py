@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rpcguard.errors import AuthError
+from rpcguard.trace import Trace
 
 # Above this, seconds would be the year 5138, and milliseconds below it 1973: the unit is wrong.
 UNIT_BORDER = 1e11
@@ -100,7 +101,9 @@ class ClaimRules:
             raise AuthError("invalid_claims", detail=f"{name} is not in seconds")
         return float(value)
 
-    def check_times(self, times: Times, now: float, *, standing: bool = False) -> None:
+    def check_times(
+        self, times: Times, now: float, *, standing: bool = False, trace: Trace | None = None
+    ) -> None:
         """
         Check *times* against the clock; done again for every request.
 
@@ -108,24 +111,39 @@ class ClaimRules:
             times: The token's.
             now: Unix seconds.
             standing: The token was accepted at the handshake: it need not be fresh any more.
+            trace: Is told what is checked.
 
         Raises:
             AuthError: `expired`, `not_yet_valid` or `invalid_claims`.
         """
         exp, nbf, iat = times.exp, times.nbf, times.iat
-        if exp is not None and now >= exp + self.leeway:
-            raise AuthError("expired", detail=f"exp passed {now - exp:.3f} s ago")
-        if nbf is not None and now < nbf - self.leeway:
-            raise AuthError("not_yet_valid", detail=f"nbf is {nbf - now:.3f} s ahead")
+        if exp is not None:
+            if trace is not None:
+                trace.time("exp", exp - now, f"leeway {self.leeway:g} s")
+            if now >= exp + self.leeway:
+                raise AuthError("expired", detail=f"exp passed {now - exp:.3f} s ago")
+        if nbf is not None:
+            if trace is not None:
+                trace.time("nbf", nbf - now, f"leeway {self.leeway:g} s")
+            if now < nbf - self.leeway:
+                raise AuthError("not_yet_valid", detail=f"nbf is {nbf - now:.3f} s ahead")
         if iat is not None:
+            if trace is not None:
+                old = "" if self.iat_window is None else f", {self.iat_window:g} s behind"
+                trace.time("iat", iat - now, f"limit {self.iat_leeway:g} s ahead{old}")
             if iat > now + self.iat_leeway:
                 raise AuthError("not_yet_valid", detail=f"iat is {iat - now:.3f} s ahead")
             if self.iat_window is not None and iat < now - self.iat_window and not standing:
                 raise AuthError("expired", detail=f"iat is {now - iat:.3f} s old")
-        if self.max_ahead is not None and (exp is None or exp - now > self.max_ahead):
-            raise AuthError("invalid_claims", detail="exp is too far ahead")
+        if self.max_ahead is not None:
+            if trace is not None:
+                trace.note("exp ahead", f"limit {self.max_ahead:g} s")
+            if exp is None or exp - now > self.max_ahead:
+                raise AuthError("invalid_claims", detail="exp is too far ahead")
 
-    def check_identity(self, claims: Mapping[str, Any], times: Times) -> None:
+    def check_identity(
+        self, claims: Mapping[str, Any], times: Times, trace: Trace | None = None
+    ) -> None:
         """
         Check what does not change with the clock: lifetime, issuer, audience.
 
@@ -133,6 +151,8 @@ class ClaimRules:
             AuthError: `invalid_claims` or `invalid_audience`.
         """
         if self.max_lifetime is not None:
+            if trace is not None:
+                trace.note("lifetime", f"exp - iat; limit {self.max_lifetime:g} s")
             if times.exp is None or times.iat is None:
                 raise AuthError(
                     "invalid_claims", detail="iat and exp are needed to bound the lifetime"
@@ -141,10 +161,22 @@ class ClaimRules:
             lifetime = round(times.exp - times.iat, 6)
             if not 0 < lifetime <= round(self.max_lifetime + self.lifetime_grace, 6):
                 raise AuthError("invalid_claims", detail=f"lifetime of {lifetime:.3f} s")
-        if self.issuer is not None and claims.get("iss") not in self.issuer:
-            raise AuthError("invalid_claims", detail="iss is missing or not accepted")
-        if not self.ignore_audience and not self._audience_fits(claims.get("aud")):
-            raise AuthError("invalid_audience")
+        if self.issuer is not None:
+            if trace is not None:
+                trace.note("issuer", f"iss is {' or '.join(sorted(self.issuer))}")
+            if claims.get("iss") not in self.issuer:
+                raise AuthError("invalid_claims", detail="iss is missing or not accepted")
+        if not self.ignore_audience:
+            if trace is not None:
+                trace.note("audience", self._audience_wanted())
+            if not self._audience_fits(claims.get("aud")):
+                raise AuthError("invalid_audience")
+
+    def _audience_wanted(self) -> str:
+        if self.audience is not None:
+            return f"aud is {' or '.join(sorted(self.audience))}"
+        suffix = self.audience_suffix
+        return f"aud, if any, ends with {suffix}" if suffix else "no aud: none is configured"
 
     def _audience_fits(self, audience: str | list[str] | None) -> bool:
         if audience is None:

@@ -28,6 +28,12 @@ from rpcguard.schemes.remembered import Remembered
 if TYPE_CHECKING:  # a project without encryption does without joserfc
     from rpcguard.schemes.jwe import DecryptionKey, Encryption
 
+# How a key is found, in words.
+_CHOICES = {
+    "kid": "named by kid",
+    "secret": "every active secret, or the one that kid names",
+    "header": "named by a header",
+}
 MAX_SECRETS = 8  # HMACs tried for one token without `kid`
 _ALL_JWTS = BearerKinds(others="jwt")
 CACHED_TOKENS = 4096  # per project and generation of the registry
@@ -102,9 +108,13 @@ class JwtScheme:
         self, token: str, incoming: Incoming, now: float, *, standing: bool = False
     ) -> Proof | NeedBody:
         """`prove` for a *token* read elsewhere."""
+        trace = incoming.trace
+        if trace is not None:
+            limit = self._rules.max_credential
+            trace.note("token", f"{len(token)} characters; limit {limit}; in canonical form")
         if not token:
             raise AuthError("malformed_credentials", detail="no well-formed bearer token")
-        cacheable = len(token) <= CACHED_TOKEN_BYTES
+        cacheable = len(token) <= CACHED_TOKEN_BYTES and trace is None
         name = hashlib.sha256(token.encode("ascii")).digest() if cacheable else b""
         verified = self._cache.get(name) if cacheable else None
         if verified is None or not (verified.opener is None or verified.opener.active(now)):
@@ -157,8 +167,10 @@ class JwtScheme:
         return self._name_unnamed(hashlib.sha256(jws.signing_input).digest())
 
     def _check_bindings(self, verified: _Verified, incoming: Incoming) -> NeedBody | None:
-        rules = self._rules
+        rules, trace = self._rules, incoming.trace
         if rules.key_by == "header":
+            if trace is not None:
+                trace.note("key claim", f"{rules.key_claim} is {rules.key_header}")
             named = incoming.single(rules.key_header)
             if named != verified.key.kid:
                 raise AuthError(
@@ -171,29 +183,45 @@ class JwtScheme:
         return rules.binding.check(verified.claims, incoming)
 
     def _verify(self, token: str, incoming: Incoming, now: float, standing: bool) -> _Verified:
-        rules = self._rules
+        rules, trace = self._rules, incoming.trace
+        if trace is not None and self._encryption is not None:
+            trace.note("encryption", "required" if self._encryption.required else "optional")
         signed, opener = self._open(token, now)
         if opener is None and self._encryption is not None and self._encryption.required:
             raise AuthError("malformed_credentials", detail="not encrypted")
         jws = parse(signed, rules.max_credential)
         claims = _payload(jws)
         typ = jws.header.get("typ", "jwt").lower().removeprefix("application/")
+        if trace is not None:
+            trace.note("typ", f"none, or {' or '.join(sorted(rules.typ))}")
         if typ not in rules.typ:
             raise AuthError("malformed_credentials", detail="typ is that of another kind of token")
         if rules.types_first:
+            if trace is not None:
+                trace.note("claims", "types and units, before the signature")
             rules.claims.read(claims)
         key = self._verify_signature(jws, incoming, now)
+        if trace is not None:
+            trace.note("claims", f"required: {', '.join(rules.claims.required) or 'none'}")
         times = rules.claims.read(claims)
-        rules.claims.check_times(times, now, standing=standing)
-        rules.claims.check_identity(claims, times)
+        rules.claims.check_times(times, now, standing=standing, trace=trace)
+        rules.claims.check_identity(claims, times, trace)
         return _Verified(opener, key, claims, times, self._proof(jws, claims, times, key))
 
     def _verify_signature(self, jws: Jws, incoming: Incoming, now: float) -> Key:
         """Return the key whose signature *jws* carries."""
-        algorithm = jws.header.get("alg")
+        algorithm, trace = jws.header.get("alg"), incoming.trace
+        if trace is not None:
+            trace.note("algorithm", f"one of {', '.join(sorted(self._rules.algorithms))}")
         if not isinstance(algorithm, str) or algorithm not in self._rules.algorithms:
             raise AuthError("unsupported_algorithm")
+        if trace is not None:
+            trace.note("key", _CHOICES[self._rules.key_by])
         known = self._candidates(jws, incoming, now)
+        if trace is not None and any(key.alg == algorithm for key in known):
+            fitting = [key.kid for key in known if key.alg == algorithm]
+            trace.found(f"candidates: {', '.join(fitting)}")
+            trace.note("signature", algorithm)
         fits = False
         for key in known:
             if key.alg == algorithm:

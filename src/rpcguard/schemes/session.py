@@ -263,8 +263,10 @@ class SessionScheme:
 
     def prove(self, incoming: Incoming, now: float, *, standing: bool = False) -> Proof | NeedBody:
         """Verify the session token; see `Scheme.prove`."""
-        token = incoming.bearer
+        token, trace = incoming.bearer, incoming.trace
         if incoming.request.websocket:
+            if trace is not None:
+                trace.note("subprotocol", "one token at most, the bearer's if there is one")
             offered = offered_tokens(incoming)
             if len(offered) > 1 or (offered and not _TOKEN.fullmatch(offered[0])):
                 raise AuthError("malformed_credentials", detail="the auth. subprotocol's form")
@@ -274,6 +276,8 @@ class SessionScheme:
         proof = self._tokens.prove_token(token or "", incoming, now, standing=standing)
         if self._wallets is None or isinstance(proof, NeedBody):
             return proof
+        if trace is not None:
+            trace.note("wallet", "still allowed")
         principal = proof.principal
         wallet = self._wallets.find(principal.subject)
         policies = (*self._wallets.policies(principal.subject), *proof.policies)

@@ -143,7 +143,9 @@ class SignatureScheme:
 
     def prove(self, incoming: Incoming, now: float, *, standing: bool = False) -> Proof | NeedBody:
         """Verify the signed request; see `Scheme.prove`."""
-        rules = self._rules
+        rules, trace = self._rules, incoming.trace
+        if trace is not None:
+            trace.note("form", ", ".join(self._own))
         text = incoming.single(rules.pubkey)
         try:
             public = rules.decode(text, KEY_BYTES)
@@ -156,9 +158,15 @@ class SignatureScheme:
         if not digits or not rules.timestamp_form.fullmatch(timestamp):
             raise AuthError("malformed_credentials", detail="the timestamp's form")
         nonce = self._nonce(incoming)
+        if trace is not None:
+            trace.note("version", f"{rules.min_version} or later")
         number, version = self._version(incoming)
+        if trace is not None and version.echo:
+            trace.note("binding", ", ".join(f"{name} is the {word}" for name, word in version.echo))
         self._check_echo(version, incoming)
         issued_at = float(timestamp)
+        if trace is not None:
+            trace.time("timestamp", issued_at - now, f"limit {rules.window:g} s either way")
         if now - issued_at > rules.window and not standing:
             raise AuthError("expired", detail=f"timestamp {now - issued_at:.3f} s behind")
         if issued_at - now > rules.window:
@@ -174,8 +182,12 @@ class SignatureScheme:
             nonce=nonce,
             sha256_hex_of_body=hashlib.sha256(body).hexdigest(),
         )
+        if trace is not None:
+            trace.note("signature", f"Ed25519 over {version.payload}")
         if not verify_ed25519(public, payload.encode("utf-8", "surrogatepass"), signature):
             raise AuthError("invalid_credentials", cause="bad_signature")
+        if trace is not None:
+            trace.note("wallet", "may call, with this version")
         return self._proof(text, number, nonce, issued_at)
 
     def _nonce(self, incoming: Incoming) -> str:

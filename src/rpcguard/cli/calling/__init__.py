@@ -1,0 +1,1 @@
+"""`rpcguard token`, `sign` and `call`: the caller's side, for every preset."""

@@ -1,0 +1,1 @@
+"""`rpcguard explain`: why is this credential refused, or accepted?"""
