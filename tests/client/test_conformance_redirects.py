@@ -197,3 +197,16 @@ def test_a_sign_in_follows_no_redirect(wallet, recorder, elsewhere, shim, route,
     ):
         library.call("/solana")
     assert elsewhere.asked == []
+
+
+@every_library
+def test_a_streamed_body_is_not_sent_again_after_a_redirect(site: Site, shim, tmp_path):
+    path = tmp_path / "body"
+    path.write_bytes(b"{}")
+    with opened(shim, site.url, client.meganode(SECRET)) as library, path.open("rb") as file:
+        if shim.name in ("requests", "aiohttp"):
+            got = library.send("/moved/307/bsc", data=file)
+        else:
+            got = library.send("/moved/307/bsc", files={"file": file})
+    assert got.status == (200 if shim.name == "aiohttp" else 401)
+    assert site.seen["/bsc"] == 1

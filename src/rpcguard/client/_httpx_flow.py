@@ -149,8 +149,7 @@ class _Leg:
         self._proof = Proof({})
         self._response: Any = None
         self._covered = self._flow.covers(str(request.url))
-        stream = isinstance(request.stream, auth.library.ByteStream)
-        self.reads_body = self._covered and (stream or self._flow.needs_body)
+        self.reads_body = self._covered and (self._flow.needs_body or self._at_hand(request))
 
     def start(self) -> Generator[Proof | Ask | Wait, Answer | None, None]:
         """Return the exchange of the request, whose body was read if it had to be."""
@@ -188,8 +187,12 @@ class _Leg:
         response = self._response
         if not self._covered or response is None or response.request is self._request:
             return None
-        unproved = response.status_code in REFUSALS
-        return response.request if unproved and self._flow.covers(str(response.url)) else None
+        following = response.request
+        unproved = response.status_code in REFUSALS and self._at_hand(following)
+        return following if unproved and self._flow.covers(str(following.url)) else None
+
+    def _at_hand(self, request: Any) -> bool:
+        return isinstance(request.stream, self._auth.library.ByteStream)
 
     def _forget(self) -> None:
         for name in self._proof.headers:

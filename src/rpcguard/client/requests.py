@@ -56,7 +56,7 @@ class Auth(AuthBase):
             rpcguard.client.keeper.SignInError: If the server gives no session.
         """
         if self._flow.covers(r.url or ""):
-            exchange = self._exchange(r)
+            exchange = self._flow.exchange(self._sending(r))
             proof = advance(exchange, None, self._ask)
             if proof is not None:
                 r.headers.update(proof.headers)
@@ -72,12 +72,20 @@ class Auth(AuthBase):
         """
         advance(self._flow.log_out(), None, self._ask)
 
-    def _exchange(self, request: requests.PreparedRequest) -> Exchange:
+    def _sending(self, request: requests.PreparedRequest) -> Sending:
         body = _bytes_of(request, read=self._flow.needs_body)
         # urllib3 writes every target so; requests does not for one that it was redirected to
         request.url = parse_url(request.url or "").url
-        method, url = request.method or "", request.url
-        return self._flow.exchange(Sending(method, url, request.path_url, body))
+        return Sending(request.method or "", request.url, request.path_url, body)
+
+    def _redirected(self, response: requests.Response) -> Exchange | None:
+        """Return the exchange for a request that a redirect has left without a proof."""
+        request = response.request
+        if response.status_code in REFUSALS and self._flow.covers(request.url or ""):
+            sending = self._sending(request)
+            if sending.body is not None:  # a stream is not sent twice
+                return self._flow.exchange(sending)
+        return None
 
     def _ask(self, step: Ask) -> Answer:
         response = self._session.post(
@@ -103,10 +111,11 @@ class _Hook:
         """Return *r*, or the response to another try."""
         # A copy of this request is what is redirected: it must have no credentials.
         if not self._forget(r.request):
-            if r.status_code not in REFUSALS or not self._auth._flow.covers(r.request.url or ""):  # noqa: SLF001
+            exchange = self._auth._redirected(r)  # noqa: SLF001 - two classes of one shim
+            if exchange is None:
                 return r
-            self._exchange = self._auth._exchange(r.request)  # noqa: SLF001
-            self._proof = advance(self._exchange, None, self._auth._ask)  # noqa: SLF001
+            self._exchange = exchange
+            self._proof = advance(exchange, None, self._auth._ask)  # noqa: SLF001
             r = self._again(r, **kwargs)
         while self._proof is not None:
             self._proof = advance(self._exchange, _answer(r), self._auth._ask)  # noqa: SLF001
