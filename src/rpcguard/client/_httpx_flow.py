@@ -178,18 +178,22 @@ class _Leg:
         if isinstance(step, Proof):
             self._response = response
             self._check_hops(response)
+            if response.request is not self._request:
+                return Answer(0)  # to a request that had no proof, maybe from somebody else
         if not self.tells(step, response):
             return Answer(response.status_code)
         return _whole(response)
 
     def redirected(self) -> Any:
-        """Return the request to sign for after a redirect that stayed with the endpoint."""
+        """Return the request to sign for after redirects that have all stayed with the endpoint."""
         response = self._response
         if not self._covered or response is None or response.request is self._request:
             return None
         following = response.request
         unproved = response.status_code in REFUSALS and self._at_hand(following)
-        return following if unproved and self._flow.covers(str(following.url)) else None
+        # Another host that sent it back would have chosen what is signed
+        stayed = all(self._flow.covers(str(hop.url)) for hop in (*response.history, response))
+        return following if unproved and stayed else None
 
     def _at_hand(self, request: Any) -> bool:
         return isinstance(request.stream, self._auth.library.ByteStream)
