@@ -24,14 +24,15 @@ ROOT = "rpcguard"
 # a circle. Whatever stands on one floor does not see the other things there.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "base64url", "base58", "strict_json", "ecmascript", "peer"}),
-    frozenset({"request", "principal", "jsonrpc", "target"}),
+    frozenset({"request", "principal", "jsonrpc", "target", "rates"}),
     frozenset({"owed"}),
     frozenset({"policy"}),
     frozenset({"keys"}),
     frozenset({"schemes/", "backends/"}),
-    frozenset({"project"}),
+    frozenset({"project", "ending"}),
+    frozenset({"messages", "steps"}),
     frozenset({"authenticator"}),
-    frozenset({"registry/", "issuing"}),
+    frozenset({"registry/", "issuing", "limiter", "audit"}),
     frozenset({"verifier"}),
     frozenset({"contrib", "contrib._sockets", "contrib._openapi", "client/"}),
     frozenset(
@@ -40,9 +41,10 @@ FLOORS: tuple[frozenset[str], ...] = (
             "contrib._aiohttp_socket",
         }
     ),
-    frozenset({"contrib._asgi_request", "contrib._wsgi"}),
+    frozenset({"contrib._asgi_request", "contrib._wsgi", "contrib._aiohttp_body"}),
+    frozenset({"contrib._asgi_body"}),
     frozenset({"contrib._asgi"}),
-    frozenset({"contrib.fastapi", "contrib.flask", "contrib.aiohttp", "cli/"}),
+    frozenset({"contrib.fastapi", "contrib.flask", "contrib.aiohttp", "contrib.redaction", "cli/"}),
     frozenset({"__main__", "__init__"}),
 )
 PURE_BELOW = next(floor for floor, rooms in enumerate(FLOORS) if "registry/" in rooms)
@@ -64,12 +66,13 @@ FRAMEWORKS = {
 }
 # Packages outside the standard library, by room; a room that is not here has none.
 PACKAGES = FRAMEWORKS | {
+    "contrib._aiohttp_body": frozenset({"aiohttp"}),
     "contrib._aiohttp_socket": frozenset({"aiohttp", "multidict"}),
     "keys": frozenset({"cryptography", "jwt", "nacl"}),
     "schemes/": frozenset({"cryptography", "joserfc", "jwt"}),
     "backends/": frozenset({"redis"}),
     "registry/": frozenset({"pydantic", "pydantic_core", "yaml"}),
-    "verifier": frozenset({"jwt"}),
+    "limiter": frozenset({"limits", "redis"}),
     "client/": frozenset(
         {
             *("base58", "cryptography", "jwt", "nacl"),
