@@ -6,7 +6,8 @@ Everything rpcguard raises.
     RpcGuardError                 never raised itself
     ├── ConfigError (ValueError)  the registry or a setting is wrong; at load only
     ├── BackendError              the nonce and revocation backend did not answer
-    └── AuthError                 the request is refused; `reason` says why
+    ├── AuthError                 the request is refused; `reason` says why
+    └── SignInError               for callers: the server gave no session (`rpcguard.client`)
 
 A fault of the caller, of the operator and of the backend are three classes, so that no `except`
 can mistake one for another. No error carries a token, a signature, a secret or other input bytes;

@@ -6,7 +6,9 @@ stays with the endpoint is proved anew.
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Iterator
+from email.utils import formatdate
 
 import httpx
 import httpx2
@@ -197,3 +199,56 @@ def test_a_sign_in_follows_no_redirect(wallet, recorder, elsewhere, shim, route,
     ):
         library.call("/solana")
     assert elsewhere.asked == []
+
+
+@every_library
+def test_a_streamed_body_is_not_sent_again_after_a_redirect(site: Site, shim, tmp_path):
+    path = tmp_path / "body"
+    path.write_bytes(b"{}")
+    with opened(shim, site.url, client.meganode(SECRET)) as library, path.open("rb") as file:
+        if shim.name in ("requests", "aiohttp"):
+            got = library.send("/moved/307/bsc", data=file)
+        else:
+            got = library.send("/moved/307/bsc", files={"file": file})
+    assert got.status == (200 if shim.name == "aiohttp" else 401)
+    assert site.seen["/bsc"] == 1
+
+
+@every_shim
+@pytest.mark.parametrize("version", ["signature-v2", "session"])
+def test_what_another_host_answers_teaches_nothing(wallet, recorder, elsewhere, shim, version):
+    scheme = "ws" if shim.name == "websockets" else "http"
+    challenge = {"challenge": "nodius:challenge:00112233445566778899aabbccddeeff:1760000000"}
+    session = {"token": "t", "expiresAt": 2_000_000_000}
+    answers = {"/auth/challenge": challenge, "/auth/verify": session}
+    there = f"{scheme}://127.0.0.1:{elsewhere.port}/"
+    recorder.tell = lambda asked: (
+        Told(200, answers[asked.path])
+        if asked.path in answers
+        else Told(307, headers={"Location": there})
+    )
+    late = formatdate(time.time() + 600, usegmt=True)
+    refused = {"error": {"code": -32001, "data": {"reason": "expired"}}}
+    elsewhere.tell = lambda _: Told(401, refused, {"Date": late})
+    with opened(shim, recorder.url, client.nodius(wallet, version)) as library:
+        assert library.call("/solana").status == 401
+    assert len(recorder.asked) == (3 if version == "session" else 1)
+    assert len(elsewhere.asked) == 1
+
+
+@every_shim
+def test_a_redirect_that_comes_back_from_another_host_is_not_signed(recorder, elsewhere, shim):
+    scheme = "ws" if shim.name == "websockets" else "http"
+    there = f"{scheme}://127.0.0.1:{elsewhere.port}/"
+    back = f"{scheme}://127.0.0.1:{recorder.port}/account/api-key"
+    recorder.tell = lambda asked: (
+        Told(401) if asked.path == "/account/api-key" else Told(307, headers={"Location": there})
+    )
+    elsewhere.tell = lambda _: Told(307, headers={"Location": back})
+    with opened(shim, recorder.url, client.nodius(WALLET)) as library:
+        assert library.call("/solana").status == 401
+    assert not leaked(elsewhere)
+    signed = [asked.path for asked in recorder.asked if OURS & set(asked.headers)]
+    # aiohttp asks for each request anew, and does not say what came before it
+    known = "/account/api-key" if "aiohttp" in shim.name or shim.name == "web3 async" else None
+    assert [path.removeprefix("/ws") for path in signed if path != known] == ["/solana"]

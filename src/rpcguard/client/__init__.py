@@ -6,6 +6,7 @@ for each preset. The modules named after HTTP libraries put them to work in thos
 `httpx2`, `requests`, `aiohttp`, `web3`, `websockets`.
 """
 
+from rpcguard.client.keeper import SignInError as SignInError
 from rpcguard.client.presets import Credentials as Credentials
 from rpcguard.client.presets import allthatnode as allthatnode
 from rpcguard.client.presets import api_key as api_key

@@ -149,8 +149,7 @@ class _Leg:
         self._proof = Proof({})
         self._response: Any = None
         self._covered = self._flow.covers(str(request.url))
-        stream = isinstance(request.stream, auth.library.ByteStream)
-        self.reads_body = self._covered and (stream or self._flow.needs_body)
+        self.reads_body = self._covered and (self._flow.needs_body or self._at_hand(request))
 
     def start(self) -> Generator[Proof | Ask | Wait, Answer | None, None]:
         """Return the exchange of the request, whose body was read if it had to be."""
@@ -179,17 +178,25 @@ class _Leg:
         if isinstance(step, Proof):
             self._response = response
             self._check_hops(response)
+            if response.request is not self._request:
+                return Answer(0)  # to a request that had no proof, maybe from somebody else
         if not self.tells(step, response):
             return Answer(response.status_code)
         return _whole(response)
 
     def redirected(self) -> Any:
-        """Return the request to sign for after a redirect that stayed with the endpoint."""
+        """Return the request to sign for after redirects that have all stayed with the endpoint."""
         response = self._response
         if not self._covered or response is None or response.request is self._request:
             return None
-        unproved = response.status_code in REFUSALS
-        return response.request if unproved and self._flow.covers(str(response.url)) else None
+        following = response.request
+        unproved = response.status_code in REFUSALS and self._at_hand(following)
+        # Another host that sent it back would have chosen what is signed
+        stayed = all(self._flow.covers(str(hop.url)) for hop in (*response.history, response))
+        return following if unproved and stayed else None
+
+    def _at_hand(self, request: Any) -> bool:
+        return isinstance(request.stream, self._auth.library.ByteStream)
 
     def _forget(self) -> None:
         for name in self._proof.headers:

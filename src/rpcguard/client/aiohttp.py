@@ -56,7 +56,7 @@ class Auth:
 
         Raises:
             ValueError: If it has to be signed, and its body can be read only once.
-            rpcguard.client.keeper.SignInError: If the server gives no session.
+            rpcguard.client.SignInError: If the server gives no session.
         """
         if not self._flow.covers(str(request.url)):
             return await handler(request)
@@ -88,7 +88,7 @@ class Auth:
             session: Asks.
 
         Raises:
-            rpcguard.client.keeper.SignInError: If the server does not end it.
+            rpcguard.client.SignInError: If the server does not end it.
         """
 
         async def ask(step: Ask) -> Answer:

@@ -53,11 +53,11 @@ class Auth(AuthBase):
 
         Raises:
             ValueError: If it has to be signed, and its body can be read only once.
-            rpcguard.client.keeper.SignInError: If the server gives no session.
+            rpcguard.client.SignInError: If the server gives no session.
         """
-        if self._flow.covers(r.url or ""):
-            exchange = self._exchange(r)
-            proof = advance(exchange, None, self._ask)
+        if self.covers(r):
+            exchange = self._flow.exchange(self._sending(r))
+            proof = advance(exchange, None, self.ask)
             if proof is not None:
                 r.headers.update(proof.headers)
                 r.register_hook("response", _Hook(self, exchange, proof))  # type: ignore[no-untyped-call]
@@ -68,18 +68,30 @@ class Auth(AuthBase):
         End the session, if there is one, on the server and here.
 
         Raises:
-            rpcguard.client.keeper.SignInError: If the server does not end it.
+            rpcguard.client.SignInError: If the server does not end it.
         """
-        advance(self._flow.log_out(), None, self._ask)
+        advance(self._flow.log_out(), None, self.ask)
 
-    def _exchange(self, request: requests.PreparedRequest) -> Exchange:
+    def _sending(self, request: requests.PreparedRequest) -> Sending:
         body = _bytes_of(request, read=self._flow.needs_body)
         # urllib3 writes every target so; requests does not for one that it was redirected to
         request.url = parse_url(request.url or "").url
-        method, url = request.method or "", request.url
-        return self._flow.exchange(Sending(method, url, request.path_url, body))
+        return Sending(request.method or "", request.url, request.path_url, body)
 
-    def _ask(self, step: Ask) -> Answer:
+    def covers(self, request: requests.PreparedRequest) -> bool:
+        """Return whether *request* is for the endpoint."""
+        return self._flow.covers(request.url or "")
+
+    def redirected(self, response: requests.Response) -> Exchange | None:
+        """Return the exchange for a request that a redirect has left without a proof."""
+        if response.status_code in REFUSALS:
+            sending = self._sending(response.request)
+            if sending.body is not None:  # a stream is not sent twice
+                return self._flow.exchange(sending)
+        return None
+
+    def ask(self, step: Ask) -> Answer:
+        """Send a request of ours."""
         response = self._session.post(
             step.url,
             data=step.body,
@@ -98,18 +110,22 @@ class _Hook:
         self._auth = auth
         self._exchange = exchange
         self._proof: Proof | None = proof
+        self._stayed = True
 
     def __call__(self, r: requests.Response, **kwargs: Any) -> requests.Response:
         """Return *r*, or the response to another try."""
         # A copy of this request is what is redirected: it must have no credentials.
         if not self._forget(r.request):
-            if r.status_code not in REFUSALS or not self._auth._flow.covers(r.request.url or ""):  # noqa: SLF001
+            # Another host that sent it back would have chosen what is signed
+            self._stayed = self._stayed and self._auth.covers(r.request)
+            exchange = self._auth.redirected(r) if self._stayed else None
+            if exchange is None:
                 return r
-            self._exchange = self._auth._exchange(r.request)  # noqa: SLF001
-            self._proof = advance(self._exchange, None, self._auth._ask)  # noqa: SLF001
+            self._exchange = exchange
+            self._proof = advance(exchange, None, self._auth.ask)
             r = self._again(r, **kwargs)
         while self._proof is not None:
-            self._proof = advance(self._exchange, _answer(r), self._auth._ask)  # noqa: SLF001
+            self._proof = advance(self._exchange, _answer(r), self._auth.ask)
             r = self._again(r, **kwargs)
         return r
 

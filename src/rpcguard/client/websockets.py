@@ -56,7 +56,7 @@ class Auth:
         End the session, if there is one, on the server and here.
 
         Raises:
-            rpcguard.client.keeper.SignInError: If the server does not end it.
+            rpcguard.client.SignInError: If the server does not end it.
         """
         await aadvance(self.flow.log_out(), None, self.ask)
 
@@ -101,11 +101,13 @@ class connect(_connect):  # noqa: N801 - the library's own name
 
     def __await__(self) -> Generator[Any, None, ClientConnection]:
         """Connect, once more where that can help: after a new session, or when time was learnt."""
+        self._handshakes.begin()
         try:
             return (yield from super().__await__())
         except InvalidStatus:
             if self._handshakes.proof is None:
                 raise
+        self._handshakes.begin()
         return (yield from super().__await__())
 
 
@@ -121,7 +123,12 @@ class _Handshakes:
         self._auth = auth
         self._subprotocol = subprotocol
         self._exchange: Exchange | None = None
+        self._stayed = True
         self.proof: Proof | None = None
+
+    def begin(self) -> None:
+        """Begin to connect: no redirect has been followed yet."""
+        self._stayed = True
 
     def connection(self, *args: Any, **options: Any) -> ClientConnection:
         """Make a connection whose handshake carries the proof; for `create_connection`."""
@@ -130,6 +137,11 @@ class _Handshakes:
     async def headers(self, url: str, target: str) -> dict[str, str]:
         """Return the headers of a handshake; for the second of two, those that were made for it."""
         proof, self.proof = self.proof, None
+        # Another host that sent it back would have chosen what is signed
+        self._stayed = self._stayed and self._auth.flow.covers(url)
+        if not self._stayed:
+            self._exchange = None
+            return {}
         if proof is not None:
             self._exchange = None  # there is no third
         else:
