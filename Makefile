@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint check-format types tests clean record
+.PHONY: demo test bench bench-short lint check-format types tests attacks clean record
 
 demo: $(READY)
 	@$(BIN)/rpcguard demo
@@ -33,6 +33,18 @@ tests: $(READY)
 	$(BIN)/coverage report
 	$(BIN)/coverage json --quiet -o .coverage.json
 	@$(BIN)/python -c 'import json, sys; t = json.load(open(".coverage.json"))["totals"]; p = 100 * t["covered_branches"] / t["num_branches"]; print(f"branches covered: {p:.1f} %"); sys.exit(p < 95)'
+
+# The rows of tests/attacks/rows.txt that no test carries the number of.
+attacks: $(READY)
+	@PYTHONPATH=tests $(BIN)/python -m attacks
+
+# Writes bench/results.json and the figures of docs/performance.md. Leave the machine alone meanwhile.
+bench: $(READY)
+	$(BIN)/python -m bench
+
+# Whether every benchmark works, not how fast anything is.
+bench-short: $(READY)
+	$(BIN)/python -m bench --short
 
 clean:
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

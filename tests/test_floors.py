@@ -24,14 +24,15 @@ ROOT = "rpcguard"
 # a circle. Whatever stands on one floor does not see the other things there.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "base64url", "base58", "strict_json", "ecmascript", "peer", "trace"}),
-    frozenset({"request", "principal", "jsonrpc", "target"}),
+    frozenset({"request", "principal", "jsonrpc", "target", "rates"}),
     frozenset({"owed"}),
     frozenset({"policy"}),
     frozenset({"keys"}),
     frozenset({"schemes/", "backends/"}),
-    frozenset({"project"}),
+    frozenset({"project", "ending"}),
+    frozenset({"messages", "steps"}),
     frozenset({"authenticator"}),
-    frozenset({"registry/", "issuing"}),
+    frozenset({"registry/", "issuing", "limiter", "audit"}),
     frozenset({"verifier"}),
     frozenset({"contrib", "contrib._sockets", "contrib._openapi", "client/"}),
     frozenset(
@@ -40,9 +41,10 @@ FLOORS: tuple[frozenset[str], ...] = (
             "contrib._aiohttp_socket",
         }
     ),
-    frozenset({"contrib._asgi_request", "contrib._wsgi"}),
+    frozenset({"contrib._asgi_request", "contrib._wsgi", "contrib._aiohttp_body"}),
+    frozenset({"contrib._asgi_body"}),
     frozenset({"contrib._asgi"}),
-    frozenset({"contrib.fastapi", "contrib.flask", "contrib.aiohttp", "cli/"}),
+    frozenset({"contrib.fastapi", "contrib.flask", "contrib.aiohttp", "contrib.redaction", "cli/"}),
     frozenset({"testing/"}),
     frozenset({"__main__", "__init__"}),
 )
@@ -65,14 +67,18 @@ FRAMEWORKS = {
 }
 # Packages outside the standard library, by room; a room that is not here has none.
 PACKAGES = FRAMEWORKS | {
+    "contrib._aiohttp_body": frozenset({"aiohttp"}),
     "contrib._aiohttp_socket": frozenset({"aiohttp", "multidict"}),
     "keys": frozenset({"cryptography", "jwt", "nacl"}),
     "schemes/": frozenset({"cryptography", "joserfc", "jwt"}),
     "backends/": frozenset({"redis"}),
     "registry/": frozenset({"pydantic", "pydantic_core", "yaml"}),
-    "verifier": frozenset({"jwt"}),
+    "limiter": frozenset({"limits", "redis"}),
     "client/": frozenset(
-        {"aiohttp", "base58", "cryptography", "httpx", "jwt", "nacl", "requests", "web3"}
+        {
+            *("base58", "cryptography", "jwt", "nacl"),
+            *("aiohttp", "httpx", "httpx2", "requests", "urllib3", "web3", "websockets"),
+        }
     ),
     "testing/": frozenset({"aiohttp", "fastapi", "flask", "pytest", "starlette"}),
     "cli/": frozenset({"click", "cryptography", "httpx", "rich", "typer", "yaml"}),
@@ -248,3 +254,27 @@ def test_an_adapter_loads_its_own_framework_and_no_other(adapter: str) -> None:
 
     assert own in loaded
     assert loaded & (others | {"redis", "typer", "rpcguard.cli", "rpcguard.client"}) == set()
+
+
+# What each shim of the client may load; web3.py itself sends with requests and aiohttp.
+SHIMS = {
+    "httpx": {"httpx"},
+    "httpx2": {"httpx2"},
+    "requests": {"requests"},
+    "aiohttp": {"aiohttp"},
+    "websockets": {"websockets"},
+    "web3": {"web3", "requests", "aiohttp", "websockets"},
+}
+LIBRARIES = set().union(*SHIMS.values())
+
+
+@pytest.mark.parametrize("shim", SHIMS)
+def test_a_shim_loads_its_own_library_and_no_other(shim: str) -> None:
+    loaded = _loaded_after(f"import rpcguard.client.{shim}")
+
+    assert shim in loaded
+    assert loaded & LIBRARIES <= SHIMS[shim]
+
+
+def test_the_signers_load_no_http_library() -> None:
+    assert _loaded_after("import rpcguard.client") & LIBRARIES == set()

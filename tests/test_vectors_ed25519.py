@@ -31,14 +31,14 @@ def test_wycheproof_through_a_registered_key(case: Case) -> None:
 
 
 @each(cctv())
-def test_cctv(case: Case) -> None:
+def test_D1_D2_D3_D4_cctv(case: Case) -> None:
     message = case.data["msg"].encode("ascii")
 
     assert _accepts(case.data["key"], message, case.data["sig"]) is (case.expect is Expect.ACCEPT)
 
 
 @each(speccheck())
-def test_speccheck(case: Case) -> None:
+def test_D2_D3_D4_speccheck(case: Case) -> None:
     message = bytes.fromhex(case.data["message"])
     verdict = _accepts(case.data["pub_key"], message, case.data["signature"])
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from trap import TRAP
 from vectors.loader import Case, Expect, each
 from vectors.other_cases import authored
 
@@ -221,43 +221,6 @@ def test_the_second_documents_provider_judges_alike_and_says_it_in_its_own_form(
         assert (verdict.bare, verdict.project) == (True, "atn")
         assert verdict.message.startswith("invalid JWT token (")
         assert _shows_nothing_of(case, verdict)
-
-
-class Trap:
-    """Counts what the process opens, while it is set: files, sockets, processes."""
-
-    watched = (
-        "open",
-        "socket.connect",
-        "socket.getaddrinfo",
-        "socket.bind",
-        "subprocess.Popen",
-        "sqlite3.connect",
-        "urllib.Request",
-    )
-
-    def __init__(self) -> None:
-        self.set = False
-        self.sprung: list[str] = []
-        sys.addaudithook(self._hook)
-
-    def _hook(self, event: str, _: tuple[object, ...]) -> None:
-        if self.set and event in self.watched:
-            self.sprung.append(event)
-
-    def while_running(self, work: Callable[[], object]) -> list[str]:
-        """Return what *work* opened."""
-        self.sprung, self.set = [], True
-        try:
-            work()
-        except AuthError:
-            pass
-        finally:
-            self.set = False
-        return self.sprung
-
-
-TRAP = Trap()
 
 
 @each(case for case in CASES if case.data["category"] in ("kid", "key-injection"))

@@ -2,53 +2,50 @@
 The pure half: from a request and a time to a `Pending`, or to a refusal.
 
 Every request goes the same way: target, project, one kind of credential, its scheme, policy. No
-clock and no I/O: where the body is needed and not read, the answer is "read it and ask again".
+clock and no I/O: where the body is needed and not read, the answer is "read it and ask again", and
+where a limit counts requests before anything is checked, "count it and ask again".
 
 Longer than other modules because the order of the checks is read in one piece.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NamedTuple
 
 from rpcguard.errors import AuthError
 from rpcguard.jsonrpc import Call
 from rpcguard.jsonrpc import calls as read_calls
+from rpcguard.messages import judge
 from rpcguard.owed import Owed, Pending
 from rpcguard.peer import FIELDS as PEER_FIELDS
 from rpcguard.peer import Proxies
-from rpcguard.policy import Facts
+from rpcguard.policy import Facts, Policy, charges_of, may_be_several
 from rpcguard.principal import Principal
 from rpcguard.project import Bounds, Project
+from rpcguard.rates import Charge, caller_charges, network_of
 from rpcguard.request import Request
 from rpcguard.schemes.base import Claim, Incoming, NeedBody, Proof, Scheme
+from rpcguard.steps import Asked, BodyWanted, Counting
 from rpcguard.target import Router, host_name, matched_depth, split
 from rpcguard.trace import Trace
 
+KNOWN_PLACES = 1024  # bounded, because callers choose their Host
+KNOWN_TEXT = 512  # characters of target and Host
+_PLAIN = Asked()
 _ALWAYS_READ = frozenset({"host", "origin", "user-agent", "content-encoding", *PEER_FIELDS})
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What is asked of one request: see `Authenticator.authenticate`."""
+class _Place(NamedTuple):
+    """Where a target leads; see `Incoming` for the members."""
 
-    standing: bool
-    calls: bool
-
-
-@dataclass(frozen=True, slots=True)
-class BodyWanted:
-    """
-    The answer "read the body, at most *limit* bytes, and ask again".
-
-    Attributes:
-        limit: Bytes.
-        project: The project that asks; it gives a refusal to read its form.
-    """
-
-    limit: int
     project: Project
+    path: str
+    raw_path: str
+    raw_target: str
+    rest: str
 
 
 def refuse_encoded(fields: Mapping[str, list[str]]) -> None:
@@ -61,6 +58,21 @@ def refuse_encoded(fields: Mapping[str, list[str]]) -> None:
     for value in fields.get("content-encoding", ()):
         if value.strip().lower() not in ("", "identity"):
             raise AuthError("unsupported_encoding")
+
+
+def _is_plain(target: str, hosts: Sequence[str]) -> bool:
+    """Return whether a place is worth remembering: an API key in a query never is."""
+    return "?" not in target and len(target) + sum(map(len, hosts)) <= KNOWN_TEXT
+
+
+@contextmanager
+def _refused(caller: Principal | None) -> Iterator[None]:
+    """Let a refusal that is raised here name *caller*, where somebody is proved, to the log."""
+    try:
+        yield
+    except AuthError as error:
+        error.caller = None if caller is None else caller.who
+        raise
 
 
 class Authenticator:
@@ -77,45 +89,78 @@ class Authenticator:
         self.bounds = bounds
         self._router = router
         self._proxies = proxies
+        # Where targets lead: the callers of one application ask for the same few again and again.
+        self._places: dict[tuple[str, ...], _Place] = {}
         self._read = _ALWAYS_READ.union(
             *(scheme.fields for project in projects.values() for scheme in project.schemes)
         )
 
     def authenticate(
-        self,
-        request: Request,
-        now: float,
-        *,
-        project: str | Project | None = None,
-        schemes: Collection[str] | None = None,
-        standing: bool = False,
-        calls: bool = True,
-        trace: Trace | None = None,
-    ) -> Pending | BodyWanted:
+        self, request: Request, now: float, asked: Asked = _PLAIN
+    ) -> Pending | BodyWanted | Counting:
         """
-        Return what is proved, or ask for the body.
+        Return what is proved, or ask for the body or for a count.
 
         Args:
             request: The request; its `body` may be None.
             now: Unix seconds.
-            project: The project, or its name, whatever the target says; None to match.
-            schemes: The only kinds of credential to take, or None for all of the project.
-            standing: Ask again about a handshake that was accepted; see `Scheme.prove`.
-            calls: The body holds JSON-RPC calls, which policies judge.
-            trace: Is told what is checked, before it is.
+            asked: What is asked of it.
 
         Raises:
             AuthError: If the request is refused.
         """
-        if isinstance(schemes, str):
+        if isinstance(asked.schemes, str):
             raise TypeError("schemes is a collection of names, not one name")
         if not now > 0:  # also for NaN, which compares with nothing and so expires nothing
             raise AuthError("backend_unavailable", detail="the clock gives no time")
-        found, incoming = self._match(request, project, trace)
+        found, incoming = self._match(request, asked.project, asked.trace)
         try:
-            return self._judge(found, incoming, now, schemes, _Asked(standing, calls))
+            return self._judge(found, incoming, now, asked)
         except AuthError as error:
             raise found.dress(error) from None
+
+    def message(self, principal: Principal, text: bytes | str, now: float) -> Counting:
+        """
+        Judge one message of a WebSocket as a request is judged, and return what is to be counted.
+
+        Args:
+            principal: Who opened the WebSocket.
+            text: The message.
+            now: Unix seconds.
+
+        Raises:
+            AuthError: If the message is refused.
+        """
+        project = self.projects.get(principal.project)
+        if project is None:
+            raise AuthError("no_project", detail="the project does not exist any more")
+        try:
+            return Counting(judge(project, self.bounds, principal, text, now), project)
+        except AuthError as error:
+            raise project.dress(error) from None
+
+    def count_caller(self, project: Project, request: Request) -> Counting:
+        """Return what is to be counted of *request* before anything else is done with it."""
+        limits = project.policy.limits if project.policy else None
+        if limits is None or not limits.per_ip:
+            return Counting((), project)
+        address = self._proxies.client(request.client, request.fields(PEER_FIELDS))
+        return Counting(caller_charges(limits, project.name, network_of(address)), project)
+
+    def shown(self, request: Request, project: str | None) -> tuple[str | None, str | None]:
+        """Return the path of *request* without its query and without any key, and its client."""
+        address = self.caller(request).address
+        client = request.client if address is None else str(address)
+        try:
+            found, incoming = self._match(request, project)
+        except AuthError:
+            # where it is meant for cannot be told, and so neither whether it holds a key
+            keyed = any(each.keys_in_path for each in self.projects.values())
+            return (None if keyed else request.target.partition("?")[0]), client
+        path = request.target.partition("?")[0]
+        if found.keys_in_path and incoming.rest:
+            path = path[: len(path) - len(incoming.rest)] + "<key>"
+        return path, client
 
     def matching(self, request: Request) -> str | None:
         """Return the name of the project that *request*'s target matches; None for none."""
@@ -137,15 +182,34 @@ class Authenticator:
     def _match(
         self, request: Request, project: str | Project | None, trace: Trace | None = None
     ) -> tuple[Project, Incoming]:
+        fields = request.fields(self._read, PEER_FIELDS)
+        hosts = fields.get("host", ())
+        known = (request.target, *hosts)
+        place = self._places.get(known) if project is None else None
+        if place is None or trace is not None:
+            place = self._place(request.target, hosts, project, trace)
+            if project is None and not place.rest and _is_plain(request.target, hosts):
+                if len(self._places) >= KNOWN_PLACES:
+                    self._places.clear()
+                self._places[known] = place
+        found, path, raw_path, raw_target, rest = place
+        return found, Incoming(request, path, raw_path, raw_target, rest, fields, trace)
+
+    def _place(
+        self,
+        target: str,
+        hosts: Sequence[str],
+        project: str | Project | None,
+        trace: Trace | None,
+    ) -> _Place:
         if trace is not None:
             trace.note("target", "a path that all parsers read alike")
-        raw, path = split(request.target)
+        raw, path = split(target)
         if trace is not None:
             trace.note("project", "by host and path" if project is None else "by name")
-        fields = request.fields(self._read, PEER_FIELDS)
         depth: int | None
         if project is None:
-            found, depth = self._router.find(host_name(fields.get("host", ())), path)
+            found, depth = self._router.find(host_name(hosts), path)
         elif isinstance(project, Project):
             found, depth = project, None
         elif project in self.projects:
@@ -159,21 +223,22 @@ class Authenticator:
         if depth is not None and raw.count("/") > depth:
             rest = raw.split("/", depth + 1)[-1]
         prefix = found.public_prefix
-        target = prefix + request.target
-        return found, Incoming(request, path, prefix + raw, target, rest, fields, trace)
+        return _Place(found, path, prefix + raw, prefix + target, rest)
 
     def _judge(
         self,
         project: Project,
         incoming: Incoming,
         now: float,
-        schemes: Collection[str] | None,
-        asked: _Asked,
-    ) -> Pending | BodyWanted:
-        if incoming.trace is not None and project.require_https:
-            incoming.trace.note("https")
-        self._check_https(project, incoming.request, incoming.fields)
-        scheme = self._scheme(project, incoming, schemes)
+        asked: Asked,
+    ) -> Pending | BodyWanted | Counting:
+        if project.counts_callers and not (asked.counted or asked.standing):
+            return self.count_caller(project, incoming.request)
+        if project.require_https:
+            if asked.trace is not None:
+                asked.trace.note("https")
+            self._check_https(project, incoming.request, incoming.fields)
+        scheme = self._scheme(project, incoming, asked.schemes)
         if scheme is None:
             anonymous = Principal("anonymous", project.name, "none")
             return self._pend(project, incoming, Proof(anonymous, Owed()), asked)
@@ -241,48 +306,65 @@ class Authenticator:
             raise AuthError("https_required")
 
     def _pend(
-        self, project: Project, incoming: Incoming, proof: Proof | Claim, asked: _Asked
+        self, project: Project, incoming: Incoming, proof: Proof | Claim, asked: Asked
     ) -> Pending | BodyWanted:
         """Judge what can be judged now; the rest is for `Pending.conclude`."""
-        own = () if project.policy is None else (project.policy,)
-        policies = (*own, *proof.policies) if isinstance(proof, Proof) else own
-        needs_body = any(policy.needs_body for policy in policies)
+        owes = replace(proof.owed, nonce=None) if asked.standing else proof.owed
+        own: tuple[Policy, ...] = () if project.policy is None else (project.policy,)
         if isinstance(proof, Claim):
-            needs_body = needs_body or proof.needs_body
-        elif not policies:  # most requests: nothing to judge and nothing to find out
-            principal = proof.principal
-            return Pending(lambda _: principal, proof.owed, project.dress)
-        facts, trace = self._caller(incoming.request, incoming.fields), incoming.trace
-        if trace is not None and policies:
-            trace.note("caller", "address, origin and user agent")
-        for policy in policies:
-            policy.check_caller(facts)
-        calls = self._calls(project, incoming) if needs_body and asked.calls else ()
-        if isinstance(calls, BodyWanted):
-            return calls
-        if trace is not None and needs_body and asked.calls:
-            trace.note("calls", "methods and addresses")
-        for policy in policies:
-            policy.check_calls(calls)
+            policies, needs_body, caller = own, proof.needs_body, None
+        else:
+            policies, needs_body, caller = own + proof.policies, False, proof.principal
+            if not (policies or incoming.request.websocket):  # most requests: nothing to judge
+                return Pending(lambda _: caller, owes, project.dress, caller)
+        needs_body = needs_body or any(policy.needs_body for policy in policies)
+        facts, trace = self._caller(incoming.request, incoming.fields), asked.trace
+        sees_calls = asked.calls and not (asked.frames and incoming.request.websocket)
+        with _refused(caller):
+            if trace is not None and policies:
+                trace.note("caller", "address, origin and user agent")
+            for policy in policies:
+                policy.check_caller(facts)
+            calls = self._calls(project, incoming) if needs_body and sees_calls else ()
+            if isinstance(calls, BodyWanted):
+                return calls
+            if trace is not None and needs_body and sees_calls:
+                trace.note("calls", "methods and addresses")
+            for policy in policies:
+                policy.check_calls(calls)
+
+        def known(principal: Principal) -> Principal:
+            network = network_of(facts.address)
+            return principal.connected_from(network) if incoming.request.websocket else principal
 
         def conclude(value: str | None) -> Principal:
             if isinstance(proof, Proof):
-                return proof.principal
+                return known(proof.principal)
             if value is None:
                 raise AuthError("backend_unavailable", detail="the backend gave no record")
             if trace is not None:
                 trace.note("wallet", "still allowed, and what it may do")
             concluded = proof.conclude(value)
-            for policy in concluded.policies:
-                policy.check_caller(facts)
-                policy.check_calls(calls)
-            return concluded.principal
+            with _refused(concluded.principal):
+                for policy in concluded.policies:
+                    policy.check_caller(facts)
+                    policy.check_calls(calls)
+            if not asked.standing:
+                pending.charges = charges_of((*own, *concluded.policies), concluded.principal)
+            return known(concluded.principal)
 
-        return Pending(conclude, proof.owed, project.dress)
+        charges: tuple[Charge, ...] = ()
+        if caller is not None and not asked.standing:
+            charges = charges_of(policies, caller)
+        pending = Pending(conclude, owes, project.dress, caller, charges)
+        return pending
 
     def _caller(self, request: Request, fields: Mapping[str, list[str]]) -> Facts:
         address = self._proxies.client(request.client, fields)
-        return Facts(address, fields.get("origin", ()), fields.get("user-agent", ()))
+        agents = fields.get("user-agent", [])
+        if request.joined and any(map(may_be_several, agents)):
+            agents = []
+        return Facts(address, fields.get("origin", ()), agents)
 
     def _calls(self, project: Project, incoming: Incoming) -> tuple[Call, ...] | BodyWanted | None:
         """Return the calls in the body; None for a WebSocket, whose calls come later."""

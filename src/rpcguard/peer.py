@@ -31,8 +31,11 @@ def parse_network(text: str) -> Network:
     Return the network that *text* spells, IPv4-mapped IPv6 as IPv4.
 
     Raises:
-        ValueError: If it spells none, or has host bits set (`10.0.0.1/8` means what?).
+        ValueError: If it spells none, has host bits set (`10.0.0.1/8` means what?), or is that of
+            one interface: no peer's address would ever be in it.
     """
+    if "%" in text:
+        raise ValueError("the network of one interface")
     network = ipaddress.ip_network(text)
     mapped = getattr(network.network_address, "ipv4_mapped", None)
     if mapped is not None and network.prefixlen >= 96:

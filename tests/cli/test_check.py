@@ -48,6 +48,44 @@ def test_open_wallets_get_the_advice_to_limit_by_client_address(cli, starter):
     assert "per client address" in advice
 
 
+LIMITED = """\
+version: 1
+backend: BACKEND
+projects:
+  bsc:
+    preset: meganode
+    secrets: [{id: a, secret: "${env:HOME_SECRET}"KEY}]
+PROJECT"""
+
+
+@pytest.mark.parametrize(
+    ("backend", "key", "project", "told"),
+    [
+        ("sqlite:///x.db", "", "    limits: {per_ip: 1/second}", 1),
+        ("memory://", ", limits: {per_key: 1/second}", "", 1),
+        ("sqlite:///x.db", "", "", 0),
+    ],
+)
+def test_limits_that_each_process_counts_for_itself_are_told(
+    cli, tmp_path, backend, key, project, told
+):
+    text = LIMITED.replace("BACKEND", backend).replace("KEY", key).replace("PROJECT", project)
+    (tmp_path / "registry.yaml").write_text(text.replace("${env:HOME_SECRET}", "s" * 40))
+    shown = cli("check", "registry.yaml")
+    assert shown.returncode == 0
+    lines = [line for line in shown.stdout.splitlines() if "each process counts" in line]
+    assert len(lines) == told
+    assert all("warning: " in line for line in lines)
+
+
+def test_a_limit_per_address_answers_the_advice_about_open_wallets(cli, starter):
+    path = starter / "registry.yaml"
+    text = path.read_text()
+    path.write_text(text.replace(OPEN_WALLETS, OPEN_WALLETS + "\n    limits: {per_ip: 9/second}"))
+    shown = cli("check", "shop/registry.yaml").stdout
+    assert "anybody can make proofs" not in shown
+
+
 def test_as_json_a_good_registry_is_described(cli, starter):
     told = json.loads(cli("check", "shop/registry.yaml", "--json").stdout)
     assert told["valid"] is True

@@ -79,7 +79,9 @@ def recording(context: ssl.SSLContext | None = None) -> Iterator[Recorder]:
             content = json.dumps(told.document).encode()
             self.send_response_only(told.status)
             headers = {"Content-Type": "application/json", **told.headers}
-            for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            # A client that kept the connection would keep the server's thread
+            headers |= {"Connection": "close", "Content-Length": str(len(content))}
+            for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)

@@ -78,7 +78,7 @@ def key(alg: str, kid: str | None = "k1") -> SigningKey:
     return SigningKey(material, alg, kid)
 
 
-def write(folder: Path, backend: str = "sqlite:///rpcguard.db", refresh: str = "off") -> Path:
+def write(folder: Path, backend: str = "memory://", refresh: str = "off") -> Path:
     """Write the registry and the files that it names."""
     files = {"secret": SECRET, "jwt.hex": HEX}
     files |= {f"{alg}.pem": public_pem(alg) for alg in ("RS256", "ES256", "EdDSA")}

@@ -83,6 +83,10 @@ class Shim:
         """Post to *target* at the endpoint."""
         return self.post(self.endpoint + target, body)
 
+    def send(self, target: str, **options: Any) -> Got:
+        """Post with the options of the library's own `post`."""
+        raise NotImplementedError
+
     def many(self, count: int, target: str) -> list[Got]:
         """Call *count* times at once."""
         with ThreadPoolExecutor(count) as pool:
@@ -106,6 +110,10 @@ class _Httpx(Shim):
     def post(self, url, body=WHOAMI):
         content = iter(body) if isinstance(body, list) else body
         response = self.client.post(url, content=content)
+        return Got(response.status_code, document_of(response.content))
+
+    def send(self, target, **options):
+        response = self.client.post(self.endpoint + target, **options)
         return Got(response.status_code, document_of(response.content))
 
     def logout(self):
@@ -162,6 +170,10 @@ class _AsyncHttpx(_Async):
         response = await self.client.post(url, content=content)
         return Got(response.status_code, document_of(response.content))
 
+    def send(self, target, **options):
+        response = self.runner.run(self.client.post(self.endpoint + target, **options))
+        return Got(response.status_code, document_of(response.content))
+
     def logout(self):
         self.runner.run(self.auth.alogout(self.client))
 
@@ -194,6 +206,10 @@ class Requests(Shim):
         response = self.session.post(url, data=data, timeout=TIMEOUT)
         return Got(response.status_code, document_of(response.content))
 
+    def send(self, target, **options):
+        response = self.session.post(self.endpoint + target, timeout=TIMEOUT, **options)
+        return Got(response.status_code, document_of(response.content))
+
 
 class Aiohttp(_Async):
     name = "aiohttp"
@@ -211,6 +227,13 @@ class Aiohttp(_Async):
         async with self.session.post(url, data=data) as response:
             return Got(response.status, document_of(await response.read()))
 
+    def send(self, target, **options):
+        async def post():
+            async with self.session.post(self.endpoint + target, **options) as response:
+                return Got(response.status, document_of(await response.read()))
+
+        return self.runner.run(post())
+
     def logout(self):
         self.runner.run(self.auth.logout(self.session))
 
@@ -222,10 +245,13 @@ class Web3(Shim):
     streams = False
 
     def open(self, credentials, options):
-        self.auth = rpcguard.client.requests.Auth(self.endpoint, credentials, **options)
+        self.sign_ins = requests.Session()
+        self.auth = rpcguard.client.requests.Auth(
+            self.endpoint, credentials, session=self.sign_ins, **options
+        )
 
     def close(self):
-        pass
+        self.sign_ins.close()
 
     def post(self, url, body=WHOAMI):
         assert body == WHOAMI

@@ -27,12 +27,12 @@ class Site:
 
     Attributes:
         port: On 127.0.0.1.
-        registry: Path of its registry, whose backend this process can open too.
+        verifier: Its verifier.
         seen: How often each path was asked for.
     """
 
     port: int
-    registry: Path
+    verifier: Verifier
     seen: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -40,17 +40,16 @@ class Site:
         return f"http://127.0.0.1:{self.port}"
 
     def revoke(self, **what: Any) -> None:
-        """Revoke something of project `solana`, as another process would."""
-        with closing(Verifier.from_yaml(self.registry, watch=False)) as verifier:
-            verifier.revoke(project="solana", **what)
+        """Revoke something of project `solana`."""
+        self.verifier.revoke(project="solana", **what)
 
 
-def create(framework: str, path: Path) -> Any:
+def create(framework: str, verifier: Verifier) -> Any:
     """Return the example application of *framework*."""
     if str(EXAMPLES) not in sys.path:
         sys.path.append(str(EXAMPLES))
     module = __import__(f"{framework}_app")
-    return module.create_app(str(path))
+    return module.create_app(verifier)
 
 
 def _moved(path: str) -> tuple[int, str] | None:
@@ -88,7 +87,7 @@ class _Wsgi:
         moved = _moved(path.replace("/ws/moved/", "/moved/"))
         if moved is None:
             return self._app(environ, start_response)
-        environ["wsgi.input"].read()
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         prefix = "/ws" if path.startswith("/ws/") else ""
         headers = [("Location", prefix + moved[1]), ("Content-Length", "0")]
         start_response(f"{moved[0]} Moved", headers)
@@ -117,14 +116,15 @@ def running(framework: str, folder: Path, refresh: str = "off") -> Iterator[Site
 
     `/moved/<status>/<path>` there redirects to `/<path>`.
     """
-    path = registry.write(folder, refresh=refresh)
+    path = registry.write(folder, "memory://?restart_guard=off", refresh)
     seen: Counter[str] = Counter()
-    if framework == "fastapi":
-        with asgi(_Asgi(create(framework, path), seen)) as port:
-            yield Site(port, path, seen)
-    elif framework == "flask":
-        with wsgi(_Wsgi(create(framework, path), seen)) as port:
-            yield Site(port, path, seen)
-    else:
-        with aio(lambda: _aiohttp(create(framework, path), seen)) as port:
-            yield Site(port, path, seen)
+    with closing(Verifier.from_yaml(path, watch=False)) as verifier:
+        if framework == "fastapi":
+            with asgi(_Asgi(create(framework, verifier), seen)) as port:
+                yield Site(port, verifier, seen)
+        elif framework == "flask":
+            with wsgi(_Wsgi(create(framework, verifier), seen)) as port:
+                yield Site(port, verifier, seen)
+        else:
+            with aio(lambda: _aiohttp(create(framework, verifier), seen)) as port:
+                yield Site(port, verifier, seen)

@@ -7,12 +7,16 @@ Sessions have a table of their own, in `test_conformance_sessions`, and redirect
 
 from __future__ import annotations
 
+import io
 import time
+from urllib.parse import quote
 
+import aiohttp
 import pytest
 
+from client.recorder import Told
 from client.registry import CASES, ORDER, SECRET, SESSION, WALLET, WITHDRAWAL, key
-from client.shims import EVERY, LIBRARIES, WHOAMI, Shim, opened
+from client.shims import EVERY, LIBRARIES, WHOAMI, Aiohttp, Requests, Shim, opened
 from client.site import Site
 from rpcguard import client
 
@@ -183,3 +187,94 @@ def test_the_host_of_the_endpoint_may_be_spelt_in_any_case(site: Site, shim: typ
     with opened(shim, f"http://LOCALHOST:{site.port}/any/path?at=all", SIGNATURE) as library:
         library.endpoint = f"http://localhost:{site.port}"
         assert library.call("/solana").caller == WALLET_CALLER
+
+
+TARGETS = [
+    *("/", "/a%c3%a9?b=%2f%20c", "/a%7Eb", "/%e2%82%ac", "/é?ü=ö", "/a/./b/../c", "/a//b"),
+    *("/a?b=[c]|{d}^", "/a?b=c?d&e=%", "/a;b=c,d/(e)!'*$@:", "/a b?c d", "/?", "/%zz", '/a"<>'),
+]
+
+
+@every_shim
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_target_that_is_signed_is_the_target_that_is_sent(recorder, shim, target):
+    if shim.name == "websockets":  # which writes spaces as they are
+        target = target.replace(" ", "%20")
+    with opened(shim, recorder.url, SIGNATURE) as library:
+        library.call(target)
+    (asked,) = recorder.asked
+    assert asked.headers["x-http-path"] == asked.path
+    assert asked.headers["x-http-method"] == asked.method
+
+
+@every_library
+@pytest.mark.parametrize("target", TARGETS)
+def test_it_is_so_after_a_redirect_too(recorder, shim, target):
+    def tell(asked):
+        if asked.path == "/moved":
+            return Told(307, headers={"Location": quote(target, safe="/?%&=[]|{}^;,()!'*$@:#\"<>")})
+        return Told(200 if "x-signature" in asked.headers else 401)
+
+    recorder.tell = tell
+    with opened(shim, recorder.url, SIGNATURE) as library:
+        assert library.call("/moved").status == 200
+    assert recorder.asked[-1].path != "/moved"
+    assert recorder.asked[-1].headers["x-http-path"] == recorder.asked[-1].path
+
+
+@pytest.mark.parametrize("shim", [s for s in LIBRARIES if "httpx" in s.name], ids=lambda s: s.name)
+def test_httpx_signs_forms_and_files(site: Site, shim):
+    with opened(shim, site.url, SIGNATURE) as library:
+        for options in (
+            {"data": {"a": "é"}},
+            {"files": {"f": ("name", b"content" * 1000)}, "data": {"a": "b"}},
+            {"json": {"jsonrpc": "2.0"}},
+        ):
+            assert library.send("/solana", **options).status == 200
+
+
+def test_requests_signs_text_forms_and_files(site: Site, tmp_path):
+    path = tmp_path / "body"
+    path.write_bytes(WHOAMI)
+    with opened(Requests, site.url, SIGNATURE) as library, path.open("rb") as file:
+        file.seek(1)
+        for options in (
+            {"data": "text: é"},
+            {"data": bytearray(WHOAMI)},
+            {"data": {"a": "é"}},
+            {"files": {"f": b"content" * 1000}},
+            {"data": file},
+            {"json": {"jsonrpc": "2.0"}},
+        ):
+            assert library.send("/solana", **options).status == 200
+    with opened(Requests, site.url, SIGNATURE) as library, path.open("rb") as file:
+        assert library.send("/moved/307/solana", data=file).caller == WALLET_CALLER
+    with opened(Requests, site.url, SIGNATURE) as library:
+        assert library.send("/solana", data=io.StringIO(WHOAMI.decode())).caller == WALLET_CALLER
+
+
+def test_aiohttp_signs_text_forms_and_files(site: Site, tmp_path):
+    path = tmp_path / "body"
+    path.write_bytes(WHOAMI)
+    form = aiohttp.FormData({"a": "é"})
+    form.add_field("file", b"content" * 1000, filename="name")
+    with opened(Aiohttp, site.url, SIGNATURE) as library:
+        for options in (
+            {"data": "text: é"},
+            {"data": {"a": "é"}},
+            {"data": form},
+            {"data": io.BytesIO(WHOAMI)},
+            {"json": {"jsonrpc": "2.0"}},
+        ):
+            assert library.send("/solana", **options).status == 200
+        with path.open("rb") as file:
+            assert library.send("/solana", data=file).caller == WALLET_CALLER
+        with path.open(encoding="utf-8") as file:
+            assert library.send("/moved/307/solana", data=file).caller == WALLET_CALLER
+
+
+@every_library
+def test_a_header_of_the_users_own_gives_way_to_ours(site: Site, shim: type[Shim]):
+    with opened(shim, site.url, client.meganode(SECRET)) as library:
+        options = {"headers": {"authorization": "Bearer old"}, "json": {"jsonrpc": "2.0"}}
+        assert library.send("/bsc", **options).status == 200

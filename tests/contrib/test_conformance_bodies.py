@@ -21,14 +21,14 @@ BODIES = {
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=list(BODIES))
-def test_the_handler_reads_the_bytes_that_were_signed(server: Served, body: bytes) -> None:
+def test_E18_the_handler_reads_the_bytes_that_were_signed(server: Served, body: bytes) -> None:
     answer = request(server.port, "POST", "/solana", cred.nodius(body), body)
     assert answer.status == 200
     assert answer.body == body
 
 
 @pytest.mark.parametrize("size", [1, 7, 65536])
-def test_a_chunked_body_hashes_as_one_piece(server: Served, size: int) -> None:
+def test_E15_a_chunked_body_hashes_as_one_piece(server: Served, size: int) -> None:
     body = os.urandom(300 if size == 1 else 200_000)
     answer = chunked_request(server.port, "/solana", cred.nodius(body), body, size)
     assert answer.status == 200
@@ -58,7 +58,7 @@ def test_the_handler_may_parse_what_the_guard_has_read(server: Served) -> None:
     assert answer.body.decode() == "Zürich"
 
 
-def test_no_content_length_is_an_empty_body(server: Served) -> None:
+def test_E17_no_content_length_is_an_empty_body(server: Served) -> None:
     answer = request(server.port, "POST", "/solana", cred.nodius(), None)
     assert answer.status == 200
     assert answer.body == b""
@@ -80,14 +80,14 @@ def test_an_upload_that_the_guard_need_not_read_reaches_the_handler_as_it_comes(
     assert (answer.status, answer.body) == (200, b"y")
 
 
-def test_a_refusal_does_not_wait_for_a_body_that_it_does_not_need(server: Served) -> None:
+def test_E16_a_refusal_does_not_wait_for_a_body_that_it_does_not_need(server: Served) -> None:
     with connection(server.port) as sock:
         sock.sendall(head("POST", "/v1/", [("Content-Length", str(1 << 30))]))
         answer = read_answer(sock)
     assert (answer.status, answer.reason) == (401, "missing_credentials")
 
 
-def test_a_declared_length_above_the_limit_is_refused_unread(server: Served) -> None:
+def test_E16_a_declared_length_above_the_limit_is_refused_unread(server: Served) -> None:
     headers = [*cred.nodius(b""), ("Content-Length", str(1 << 30))]
     with connection(server.port) as sock:
         sock.sendall(head("POST", "/solana", headers) + b"x" * 1000)
@@ -97,7 +97,7 @@ def test_a_declared_length_above_the_limit_is_refused_unread(server: Served) -> 
     assert answer.json["error"]["data"]["project"] == "solana"
 
 
-def test_a_chunked_body_above_the_limit_is_refused_before_its_end(server: Served) -> None:
+def test_E16_a_chunked_body_above_the_limit_is_refused_before_its_end(server: Served) -> None:
     headers = [*cred.nodius(b""), ("Transfer-Encoding", "chunked")]
     unfinished = chunked(bytes(cred.MAX_BODY + 65536), 65536).removesuffix(b"0\r\n\r\n")
     with connection(server.port) as sock:
@@ -113,7 +113,7 @@ def test_one_byte_above_the_limit_is_too_much(server: Served) -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "identity, gzip"])
-def test_an_encoded_body_that_must_be_read_is_refused(server: Served, coding: str) -> None:
+def test_E14_an_encoded_body_that_must_be_read_is_refused(server: Served, coding: str) -> None:
     headers = [*cred.nodius(b"x"), ("Content-Encoding", coding)]
     answer = request(server.port, "POST", "/solana", headers, b"x")
     assert answer.status in (
@@ -129,7 +129,7 @@ def test_the_identity_encoding_is_none(server: Served) -> None:
     assert request(server.port, "POST", "/solana", headers, b"x").status == 200
 
 
-def test_a_client_that_leaves_in_mid_body_spends_no_nonce(server: Served) -> None:
+def test_E18_a_client_that_leaves_in_mid_body_spends_no_nonce(server: Served) -> None:
     body = b"0123456789" * 100
     headers = cred.nodius(body)
     length = ("Content-Length", str(len(body)))
@@ -139,7 +139,7 @@ def test_a_client_that_leaves_in_mid_body_spends_no_nonce(server: Served) -> Non
     assert request(server.port, "POST", "/solana", headers, body).status == 200
 
 
-def test_a_client_that_leaves_in_mid_chunk_spends_no_nonce(server: Served) -> None:
+def test_E15_E18_a_client_that_leaves_in_mid_chunk_spends_no_nonce(server: Served) -> None:
     body = b"0123456789" * 100
     headers = cred.nodius(body)
     coding = ("Transfer-Encoding", "chunked")
@@ -149,7 +149,7 @@ def test_a_client_that_leaves_in_mid_chunk_spends_no_nonce(server: Served) -> No
     assert request(server.port, "POST", "/solana", headers, body).status == 200
 
 
-def test_expect_100_continue_is_answered_before_the_guard_reads(server: Served) -> None:
+def test_E19_expect_100_continue_is_answered_before_the_guard_reads(server: Served) -> None:
     body = b"after the continue"
     headers = [
         *cred.nodius(body),

@@ -31,7 +31,9 @@ INVALID = [
 
 
 @pytest.mark.parametrize("target", INVALID)
-def test_a_target_that_parsers_read_differently_is_refused(server: Served, target: str) -> None:
+def test_E6_E12_a_target_that_parsers_read_differently_is_refused(
+    server: Served, target: str
+) -> None:
     answer = request(server.port, "POST", target, cred.meganode(), CALL)
     assert (answer.status, answer.reason) == (400, "invalid_target")
 
@@ -39,7 +41,7 @@ def test_a_target_that_parsers_read_differently_is_refused(server: Served, targe
 @pytest.mark.parametrize(
     "target", ["//v1/", "/v1/a\\b", "/v1/#x", "http://node.example/v1/", "v1/"]
 )
-def test_a_target_that_some_servers_refuse_themselves_is_never_let_in(
+def test_E11_a_target_that_some_servers_refuse_themselves_is_never_let_in(
     server: Served, target: str
 ) -> None:
     answer = request(server.port, "POST", target, cred.meganode(), CALL)
@@ -59,7 +61,7 @@ def test_a_target_that_some_servers_refuse_themselves_is_never_let_in(
         "/solana/",
     ],
 )
-def test_the_target_is_signed_as_it_was_sent(server: Served, target: str) -> None:
+def test_E7_the_target_is_signed_as_it_was_sent(server: Served, target: str) -> None:
     answer = request(server.port, "POST", target, cred.nodius(CALL, target=target), CALL)
     if target.endswith("?") and server.framework == "fastapi":
         assert answer.status == 401  # ASGI does not tell an empty query from none
@@ -78,14 +80,14 @@ def test_the_target_is_signed_as_it_was_sent(server: Served, target: str) -> Non
         ("/solana/x?a&b", "/solana/x?b&a"),
     ],
 )
-def test_another_spelling_of_the_target_is_another_target(
+def test_E6_E7_E8_another_spelling_of_the_target_is_another_target(
     server: Served, signed: str, sent: str
 ) -> None:
     answer = request(server.port, "POST", sent, cred.nodius(CALL, target=signed), CALL)
     assert (answer.status, answer.reason) == (401, "invalid_binding")
 
 
-def test_a_mounted_application_sees_the_whole_external_path(server: Served) -> None:
+def test_E9_a_mounted_application_sees_the_whole_external_path(server: Served) -> None:
     target = "/mnt/solana/x?y=1"
     answer = request(server.port, "POST", target, cred.nodius(CALL, target=target), CALL)
     assert answer.status == 200
@@ -104,20 +106,20 @@ def test_a_mounted_application_refuses_in_the_same_form(server: Served) -> None:
     "name",
     ["X-Forwarded-Prefix", "X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Host", "X-Script-Name"],
 )
-def test_a_client_cannot_move_itself_with_a_proxy_header(server: Served, name: str) -> None:
+def test_E10_E24_a_client_cannot_move_itself_with_a_proxy_header(server: Served, name: str) -> None:
     headers = [*cred.meganode(), (name, "/v1")]
     assert request(server.port, "POST", "/evm", headers, CALL).status == 403
 
 
 @pytest.mark.parametrize("target", ["*", "node.example:80"])
-def test_the_other_forms_of_a_target_are_never_let_in(server: Served, target: str) -> None:
+def test_E11_the_other_forms_of_a_target_are_never_let_in(server: Served, target: str) -> None:
     method = "OPTIONS" if target == "*" else "CONNECT"
     with connection(server.port) as sock:
         sock.sendall(head(method, target, [*cred.meganode(), ("Content-Length", "0")]))
         assert 400 <= read_answer(sock).status < 600
 
 
-def test_a_folded_header_is_never_let_in(server: Served) -> None:
+def test_E4_a_folded_header_is_never_let_in(server: Served) -> None:
     ((name, value),) = cred.meganode()
     token = value.partition(" ")[2]
     answer = request(server.port, "POST", "/v1/", [(name, f"Bearer\r\n {token}")], CALL)

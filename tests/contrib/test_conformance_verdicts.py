@@ -167,14 +167,14 @@ def test_a_nonce_works_once(server: Served) -> None:
 
 
 @pytest.mark.parametrize("name", ["X-Nonce", "X-Pubkey", "X-Timestamp", "X-Signature"])
-def test_a_doubled_wallet_header_is_refused(server: Served, name: str) -> None:
+def test_E2_a_doubled_wallet_header_is_refused(server: Served, name: str) -> None:
     headers = cred.nodius(CALL)
     again = next(pair for pair in headers if pair[0] == name)
     answer = request(server.port, "POST", "/solana", [*headers, again], CALL)
     assert (answer.status, answer.reason) == (401, "malformed_credentials")
 
 
-def test_an_underscore_twin_is_refused_or_dropped_by_the_server(server: Served) -> None:
+def test_E2_an_underscore_twin_is_refused_or_dropped_by_the_server(server: Served) -> None:
     headers = cred.nodius(CALL)
     answer = request(server.port, "POST", "/solana", [*headers, ("X_Nonce", "0" * 16)], CALL)
     # WSGI servers drop fields whose name has an underscore before the application sees them
@@ -182,7 +182,7 @@ def test_an_underscore_twin_is_refused_or_dropped_by_the_server(server: Served) 
 
 
 @pytest.mark.parametrize("second", ["Basic eDp5", "Bearer other", ""])
-def test_a_doubled_authorization_is_refused(server: Served, second: str) -> None:
+def test_E1_a_doubled_authorization_is_refused(server: Served, second: str) -> None:
     headers = [*cred.meganode(), ("Authorization", second)]
     answer = request(server.port, "POST", "/v1/", headers, CALL)
     assert answer.status in (400, 401)
@@ -207,16 +207,16 @@ def test_head_is_guarded_and_answered_without_a_body(server: Served) -> None:
     assert request(server.port, "HEAD", "/v1/x/y", cred.meganode(), None).status == 200
 
 
-def test_a_signature_for_get_does_not_open_head(server: Served) -> None:
+def test_E13_a_signature_for_get_does_not_open_head(server: Served) -> None:
     headers = cred.nodius(method="GET", target="/solana")
     assert request(server.port, "HEAD", "/solana", headers, None).status == 401
 
 
-def test_options_is_guarded(server: Served) -> None:
+def test_E13_options_is_guarded(server: Served) -> None:
     assert request(server.port, "OPTIONS", "/v1/x/y", body=None).status == 401
 
 
-def test_an_override_header_changes_no_method(server: Served) -> None:
+def test_E13_an_override_header_changes_no_method(server: Served) -> None:
     headers = cred.nodius(CALL, method="PUT", target="/solana")
     headers.append(("X-HTTP-Method-Override", "PUT"))
     assert request(server.port, "POST", "/solana", headers, CALL).reason == "invalid_binding"
@@ -229,7 +229,7 @@ def test_https_is_the_connections_and_not_a_clients_word(server: Served) -> None
 
 
 @pytest.mark.parametrize("forwarded", ["203.0.113.7", "127.0.0.1, 203.0.113.7", "unix", ""])
-def test_the_client_is_the_sockets_peer_and_not_its_own_word(
+def test_E22_the_client_is_the_sockets_peer_and_not_its_own_word(
     server: Served, forwarded: str
 ) -> None:
     headers = [*cred.meganode(), ("X-Forwarded-For", forwarded), ("X-Real-IP", "203.0.113.7")]
@@ -248,7 +248,7 @@ class TestWebSocket:
             assert answer.status == 101
             assert socket.call("[1]") == [[1], "bsc"]
 
-    def test_a_handshake_is_signed_with_the_empty_body(self, server: Served) -> None:
+    def test_G6_a_handshake_is_signed_with_the_empty_body(self, server: Served) -> None:
         headers = cred.nodius(method="GET", target="/ws/solana")
         with websocket(server.port, "/ws/solana", headers) as (socket, answer):
             assert answer.status == 101
@@ -279,3 +279,30 @@ class TestWebSocket:
         headers = cred.nodius()
         assert handshake(server.port, "/ws/solana", headers).status == 101
         assert handshake(server.port, "/ws/solana", headers).reason == "replayed"
+
+
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0"
+
+
+@pytest.mark.parametrize(
+    ("agents", "status"),
+    [
+        ([BROWSER], 200),
+        (["curl/8.5"], 403),
+        ([], 403),
+        ([BROWSER, "curl/8.5"], 403),
+        (["curl/8.5", BROWSER], 403),
+        (["curl (a", "KHTML, b) Chrome/150.0"], 403),
+    ],
+)
+def test_a_user_agent_is_judged_where_there_is_one(
+    server: Served, agents: list[str], status: int
+) -> None:
+    headers = [*cred.meganode(), *(("User-Agent", agent) for agent in agents)]
+    answer = request(server.port, "POST", "/browsers", headers)
+    if server.framework == "aiohttp" and len(agents) > 1:
+        assert answer.status == 400  # it refuses a second one by itself
+        return
+    assert answer.status == status
+    if status == 403:
+        assert answer.reason == "forbidden_user_agent"

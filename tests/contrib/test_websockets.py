@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,12 @@ import jwt
 import pytest
 from minting import Wallet
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 from contrib import websocket_apps as apps
 from contrib.credentials import PUBKEY, nodius
-from contrib.wire import handshake, websocket
+from contrib.websocket_apps import Served
+from contrib.wire import HANDSHAKE, handshake, request, websocket
 from rpcguard import Verifier
 from rpcguard.backends.open import open_backend
 
@@ -30,40 +30,6 @@ HERE = ["uvicorn-websockets-sansio", "uvicorn-wsproto", "werkzeug", "aiohttp"]  
 SERVERS = [*HERE, "gunicorn"]
 FIELD = apps.FIELD
 QUIET = 5.0  # seconds within which what must happen within a recheck has happened
-
-
-@dataclass
-class Served:
-    """A running server, and a verifier of this process on the same registry and backend."""
-
-    name: str
-    port: int
-    verifier: Verifier
-    registry: Path
-
-    def token(self, project: str = "solana", subject: str = PUBKEY) -> str:
-        """Return a new session token."""
-        token: str = self.verifier.issue(project, subject)["token"]
-        return token
-
-    def connect(
-        self,
-        path: str = "solana",
-        *,
-        bearer: str | None = None,
-        offer: list[str] | None = None,
-        headers: Any = (),
-    ) -> ClientConnection:
-        """Open a socket with the `websockets` library."""
-        fields = [*headers, *([("Authorization", f"Bearer {bearer}")] if bearer else [])]
-        return connect(
-            f"ws://127.0.0.1:{self.port}/ws/{path}",
-            subprotocols=offer,  # type: ignore[arg-type]
-            additional_headers=fields,
-            open_timeout=20,
-            close_timeout=5,
-            proxy=None,
-        )
 
 
 def _call(socket: ClientConnection, text: str = "hello") -> list[Any]:
@@ -112,7 +78,7 @@ class TestCarrying:
             (["other", "TOKEN"], "TOKEN", ["other"]),
         ],
     )
-    def test_a_session_token_as_a_subprotocol(
+    def test_G2_a_session_token_as_a_subprotocol(
         self, served: Served, offered: list[str], selected: str, seen: list[str]
     ) -> None:
         carrier = f"auth.{served.token()}"
@@ -166,13 +132,13 @@ class TestRefusals:
             served.connect()
         assert caught.value.response.status_code == 401
 
-    def test_two_tokens(self, served: Served) -> None:
+    def test_G1_two_tokens(self, served: Served) -> None:
         token = served.token()
         offered = f"auth.{token}, auth.{token}"
         assert self._refused(served, offered) == (401, "malformed_credentials")
 
     @pytest.mark.parametrize("tail", ["=", "/", ":", " x", "%41", "@"])
-    def test_characters_that_no_token_has(self, served: Served, tail: str) -> None:
+    def test_G1_characters_that_no_token_has(self, served: Served, tail: str) -> None:
         # Some servers refuse such a field by themselves, with 400
         answer = handshake(served.port, "/ws/solana", [(FIELD, f"auth.{served.token()}{tail}")])
         assert answer.status == 400 or answer.reason == "malformed_credentials"
@@ -180,11 +146,11 @@ class TestRefusals:
     def test_an_empty_token(self, served: Served) -> None:
         assert self._refused(served, "auth.") == (401, "malformed_credentials")
 
-    def test_a_token_longer_than_a_credential_may_be(self, served: Served) -> None:
+    def test_G1_a_token_longer_than_a_credential_may_be(self, served: Served) -> None:
         answer = handshake(served.port, "/ws/solana", [(FIELD, "auth." + "x" * 8100)])
         assert 400 <= answer.status < 500
 
-    def test_the_header_and_the_subprotocol_differ(self, served: Served) -> None:
+    def test_G3_the_header_and_the_subprotocol_differ(self, served: Served) -> None:
         header = ("Authorization", f"Bearer {served.token()}")
         offered = f"auth.{served.token()}"
         assert self._refused(served, offered, header) == (400, "ambiguous_credentials")
@@ -217,7 +183,7 @@ class TestRefusals:
             (None, 403),
         ],
     )
-    def test_the_origin_is_judged_at_the_handshake(
+    def test_G4_the_origin_is_judged_at_the_handshake(
         self, served: Served, origin: str | None, status: int
     ) -> None:
         fields = [(FIELD, f"auth.{served.token('sited')}")]
@@ -225,9 +191,39 @@ class TestRefusals:
         assert handshake(served.port, "/ws/sited", fields).status == status
 
 
+class TestForm:
+    """What is no handshake is refused as such, and spends nothing."""
+
+    # The other frameworks' servers see to it by themselves
+    @pytest.mark.parametrize("served", ["werkzeug", "gunicorn"], indirect=True)
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("Sec-WebSocket-Key", None),
+            ("Sec-WebSocket-Key", ""),
+            ("Sec-WebSocket-Key", "short"),
+            ("Sec-WebSocket-Version", None),
+            ("Sec-WebSocket-Version", "12"),
+        ],
+    )
+    def test_a_bad_field(self, served: Served, name: str, value: str | None) -> None:
+        signed = nodius(method="GET", target="/ws/solana")
+        fields = [*((key, value if key == name else old) for key, old in HANDSHAKE), *signed]
+        present = [(key, each) for key, each in fields if each is not None]
+        answer = request(served.port, "GET", "/ws/solana", present, None)
+        assert (answer.status, answer.one("Sec-WebSocket-Version")) == (400, "13")
+        assert name in answer.body.decode()
+        assert handshake(served.port, "/ws/solana", signed).status == 101
+
+    def test_another_method(self, served: Served) -> None:
+        fields = [*HANDSHAKE, ("Authorization", f"Bearer {served.token()}")]
+        answer = request(served.port, "HEAD", "/ws/solana", fields, None)
+        assert answer.status in (400, 405)
+
+
 class TestEnd:
     @pytest.mark.parametrize("way", ["bearer", "offer"])
-    def test_it_is_closed_when_the_token_expires(self, served: Served, way: str) -> None:
+    def test_G5_it_is_closed_when_the_token_expires(self, served: Served, way: str) -> None:
         issued = served.verifier.issue("brief", PUBKEY)
         token: Any = issued["token"] if way == "bearer" else [f"auth.{issued['token']}"]
         with served.connect("brief", **{way: token}) as socket:
@@ -242,7 +238,7 @@ class TestEnd:
         with served.connect("brief", bearer=issued["token"]) as socket:
             assert _closed_with(socket) == 1008
 
-    def test_logging_out_closes_it(self, served: Served) -> None:
+    def test_G5_logging_out_closes_it(self, served: Served) -> None:
         token = served.token()
         with served.connect(bearer=token) as socket, served.connect(bearer=served.token()) as other:
             assert _call(socket)[1] == "solana"
@@ -353,7 +349,16 @@ class TestInside:
             assert [_closed_with(socket) for socket in sockets[10:]] == [1008] * 10
         assert apps.until(lambda: _watchers() == before)
 
-    def test_no_log_line_holds_the_token(
+    def test_a_refusal_is_no_error_in_the_servers_log(
+        self, inside: Served, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        for _ in range(5):
+            assert handshake(inside.port, "/ws/solana").status == 401
+        assert "reason=missing_credentials" in caplog.text
+        assert [each for each in caplog.records if each.levelno > logging.INFO] == []
+
+    def test_F17_no_log_line_holds_the_token(
         self, inside: Served, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
     ) -> None:
         caplog.set_level(logging.DEBUG)
@@ -384,7 +389,23 @@ def _watchers() -> int:
     return threads + sum("_socket" in repr(task) for task in tasks)
 
 
-def test_gunicorns_logs_hold_no_token(tmp_path: Path) -> None:
+def test_gunicorns_sockets_are_closed_when_three_rechecks_stay_without_an_answer(
+    tmp_path: Path,
+) -> None:
+    registry = apps.write_registry(tmp_path, PUBKEY)
+    with Verifier.from_yaml(registry) as verifier, apps.serve("gunicorn", registry) as port:
+        served = Served("gunicorn", port, verifier, registry)
+        with served.connect(bearer=served.token()) as socket:
+            assert _call(socket)[1] == "solana"
+            assert request(port, "POST", "/silence").body == b"silent"
+            assert _call(socket)[1] == "solana"  # the handler works on meanwhile
+            assert _closed_with(socket) == 1013
+        with pytest.raises(InvalidStatus) as caught:
+            served.connect(bearer=served.token())
+        assert caught.value.response.status_code == 503
+
+
+def test_F17_gunicorns_logs_hold_no_token(tmp_path: Path) -> None:
     registry = apps.write_registry(tmp_path, PUBKEY)
     with Verifier.from_yaml(registry) as verifier, apps.serve("gunicorn", registry) as port:
         served = Served("gunicorn", port, verifier, registry)

@@ -2,7 +2,8 @@
 One small application with WebSockets per framework, behind real servers, and its registry.
 
 Every socket answers each text with what its handler sees: the subprotocols that the client offers,
-the principal, and the text itself. The applications support the subprotocol `jsonrpc`.
+the principal, and the text itself. The applications support the subprotocol `jsonrpc`, and have the
+routes that issue credentials for the project `solana`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,9 +25,11 @@ from aiohttp import WSMsgType, web
 from fastapi import Depends, FastAPI, WebSocket, WebSocketDisconnect
 from flask import Flask, request
 from flask_sock import Sock
+from websockets.sync.client import ClientConnection, connect
 
 import rpcguard
 from contrib import servers
+from contrib.credentials import PUBKEY
 from contrib.wire import request as http
 from rpcguard import Principal, Verifier
 from rpcguard.contrib import aiohttp as for_aiohttp
@@ -71,7 +75,8 @@ projects:
 def fastapi_app(registry: str | Verifier) -> FastAPI:
     """Return the application in FastAPI."""
     app = FastAPI(openapi_url=None)
-    for_fastapi.RPCGuard(app, registry, recheck=RECHECK)
+    guard = for_fastapi.RPCGuard(app, registry, recheck=RECHECK)
+    app.include_router(guard.router(project="solana"))
 
     @app.get("/open")
     async def open_to_all() -> str:
@@ -98,12 +103,19 @@ def flask_app(registry: str | Verifier | None = None) -> Flask:
     """Return the application in Flask."""
     app = Flask(__name__, static_folder=None)
     app.config["SOCK_SERVER_OPTIONS"] = {"subprotocols": ["jsonrpc"]}
-    for_flask.RPCGuard(app, registry, recheck=RECHECK)
+    guard = for_flask.RPCGuard(app, registry, recheck=RECHECK)
+    app.register_blueprint(guard.blueprint(project="solana"))
     sock = Sock(app)
 
     @app.get("/open")
     def open_to_all() -> str:
         return "open"
+
+    @app.post("/silence")
+    def silence() -> str:
+        """From now on the backend gives no answer, in this process."""
+        guard.verifier._backend.close()
+        return "silent"
 
     @sock.route("/ws/<path:path>")
     @rpcguard.protect
@@ -121,6 +133,7 @@ def aiohttp_app(registry: str | Verifier) -> web.Application:
     """Return the application in aiohttp."""
     guard = for_aiohttp.rpc_auth_middleware(registry, exempt=["/open"], recheck=RECHECK)
     app = web.Application(middlewares=[guard])
+    for_aiohttp.add_auth_routes(app, project="solana")
 
     async def open_to_all(_: web.Request) -> web.Response:
         return web.Response(text="open")
@@ -149,6 +162,40 @@ def write_registry(folder: Path, listed: str) -> Path:
     return path
 
 
+@dataclass
+class Served:
+    """A running server, and a verifier of this process on the same registry and backend."""
+
+    name: str
+    port: int
+    verifier: Verifier
+    registry: Path
+
+    def token(self, project: str = "solana", subject: str = PUBKEY) -> str:
+        """Return a new session token."""
+        token: str = self.verifier.issue(project, subject)["token"]
+        return token
+
+    def connect(
+        self,
+        path: str = "solana",
+        *,
+        bearer: str | None = None,
+        offer: list[str] | None = None,
+        headers: Any = (),
+    ) -> ClientConnection:
+        """Open a socket with the `websockets` library."""
+        fields = [*headers, *([("Authorization", f"Bearer {bearer}")] if bearer else [])]
+        return connect(
+            f"ws://127.0.0.1:{self.port}/ws/{path}",
+            subprotocols=offer,  # type: ignore[arg-type]
+            additional_headers=fields,
+            open_timeout=20,
+            close_timeout=5,
+            proxy=None,
+        )
+
+
 @contextmanager
 def _uvicorn(app: Any, implementation: str) -> Iterator[int]:
     # With its own log level and handlers: what it logs must reach the tests
@@ -166,7 +213,9 @@ def _uvicorn(app: Any, implementation: str) -> Iterator[int]:
 
 
 @contextmanager
-def _gunicorn(registry: Path) -> Iterator[int]:
+def _gunicorn(
+    registry: Path, app: str = "contrib.websocket_apps:flask_app()", *options: str
+) -> Iterator[int]:
     tests = Path(__file__).parent.parent
     environ = {**os.environ, "RPCGUARD_REGISTRY": str(registry), "PYTHONPATH": str(tests)}
     source = str(Path(rpcguard.__file__).parents[1])
@@ -187,7 +236,7 @@ def _gunicorn(registry: Path) -> Iterator[int]:
         if "control_socket_disable" in servers.make_settings():
             command.append("--no-control-socket")
         process = subprocess.Popen(
-            [*command, "contrib.websocket_apps:flask_app()"],
+            [*command, *options, app],
             env=environ,
             pass_fds=[listener.fileno()],
             cwd=tests,

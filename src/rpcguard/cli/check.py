@@ -25,7 +25,11 @@ _COLUMNS = (
 _SHOWN = 4  # ids named in the table; a registry may have a thousand
 _ANYBODY = (
     "anybody can make proofs, each remembered for a minute or two:"
-    " limit requests per client address in front of this project"
+    " limit requests per client address, by `limits: {per_ip: …}` or in front of this project"
+)
+_PER_PROCESS = (
+    "each process counts for itself with this backend: with several workers as many times the limit"
+    " passes; a redis backend counts for all of them"
 )
 
 
@@ -63,11 +67,26 @@ def _refuse(file: Path, problems: Sequence[Problem], *, as_json: bool) -> int:
 
 
 def _advice(loaded: Loaded) -> list[Problem]:
-    return [
+    projects = loaded.registry.projects.items()
+    notes = [
         loaded.places(("projects", name, "wallets"), _ANYBODY, warning=True)
-        for name, project in loaded.registry.projects.items()
-        if project.wallets == "open"
+        for name, project in projects
+        if project.wallets == "open" and not (project.limits and project.limits.per_ip)
     ]
+    if loaded.registry.backend.partition(":")[0] in ("memory", "sqlite"):
+        notes += [
+            loaded.places(("projects", name, "limits"), _PER_PROCESS, warning=True)
+            for name, project in projects
+            if _is_limited(project)
+        ]
+    return notes
+
+
+def _is_limited(project: schema.Project) -> bool:
+    wallets = project.wallets if isinstance(project.wallets, list) else []
+    entries = (project.secrets, project.keys, project.api_keys, wallets)
+    own = (entry.limits for each in entries for entry in each or ())
+    return any(limits is not None for limits in (project.limits, *own))
 
 
 def _describe(name: str, project: schema.Project) -> dict[str, Any]:

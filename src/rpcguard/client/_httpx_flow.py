@@ -127,13 +127,11 @@ class HttpxFlow:
         await aadvance(self._flow.log_out(), None, ask)
 
     def _request(self, step: Ask, extensions: Any = None) -> Any:
-        return self.library.Request(
-            "POST",
-            self._watched(step.url, _refuse_redirect),
-            content=step.body,
-            headers=step.headers,
-            extensions=extensions,
+        request = self.library.Request(
+            "POST", step.url, content=step.body, headers=step.headers, extensions=extensions
         )
+        request.url = self._watched(step.url, _refuse_redirect)
+        return request
 
     def _watched(self, url: Any, on_redirect: Callable[[], None]) -> Any:
         watched = self.url_class(url)

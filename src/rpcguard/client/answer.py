@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from rpcguard.errors import REASONS
+
 REFUSALS = frozenset({401, 403})  # All That Node refuses with 403
 MAX_BODY = 64 * 1024  # bytes; a refusal or a session is smaller
 
@@ -54,7 +56,7 @@ class Answer:
             return _BARE.get(message, "")
         data = error.get("data") if isinstance(error, dict) else None
         reason = data.get("reason") if isinstance(data, dict) else None
-        return reason if isinstance(reason, str) else ""
+        return reason if isinstance(reason, str) and reason in REASONS else ""
 
     @property
     def server_time(self) -> float | None:

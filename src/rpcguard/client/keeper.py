@@ -19,7 +19,7 @@ from rpcguard.client.signers import reuse_of
 from rpcguard.client.steps import Ask, Exchange, Origin, Step, Wait
 from rpcguard.errors import RpcGuardError
 
-OTHERS = 2  # sign-ins of others that a request waits for in vain before it gives up
+OTHERS = 3  # sign-ins of others that a request waits for in vain before it gives up
 TRIES = 2  # challenges to answer: two clients of one wallet may be handed the same one
 
 _REFUSED = frozenset({400, 401, 403})  # of a refresh token: spent, revoked, or refresh is off
@@ -73,7 +73,7 @@ class Keeper:
         Raises:
             SignInError: From a step, if the server gives none.
         """
-        for _ in range(1 + OTHERS):
+        for _ in range(OTHERS):
             with self._lock:
                 kept, flight = self._kept, self._flight
                 if kept is not None and kept.session is not refused and self._lasts(kept):

@@ -8,6 +8,7 @@ from typing import Any
 
 import requests
 from requests.auth import AuthBase
+from urllib3.util import parse_url
 
 from rpcguard.client.answer import REFUSALS, Answer
 from rpcguard.client.clock import MAX_SKEW
@@ -73,7 +74,9 @@ class Auth(AuthBase):
 
     def _exchange(self, request: requests.PreparedRequest) -> Exchange:
         body = _bytes_of(request, read=self._flow.needs_body)
-        method, url = request.method or "", request.url or ""
+        # urllib3 writes every target so; requests does not for one that it was redirected to
+        request.url = parse_url(request.url or "").url
+        method, url = request.method or "", request.url
         return self._flow.exchange(Sending(method, url, request.path_url, body))
 
     def _ask(self, step: Ask) -> Answer:

@@ -74,7 +74,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Compiled:
     if problems:
         raise ConfigError(*problems, files=found.files)
     sizes = registry.bounds
-    bounds = Bounds(sizes.max_credential, sizes.max_body, sizes.max_batch)
+    bounds = Bounds(sizes.max_credential, sizes.max_body, sizes.max_batch, sizes.body_timeout)
     warnings = in_order((*found.warnings, *report.warnings), str(path))
     authenticator = Authenticator(projects, router, bounds, proxies)
     return Compiled(authenticator, registry.backend, found.files, warnings)
@@ -94,7 +94,7 @@ def _project(
         name=name,
         id=model.id or name,
         schemes=compiled.schemes,
-        policy=compile_policy(model.allow, (*loc, "allow"), report),
+        policy=compile_policy(model, loc, report),
         refusals=Refusals(
             bare=model.refusals == "bare",
             status=refusal.status if refusal else None,

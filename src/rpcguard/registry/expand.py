@@ -25,6 +25,7 @@ SECRETS = frozenset({"secret", "enc_key", "private_key"})
 # `backend` may hold a password.
 _PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/@]*:[^/@]+@")
 _REFERENCE = re.compile(r"\$\{(?:(env|file):([^{}]*)\}|)")
+_UNEXPANDED = re.compile(r"\s*\$\{[^{}]*\}\s*")
 _POSIX = os.name == "posix"  # elsewhere the bits of a mode say nothing about who may read
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -116,10 +117,10 @@ class Expander:
                 kind, name = match.groups()
                 parts += text[end : match.start()], self._value(kind, name, node, key)
                 end = match.end()
+            return _whole("".join([*parts, text[end:]]), key)
         except _FaultyError as error:
             self.problems.append(Problem(str(error), *node.place, show(self._path)))
             return BROKEN
-        return "".join([*parts, text[end:]])
 
     def _value(self, kind: str | None, name: str, node: Text, key: str) -> str:
         if kind == "env":
@@ -174,3 +175,10 @@ class Expander:
 
     def _warn(self, message: str, node: Text) -> None:
         self.warnings.append(Problem(message, *node.place, show(self._path), warning=True))
+
+
+def _whole(value: str, key: str) -> str:
+    if key in SECRETS and _UNEXPANDED.fullmatch(value):
+        # somebody's template was not filled in: its own text would become the key
+        raise _FaultyError("what comes in is a reference itself, and is not expanded again")
+    return value

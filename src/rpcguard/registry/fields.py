@@ -114,6 +114,7 @@ CredentialSize = Annotated[int, _size(1, 1 << 20)]
 BodySize = Annotated[int, _size(1, 1 << 30)]
 Leeway = Annotated[float, _duration(120, zero=True)]
 Skew = Annotated[float, _duration(3600, zero=True)]
+BodyTimeout = Annotated[float, _duration(3600)]
 Window = Annotated[float, _duration(86400)]
 Lifetime = Annotated[float, _duration(10 * YEAR)]
 Instant = Annotated[float, Spelled(grammars.instant, {"type": "string", "format": "date-time"})]
@@ -161,6 +162,7 @@ Digest = Annotated[
 AbsolutePath = Annotated[
     str, _form(r"/[^\x00-\x20\x7f?#]{0,2047}", "expected a path that begins with /")
 ]
+Rate = Annotated[tuple[int, int], Spelled(grammars.rate, _text(grammars.RATE))]
 Slug = Annotated[str, _form(r"[a-z][a-z0-9_]{0,63}", "expected a reason such as expired")]
 AudienceSuffix = Annotated[
     str, Spelled(grammars.audience_suffix, {"type": "string", "pattern": "[^. ]"})

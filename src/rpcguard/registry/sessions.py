@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rpcguard import keys
 from rpcguard.keys import KeyRing
-from rpcguard.owed import PROJECT_NONCES, SUBJECT_NONCES
+from rpcguard.owed import PROJECT_NONCES, PROJECT_RECORDS, SUBJECT_NONCES, SUBJECT_RECORDS
 from rpcguard.registry import schema
 from rpcguard.registry.report import Loc, Report
 from rpcguard.schemes.base import BearerKinds
@@ -14,6 +14,7 @@ from rpcguard.schemes.challenge import Challenges
 from rpcguard.schemes.claims import ClaimRules
 from rpcguard.schemes.jwt import JwtScheme
 from rpcguard.schemes.jwt_rules import JwtRules
+from rpcguard.schemes.narrowing import Narrowing
 from rpcguard.schemes.session import ISSUER, TYP, Sessions, SessionScheme, SigningSecret, header_of
 from rpcguard.schemes.wallets import Wallets
 
@@ -84,6 +85,8 @@ def compile_sessions(
         skew=registry.max_server_skew,
         project_limit=model.max_nonces or PROJECT_NONCES,
         subject_limit=model.max_subject_nonces or SUBJECT_NONCES,
+        project_records=model.max_records or PROJECT_RECORDS,
+        subject_records=model.max_subject_records or SUBJECT_RECORDS,
     )
 
 
@@ -93,13 +96,14 @@ def session_headers(sessions: Sessions) -> frozenset[str]:
 
 
 def session_scheme(
-    sessions: Sessions, registry: schema.Registry, bearers: BearerKinds
+    sessions: Sessions, registry: schema.Registry, bearers: BearerKinds, narrowing: Narrowing
 ) -> SessionScheme:
-    """Return what verifies the tokens of *sessions*."""
+    """Return what verifies the tokens of *sessions*, and lets claims narrow them."""
     rules = JwtRules(
         project=sessions.project,
         algorithms=frozenset({"HS256"}),
         typ=frozenset({TYP}),
+        subject_is_key=sessions.wallets is not None,
         skew=sessions.skew,
         max_credential=registry.bounds.max_credential,
         claims=ClaimRules(
@@ -107,6 +111,7 @@ def session_scheme(
             issuer=frozenset({ISSUER}),
             audience=frozenset({sessions.audience}),
         ),
+        narrowing=narrowing,
     )
     tokens = JwtScheme(rules, KeyRing(s.key for s in sessions.secrets), bearers, name="session")
     return SessionScheme(tokens, bearers, sessions.wallets)

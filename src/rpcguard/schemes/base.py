@@ -6,7 +6,7 @@ import enum
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from rpcguard.errors import AuthError
 from rpcguard.owed import Owed
@@ -127,8 +127,7 @@ class BearerKinds:
         return self.others or ("" if token else "api_key")
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(NamedTuple):
     """
     What a scheme proved.
 
@@ -197,5 +196,15 @@ class Scheme(Protocol):
 
         Raises:
             AuthError: If the credential is not good.
+        """
+        ...
+
+    def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:
+        """
+        Return the policies, besides the project's, that apply now to *principal*, whom this scheme
+        has proved before.
+
+        Raises:
+            AuthError: If its key or wallet is not there any more.
         """
         ...

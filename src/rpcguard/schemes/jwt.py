@@ -9,21 +9,21 @@ can change (time, key dates, bindings to the request) is checked every time.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rpcguard import owed, strict_json
 from rpcguard.errors import AuthError
 from rpcguard.keys import Key, KeyRing
+from rpcguard.owed import Revocation
 from rpcguard.policy import Policy
 from rpcguard.principal import Principal
 from rpcguard.schemes.base import NEED_BODY, BearerKinds, Incoming, NeedBody, Proof
 from rpcguard.schemes.claims import Times
 from rpcguard.schemes.jws import Jws, parse
 from rpcguard.schemes.jwt_rules import JwtRules
+from rpcguard.schemes.remembered import Remembered
 
 if TYPE_CHECKING:  # a project without encryption does without joserfc
     from rpcguard.schemes.jwe import DecryptionKey, Encryption
@@ -40,8 +40,7 @@ CACHED_TOKENS = 4096  # per project and generation of the registry
 CACHED_TOKEN_BYTES = 2048  # longer ones are verified each time; claims take 10 times their text
 
 
-@dataclass(frozen=True, slots=True)
-class _Verified:
+class _Verified(NamedTuple):
     """A token whose signature and unchanging claims are good."""
 
     opener: DecryptionKey | None
@@ -78,7 +77,8 @@ class JwtScheme:
         self._rules = rules
         self._keys = keys
         self._encryption = encryption
-        self._cache: dict[bytes, _Verified] = {}
+        self._name_unnamed = owed.namer("jws", rules.project)  # tokens without `jti`
+        self._cache: Remembered[_Verified] = Remembered(CACHED_TOKENS)
         names = {"authorization"}
         schemes: dict[str, dict[str, Any]] = {
             "rpcBearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
@@ -120,7 +120,7 @@ class JwtScheme:
         if verified is None or not (verified.opener is None or verified.opener.active(now)):
             verified = self._verify(token, incoming, now, standing)
             if cacheable:
-                self._remember(name, verified)
+                self._cache.put(name, verified)
         else:
             if not verified.key.active(now):
                 raise AuthError("invalid_credentials", cause="unknown_kid", detail="key not active")
@@ -129,25 +129,26 @@ class JwtScheme:
             return NEED_BODY
         return verified.proof
 
-    def name_of(self, token: str, now: float) -> tuple[bytes, float | None] | None:
+    def revocation(self, token: str, now: float) -> Revocation | None:
         """
-        Return the name by which *token* is spent and revoked, expired or not, and the Unix seconds
-        until which that can matter.
+        Return what revokes *token*, expired or not, for as long as that can matter.
 
         None if no key of this scheme, active at *now*, has signed it.
 
         Raises:
             AuthError: `malformed_credentials`, or because it is encrypted and cannot be opened.
         """
-        jws = parse(self._open(token, now)[0], self._rules.max_credential)
+        rules = self._rules
+        jws = parse(self._open(token, now)[0], rules.max_credential)
         claims = _payload(jws)
         named = self._keys.get(jws.header.get("kid", ""), now)
         for key in self._keys.active(now) if "kid" not in jws.header else filter(None, [named]):
             if key.alg == jws.header.get("alg") and key.verify(jws.signing_input, jws.signature):
-                end = self._rules.claims.read(claims).exp
+                end = rules.claims.read(claims).exp
                 if end is not None:
-                    end += self._rules.claims.leeway + self._rules.skew
-                return self._name(jws, claims, key), end
+                    end += rules.claims.leeway + rules.skew
+                where = owed.bucket(rules.project, self._subject(claims, key))
+                return Revocation(self._name(jws, claims, key), None, end, where)
         return None
 
     def _open(self, token: str, now: float) -> tuple[str, DecryptionKey | None]:
@@ -156,20 +157,14 @@ class JwtScheme:
             return token, None
         return self._encryption.open(token, now)
 
+    def _subject(self, claims: Mapping[str, Any], key: Key) -> str:
+        subject: str = claims.get(self._rules.subject_claim) or key.kid
+        return subject
+
     def _name(self, jws: Jws, claims: Mapping[str, Any], key: Key) -> bytes:
         if claims.get("jti"):
             return owed.digest("jti", self._rules.project, key.kid, claims["jti"])
-        signed = hashlib.sha256(jws.signing_input).digest()
-        return owed.digest("jws", self._rules.project, signed)
-
-    def _remember(self, name: bytes, verified: _Verified) -> None:
-        # Only verified tokens come here, so that filling the cache costs a key's owner as many
-        # signatures; the oldest entry makes room. No lock, which a fork could leave held: another
-        # thread may change the dictionary meanwhile, then one entry more is kept.
-        if len(self._cache) >= CACHED_TOKENS:
-            with contextlib.suppress(RuntimeError, StopIteration):
-                self._cache.pop(next(iter(self._cache)), None)
-        self._cache[name] = verified
+        return self._name_unnamed(hashlib.sha256(jws.signing_input).digest())
 
     def _check_bindings(self, verified: _Verified, incoming: Incoming) -> NeedBody | None:
         rules, trace = self._rules, incoming.trace
@@ -223,14 +218,15 @@ class JwtScheme:
         if trace is not None:
             trace.note("key", _CHOICES[self._rules.key_by])
         known = self._candidates(jws, incoming, now)
-        candidates = [key for key in known if key.alg == algorithm]
-        if trace is not None and candidates:
-            trace.found(f"candidates: {', '.join(key.kid for key in candidates)}")
-            trace.note("signature", algorithm)
-        for key in candidates:
-            if key.verify(jws.signing_input, jws.signature):
-                return key
-        if known and not candidates:
+        fits = False
+        for key in known:
+            if key.alg == algorithm:
+                if trace is not None:
+                    trace.note("signature", f"{algorithm}, by {key.kid}")
+                if key.verify(jws.signing_input, jws.signature):
+                    return key
+                fits = True
+        if known and not fits:
             raise AuthError("unsupported_algorithm", detail="alg is not that of the key")
         if not known:
             # An unknown key costs what a wrong one costs: a stranger learns no ids by the clock.
@@ -257,7 +253,7 @@ class JwtScheme:
 
     def _proof(self, jws: Jws, claims: Mapping[str, Any], times: Times, key: Key) -> Proof:
         rules = self._rules
-        subject = claims.get(rules.subject_claim) or key.kid
+        subject = self._subject(claims, key)
         principal = Principal(
             subject,
             rules.project,
@@ -272,6 +268,8 @@ class JwtScheme:
         if rules.revocable:
             of_subject = owed.subject_name(rules.project, subject)
             revocable = (name, of_subject, owed.key_name(rules.project, key.kid))
+            if rules.subject_is_key:
+                revocable += (owed.key_name(rules.project, subject),)
             if claims.get("sid"):
                 revocable += (owed.session_name(rules.project, claims["sid"]),)
         nonce = None
@@ -279,8 +277,18 @@ class JwtScheme:
             ends = times.exp + rules.claims.leeway + rules.skew
             nonce = owed.Nonce(name, ends, rules.project_limit, rules.subject_limit)
         questions = owed.Owed(rules.project, subject, times.iat or 0.0, revocable, nonce)
-        policies: tuple[Policy, ...] = (key.allow,) if key.allow is not None else ()
-        return Proof(principal, questions, policies)
+        return Proof(principal, questions, self._policies(key, claims))
+
+    def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:
+        """What applies to the holder of this token; see `Scheme.policies`."""
+        key = self._keys.get(principal.key_id or "", now)
+        if key is None:
+            raise AuthError("invalid_credentials", cause="unknown_kid", detail="key not active")
+        return self._policies(key, principal.claims if self._rules.narrowing.kinds else {})
+
+    def _policies(self, key: Key, claims: Mapping[str, Any]) -> tuple[Policy, ...]:
+        own = (key.allow,) if key.allow is not None else ()
+        return (*own, *self._rules.narrowing.read(claims))
 
 
 def _payload(jws: Jws) -> dict[str, Any]:

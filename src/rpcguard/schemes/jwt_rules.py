@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from rpcguard import owed
 from rpcguard.schemes.binding import Binding
 from rpcguard.schemes.claims import ClaimRules
+from rpcguard.schemes.narrowing import Narrowing
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,16 @@ class JwtRules:
         types_first: Check claim types before the signature, as All That Node's messages do.
         typ: Accepted `typ` values, lower case; an absent `typ` is accepted.
         subject_claim: Claim that names the subject.
+        subject_is_key: The subject is a wallet's key too: who revokes it revokes the token.
         single_use: Accept each token once.
         revocable: Ask the backend whether token, subject or key is revoked.
         skew: Seconds that a spent token is remembered beyond its end.
         max_credential: Longest token in bytes.
         project_limit: Live nonces that the project may hold.
         subject_limit: Live nonces that one subject may hold.
+        claims: What the claims must be.
+        binding: Claims that bind a token to a request.
+        narrowing: Claims that narrow what a token may do.
     """
 
     project: str
@@ -39,6 +44,7 @@ class JwtRules:
     types_first: bool = False
     typ: frozenset[str] = frozenset({"jwt"})
     subject_claim: str = "sub"
+    subject_is_key: bool = False
     single_use: bool = False
     revocable: bool = True
     skew: float = 30.0
@@ -47,3 +53,4 @@ class JwtRules:
     subject_limit: int = owed.SUBJECT_NONCES
     claims: ClaimRules = field(default_factory=ClaimRules)
     binding: Binding = field(default_factory=Binding)
+    narrowing: Narrowing = field(default_factory=Narrowing)

@@ -1,0 +1,1 @@
+"""One test or more for each row of `rows.txt`, one file for each of its letters."""
