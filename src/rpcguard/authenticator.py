@@ -185,8 +185,8 @@ class Authenticator:
         fields = request.fields(self._read, PEER_FIELDS)
         hosts = fields.get("host", ())
         known = (request.target, *hosts)
-        place = self._places.get(known) if project is None and trace is None else None
-        if place is None:
+        place = self._places.get(known) if project is None else None
+        if place is None or trace is not None:
             place = self._place(request.target, hosts, project, trace)
             if project is None and not place.rest and _is_plain(request.target, hosts):
                 if len(self._places) >= KNOWN_PLACES:
@@ -235,8 +235,8 @@ class Authenticator:
         if project.counts_callers and not (asked.counted or asked.standing):
             return self.count_caller(project, incoming.request)
         if project.require_https:
-            if incoming.trace is not None:
-                incoming.trace.note("https")
+            if asked.trace is not None:
+                asked.trace.note("https")
             self._check_https(project, incoming.request, incoming.fields)
         scheme = self._scheme(project, incoming, asked.schemes)
         if scheme is None:
@@ -318,7 +318,7 @@ class Authenticator:
             if not (policies or incoming.request.websocket):  # most requests: nothing to judge
                 return Pending(lambda _: caller, owes, project.dress, caller)
         needs_body = needs_body or any(policy.needs_body for policy in policies)
-        facts, trace = self._caller(incoming.request, incoming.fields), incoming.trace
+        facts, trace = self._caller(incoming.request, incoming.fields), asked.trace
         sees_calls = asked.calls and not (asked.frames and incoming.request.websocket)
         with _refused(caller):
             if trace is not None and policies:

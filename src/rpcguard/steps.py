@@ -25,7 +25,7 @@ class Asked(NamedTuple):
         frames: Of a WebSocket: each message will be given to `Authenticator.message` before it is
             answered.
         counted: What `Counting` asked for is done.
-        trace: Is told what is checked, before it is.
+        trace: Is told what is checked, before it is; None where nobody asks.
     """
 
     project: str | Project | None = None

@@ -14,14 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rpcguard import AuthError, Request, Verifier
-from rpcguard.authenticator import BodyWanted
 from rpcguard.backends.memory import MemoryBackend
 from rpcguard.cli.demo.headers import signers
 from rpcguard.cli.demo.kit import load as load_kit
 from rpcguard.cli.explain import shown
 from rpcguard.cli.explain.verdict import Backends, judge
 from rpcguard.registry.compile import load
-from rpcguard.steps import Asked
+from rpcguard.steps import Asked, BodyWanted
 from rpcguard.trace import Trace
 
 CALL = b'{"jsonrpc":"2.0","id":7,"method":"eth_blockNumber"}'
@@ -269,6 +268,19 @@ def test_what_cannot_be_read_is_exit_code_1(cli, starter, arguments, given, said
     assert "Traceback" not in told.stderr
 
 
+def test_limits_are_named_and_not_counted(explain, starter):
+    registry = starter / "registry.yaml"
+    limits = "    limits: {per_ip: [1/day], per_key: [1/day]}\n"
+    registry.write_text(
+        registry.read_text().replace("preset: meganode\n", f"preset: meganode\n{limits}")
+    )
+    for _ in range(2):
+        code, told = explain(signed(starter, "bsc"))
+        assert code == 0
+        unasked = [check["check"] for check in told["checks"] if check["result"] == "not asked"]
+        assert unasked == ["limits", "revocation"]
+
+
 def test_a_status_of_the_operators_own_has_no_phrase(cli, starter):
     registry = starter / "registry.yaml"
     text = registry.read_text().replace(
@@ -349,7 +361,7 @@ def test_whatever_comes_the_trace_changes_no_verdict(compiled, target, headers, 
     outcome = judge(compiled, request, NOW, Backends(backend, NOW))
     try:  # as a server does: the body is read when it is asked for
         unread = request.with_body(b"" if websocket else None)
-        if isinstance(compiled.authenticate(unread, NOW), BodyWanted):
+        if isinstance(compiled.authenticate(unread, NOW, Asked()), BodyWanted):
             compiled.authenticate(request, NOW)
         expected = None
     except AuthError as error:

@@ -19,7 +19,7 @@ from flask import Flask
 from starlette.websockets import WebSocketDisconnect
 
 import rpcguard
-from rpcguard import Principal
+from rpcguard import AuthError, Principal, Request
 from rpcguard.contrib.aiohttp import principal_of, rpc_auth_middleware
 from rpcguard.contrib.fastapi import RPCGuard, require_rpc_auth
 from rpcguard.contrib.flask import RPCGuard as FlaskGuard
@@ -132,6 +132,13 @@ def site(request, verifier):
     return ask
 
 
+@pytest.fixture(params=["fastapi", "flask"])
+def site_of(request, verifier):
+    """An application and what asks it."""
+    make, get = APPS[request.param]
+    return make(verifier), get
+
+
 def test_requests_are_the_principals_until_the_block_ends(site):
     assert site("/") == 401
     assert site("/", ALICE) == "alice"
@@ -173,16 +180,39 @@ def test_it_holds_over_several_starts_of_the_application(tmp_path, rpcguard_regi
         assert client.get("/").status_code == 401
 
 
-def test_blocks_nest_and_an_error_ends_them(verifier):
-    app = fastapi_app(verifier)
-    app.dependency_overrides[require_rpc_auth] = lambda: BOB
+def test_blocks_nest_and_an_error_ends_them(site_of):
+    app, get = site_of
     with pytest.raises(KeyError), as_principal(app, ALICE):
         with as_principal(app, Principal("carol", "p", "jwt")):
-            assert get_fastapi(app, "/") == "carol"
-        assert get_fastapi(app, "/") == "alice"
+            assert get(app, "/") == "carol"
+        assert get(app, "/") == "alice"
         raise KeyError
-    assert get_fastapi(app, "/") == "bob"
-    assert list(app.dependency_overrides) == [require_rpc_auth]
+    assert get(app, "/") == 401
+
+
+def test_an_override_of_the_tests_own_comes_first(verifier):
+    app = fastapi_app(verifier)
+    app.dependency_overrides[require_rpc_auth] = lambda: BOB
+    with as_principal(app, ALICE):
+        assert get_fastapi(app, "/") == "bob"
+
+
+def test_messages_are_the_principals_too_and_a_socket_does_not_outlive_the_block(verifier):
+    app = fastapi_app(verifier)
+    guard = next(m.kwargs["source"] for m in app.user_middleware if "source" in m.kwargs)
+    with as_principal(app, ALICE):
+        stand_in = guard.verifier
+        stand_in.check_message(ALICE, "anything")
+        asyncio.run(stand_in.acheck_message(ALICE, "anything"))
+        with pytest.raises(AuthError):
+            stand_in.check_message(BOB, "anything")
+        handshake = Request("GET", "/ws", [], b"", client="127.0.0.1", websocket=True)
+        assert stand_in.verify(handshake, standing=True) == ALICE
+    with pytest.raises(AuthError, match="missing_credentials"):
+        stand_in.verify(handshake, standing=True)
+    with pytest.raises(AuthError):
+        stand_in.check_message(ALICE, "anything")
+    assert guard.verifier is verifier
 
 
 def test_a_request_from_elsewhere_meets_the_real_guard(verifier):
@@ -197,13 +227,12 @@ def test_a_request_from_elsewhere_meets_the_real_guard(verifier):
         assert flask.test_client().get("/").text == "alice"
 
 
-def test_the_verifier_stays_open_and_issues_as_ever(verifier):
+def test_issuing_is_as_ever(verifier):
     app = flask_app(verifier)
     with as_principal(app, ALICE):
-        inner = app.extensions["rpcguard"].verifier
-        assert inner.registry is verifier.registry
-        inner.close()
-    assert verifier.issue("q", "someone")["token"]
+        inside = app.extensions["rpcguard"].verifier
+        assert inside.registry is verifier.registry
+        assert inside.issue("q", "someone")["token"]
 
 
 @pytest.mark.parametrize("make", [FastAPI, lambda: Flask(__name__), web.Application])

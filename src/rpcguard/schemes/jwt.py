@@ -218,13 +218,11 @@ class JwtScheme:
         if trace is not None:
             trace.note("key", _CHOICES[self._rules.key_by])
         known = self._candidates(jws, incoming, now)
-        if trace is not None and any(key.alg == algorithm for key in known):
-            fitting = [key.kid for key in known if key.alg == algorithm]
-            trace.found(f"candidates: {', '.join(fitting)}")
-            trace.note("signature", algorithm)
         fits = False
         for key in known:
             if key.alg == algorithm:
+                if trace is not None:
+                    trace.note("signature", f"{algorithm}, by {key.kid}")
                 if key.verify(jws.signing_input, jws.signature):
                     return key
                 fits = True

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from rpcguard.errors import AuthError
-from rpcguard.peer import parse_address
 from rpcguard.principal import Principal
 
+if TYPE_CHECKING:  # it loads the adapters' machinery, which a registry builder does without
+    from rpcguard.contrib._http import Source
+
 _RUNNERS = frozenset({"unittest.case", "unittest.async_case"})
-_FRAMEWORKS = ("fastapi", "flask", "aiohttp")
+_FRAMEWORKS = {"fastapi": "FastAPI", "flask": "Flask", "aiohttp": "Application"}
 
 
 @contextmanager
@@ -28,8 +29,9 @@ def as_principal(app: Any, principal: Principal) -> Iterator[None]:
     """
     Let every request to *app* from this machine be *principal*'s, until the block ends.
 
-    It counts for WebSockets and mounted applications too. Handlers get the principal where they
-    always do. A route that is open stays open; the body is not read by the guard.
+    It counts for WebSockets, their messages and mounted applications too. Handlers get the
+    principal where they always do. A route that is open stays open; the body is not read by the
+    guard, and nothing is counted.
 
     Args:
         app: A FastAPI, Flask or aiohttp application that rpcguard guards.
@@ -43,7 +45,10 @@ def as_principal(app: Any, principal: Principal) -> Iterator[None]:
         raise RuntimeError("as_principal works inside a running test of pytest or unittest alone")
     if not isinstance(principal, Principal):
         raise TypeError("principal must be a rpcguard.Principal")
-    with _override(app)(app, principal):
+    found = list(_sources_of(app)(app))
+    if not found:
+        raise RuntimeError("this application is not guarded by rpcguard: there is nothing to pass")
+    with import_module("rpcguard.testing._stand_in").standing_in(found, principal):
         yield
 
 
@@ -58,47 +63,11 @@ def _in_a_test() -> bool:
     return False
 
 
-def _override(app: Any) -> Callable[[Any, Principal], AbstractContextManager[None]]:
+def _sources_of(app: Any) -> Callable[[Any], Iterator[Source]]:
     for kind in type(app).__mro__:
         framework = kind.__module__.partition(".")[0]
-        if framework in _FRAMEWORKS and kind.__name__ in ("FastAPI", "Flask", "Application"):
+        if _FRAMEWORKS.get(framework) == kind.__name__:
             module = import_module(f"rpcguard.testing._{framework}")
-            override: Callable[[Any, Principal], AbstractContextManager[None]] = module.override
-            return override
+            sources: Callable[[Any], Iterator[Source]] = module.sources
+            return sources
     raise TypeError("app must be a FastAPI, Flask or aiohttp application")
-
-
-def is_local(peer: str | None) -> bool:
-    """
-    Return whether a request comes from this machine.
-
-    Args:
-        peer: Address of the socket's peer; "testclient" is what Starlette's client says.
-    """
-    if peer in (None, "unix", "testclient"):
-        return True
-    address = parse_address(str(peer))
-    return address is not None and address.is_loopback
-
-
-def check(principal: Principal, schemes: Collection[str] | None, project: str | None) -> None:
-    """
-    Refuse *principal* where a guard narrowed to *schemes* and *project* could not have let it in.
-
-    Raises:
-        AuthError: `missing_credentials`.
-    """
-    if schemes is not None and principal.scheme not in schemes:
-        raise AuthError("missing_credentials", detail="as_principal: another scheme")
-    if project is not None and principal.project != project:
-        raise AuthError("missing_credentials", detail="as_principal: another project")
-
-
-def not_guarded() -> NoReturn:
-    """
-    Refuse an application that would let everybody in anyway.
-
-    Raises:
-        RuntimeError: Always.
-    """
-    raise RuntimeError("this application is not guarded by rpcguard: there is nothing to pass")

@@ -15,10 +15,11 @@ from rpcguard.errors import AuthError, BackendError
 from rpcguard.owed import Answer, Owed, Pending, Verdict
 from rpcguard.principal import Principal
 from rpcguard.request import Request
-from rpcguard.steps import Asked
+from rpcguard.steps import Asked, Counting
 from rpcguard.trace import Step, Trace
 
 _NO_BODY = "the body is needed: say --body-file, or give the whole request"
+_LIMITS = Step("limits", "no request is counted here")
 _NO_RECORD = "only the backend knows whose API key this is"
 
 
@@ -80,17 +81,23 @@ def judge(
     trace = Trace()
     unasked: list[Step] = []
     body = b"" if request.websocket else None  # as a server has it before it reads
+    asked, judged = Asked(project, trace=trace), request.with_body(body)
     try:
-        asked = Asked(project, counted=True, trace=trace)  # counting is for real requests
-        step = authenticator.authenticate(request.with_body(body), now, asked)
-        if not isinstance(step, Pending):
-            if request.body is None:
+        step = authenticator.authenticate(judged, now, asked)
+        while not isinstance(step, Pending):  # as the drivers do it
+            if isinstance(step, Counting):
+                asked = asked._replace(counted=True)
+                unasked += [_LIMITS] if step.charges else []
+            elif request.body is None:
                 return Outcome(tuple(trace.steps), undecided=_NO_BODY)
-            trace, body = Trace(), request.body
-            step = authenticator.authenticate(request, now, asked._replace(trace=trace))
-            assert isinstance(step, Pending)  # it has the body
+            else:
+                judged, body = request, request.body
+            trace = Trace()
+            asked = asked._replace(trace=trace)
+            step = authenticator.authenticate(judged, now, asked)
+        unasked += [_LIMITS] if step.charges and not unasked else []
         if backends.backend is None:
-            unasked = [Step(name, backends.why) for name, _ in _questions(step.owed)]
+            unasked += [Step(name, backends.why) for name, _ in _questions(step.owed)]
             if step.owed.record is not None:
                 return Outcome(tuple(trace.steps), tuple(unasked), undecided=_NO_RECORD)
             answer = Answer.OK
