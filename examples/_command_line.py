@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import socket
+
+from rpcguard import Verifier
+from rpcguard.contrib.redaction import redacting_filter
 
 
 def parse(description: str) -> argparse.Namespace:
-    """Return the options `port` and `registry`."""
+    """Return the options `port`, `registry`, `recheck` and `access_log`."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--port", type=int, default=8000, help="port on 127.0.0.1, 0 for a free one"
     )
     parser.add_argument("--registry", default="examples/registry.yaml", help="path of the registry")
+    parser.add_argument(
+        "--recheck", type=float, default=30.0, help="seconds between two rechecks of a WebSocket"
+    )
+    parser.add_argument(
+        "--access-log", action="store_true", help="let the server log requests, without their keys"
+    )
     return parser.parse_args()
+
+
+def redact(verifier: Verifier, *loggers: str) -> None:
+    """Keep credentials out of what these loggers write."""
+    for name in loggers:
+        logging.getLogger(name).addFilter(redacting_filter(verifier))
 
 
 def listen(port: int) -> socket.socket:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from contextlib import suppress
 
-from _command_line import listen, parse, ready
+from _command_line import listen, parse, ready, redact
 from _jsonrpc import answer
 from aiohttp import WSMsgType, web
 
@@ -57,9 +58,10 @@ async def ws(request: web.Request) -> web.StreamResponse:
     return websocket
 
 
-def create_app(registry: str) -> web.Application:
+def create_app(registry: str, recheck: float = 30.0) -> web.Application:
     """Return the application, guarded by *registry*."""
-    guard = rpc_auth_middleware(registry, exempt=["/healthz"])
+    guard = rpc_auth_middleware(registry, exempt=["/healthz"], recheck=recheck)
+    redact(guard.verifier, "aiohttp.access", "aiohttp.server")
     app = web.Application(middlewares=[guard], client_max_size=8 * 1024 * 1024)
     app[GUARD] = guard
     app.router.add_get("/healthz", healthz)
@@ -70,14 +72,14 @@ def create_app(registry: str) -> web.Application:
     return app
 
 
-async def serve(app: web.Application, port: int) -> None:
+async def serve(app: web.Application, port: int, access_log: logging.Logger | None) -> None:
     """Serve until SIGINT or SIGTERM."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     runner = web.AppRunner(
         app,
-        access_log=None,
+        access_log=access_log,
         max_line_size=HEADER_LIMIT,
         max_field_size=HEADER_LIMIT,
         shutdown_timeout=1.0,
@@ -94,11 +96,13 @@ def main() -> int:
     """Serve until told to stop."""
     options = parse(__doc__ or "")
     try:
-        app = create_app(options.registry)
+        app = create_app(options.registry, options.recheck)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
-    asyncio.run(serve(app, options.port))
+    logging.basicConfig(level=logging.INFO if options.access_log else logging.WARNING)
+    access_log = logging.getLogger("aiohttp.access") if options.access_log else None
+    asyncio.run(serve(app, options.port, access_log))
     return 0
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import uvicorn
-from _command_line import listen, parse, ready
+from _command_line import listen, parse, ready, redact
 from _jsonrpc import answer
 from fastapi import Depends, FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 
@@ -23,15 +23,25 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Caller = Annotated[Principal, Depends(require_rpc_auth)]
 SocketCaller = Annotated[Principal, Depends(require_rpc_auth(frames=True))]
 PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
-SCRIPT = PAGE.partition("<script>")[2].partition("</script>")[0]
-SCRIPT_HASH = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-CSP = f"default-src 'none'; script-src 'sha256-{SCRIPT_HASH}'; connect-src 'self'; base-uri 'none'"
 
 
-def create_app(registry: str) -> FastAPI:
+def hashed(tag: str) -> str:
+    """Return the CSP source of the page's inline script or style."""
+    text = PAGE.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+CSP = (
+    f"default-src 'none'; script-src {hashed('script')}; style-src {hashed('style')};"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def create_app(registry: str, recheck: float = 30.0) -> FastAPI:
     """Return the application, guarded by *registry*."""
     app = FastAPI(openapi_url=None)
-    guard = RPCGuard(app, registry)
+    guard = RPCGuard(app, registry, recheck=recheck)
+    redact(guard.verifier, "uvicorn.access", "uvicorn.error")
     with suppress(LookupError):  # not exactly one project has a session
         app.include_router(guard.router())
 
@@ -85,12 +95,13 @@ def main() -> int:
     """Serve until SIGINT or SIGTERM."""
     options = parse(__doc__ or "")
     try:
-        app = create_app(options.registry)
+        app = create_app(options.registry, options.recheck)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
     # Without proxy_headers=False uvicorn would take the peer's address from X-Forwarded-For
-    config = uvicorn.Config(app, proxy_headers=False, log_level="warning")
+    level = "info" if options.access_log else "warning"
+    config = uvicorn.Config(app, proxy_headers=False, log_level=level)
     server = Server(config)
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again when it has stopped
         signal.signal(number, server.handle_exit)

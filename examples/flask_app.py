@@ -8,7 +8,7 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-from _command_line import listen, parse, ready
+from _command_line import listen, parse, ready, redact
 from _jsonrpc import answer
 from flask import Flask, Response, request
 from flask_sock import Sock
@@ -22,11 +22,12 @@ from rpcguard.contrib.flask import RPCGuard, current_principal
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-def create_app(registry: str) -> Flask:
+def create_app(registry: str, recheck: float = 30.0) -> Flask:
     """Return the application, guarded by *registry*."""
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # paths with empty segments are the guard's to refuse
-    guard = RPCGuard(app, registry)
+    guard = RPCGuard(app, registry, recheck=recheck)
+    redact(guard.verifier, "werkzeug", app.logger.name)
     with suppress(LookupError):  # not exactly one project has a session
         app.register_blueprint(guard.blueprint())
     sock = Sock(app)
@@ -61,9 +62,10 @@ def create_app(registry: str) -> Flask:
 
 
 class RequestHandler(WSGIRequestHandler):
-    """Speaks HTTP/1.1, writes no access log, and reports the target as it was sent."""
+    """Speaks HTTP/1.1, reports the target as it was sent, and logs requests when told to."""
 
     protocol_version = "HTTP/1.1"
+    access_log = False
 
     def make_environ(self) -> dict[str, Any]:
         """Return the WSGI environment."""
@@ -71,18 +73,21 @@ class RequestHandler(WSGIRequestHandler):
         environ["RAW_URI"] = self.requestline.split()[1]  # http.server merges leading slashes
         return environ
 
-    def log(self, *_: object) -> None:
-        """Write nothing: targets may hold API keys."""
+    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - as in werkzeug
+        """Log a request, or what is wrong with it."""
+        if self.access_log:
+            super().log(type, message, *args)
 
 
 def main() -> int:
     """Serve until SIGINT or SIGTERM."""
     options = parse(__doc__ or "")
     try:
-        app = create_app(options.registry)
+        app = create_app(options.registry, options.recheck)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
+    RequestHandler.access_log = options.access_log
     with listen(options.port) as listener:
         server = make_server(
             "127.0.0.1",

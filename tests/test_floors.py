@@ -29,7 +29,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"policy"}),
     frozenset({"keys"}),
     frozenset({"schemes/", "backends/"}),
-    frozenset({"project"}),
+    frozenset({"project", "ending"}),
     frozenset({"messages", "steps"}),
     frozenset({"authenticator"}),
     frozenset({"registry/", "issuing", "limiter", "audit"}),
@@ -41,9 +41,10 @@ FLOORS: tuple[frozenset[str], ...] = (
             "contrib._aiohttp_socket",
         }
     ),
-    frozenset({"contrib._asgi_request", "contrib._wsgi"}),
+    frozenset({"contrib._asgi_request", "contrib._wsgi", "contrib._aiohttp_body"}),
+    frozenset({"contrib._asgi_body"}),
     frozenset({"contrib._asgi"}),
-    frozenset({"contrib.fastapi", "contrib.flask", "contrib.aiohttp", "cli/"}),
+    frozenset({"contrib.fastapi", "contrib.flask", "contrib.aiohttp", "contrib.redaction", "cli/"}),
     frozenset({"__main__", "__init__"}),
 )
 PURE_BELOW = next(floor for floor, rooms in enumerate(FLOORS) if "registry/" in rooms)
@@ -65,6 +66,7 @@ FRAMEWORKS = {
 }
 # Packages outside the standard library, by room; a room that is not here has none.
 PACKAGES = FRAMEWORKS | {
+    "contrib._aiohttp_body": frozenset({"aiohttp"}),
     "contrib._aiohttp_socket": frozenset({"aiohttp", "multidict"}),
     "keys": frozenset({"cryptography", "jwt", "nacl"}),
     "schemes/": frozenset({"cryptography", "joserfc", "jwt"}),

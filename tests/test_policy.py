@@ -5,12 +5,12 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rpcguard import AuthError
 from rpcguard.jsonrpc import Call
-from rpcguard.policy import Facts, Names, Policy, parse_origin
+from rpcguard.policy import Facts, Names, Policy, may_be_several, parse_origin
 
 ONE = "0x" + "11" * 20
 TWO = "0x" + "22" * 20
@@ -273,6 +273,47 @@ GOOD = {
     "user_agents": ("curl",),
     "calls": (Call("eth_call", [{"to": ONE}]),),
 }
+
+
+ONE_AGENT = [
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0 Safari/537.36",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1",
+    "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+    "curl/8.5.0",
+    "python-requests/2.32 (a (nested, one) comment, too)",
+    r"x/1 (a \), quoted)",
+    "",
+]
+SEVERAL = [
+    "evil/1,curl/8",
+    "evil/1, curl/8",
+    "evil/1,",
+    ",curl/8",
+    "evil (a,b) curl",
+    "evil (x,curl) y",
+    "x/1 (KHTML, like Gecko),curl/8",
+    "x/1 (a)), curl/8",
+    r"x/1 (a \\), curl/8",
+    r"x\, curl/8",
+    r"x (a\,curl/8)",
+    ",",
+]
+
+
+@pytest.mark.parametrize("agent", ONE_AGENT)
+def test_a_comma_in_a_comment_is_of_one_user_agent(agent):
+    assert not may_be_several(agent)
+
+
+@pytest.mark.parametrize("agent", SEVERAL)
+def test_another_comma_may_join_two_user_agents(agent):
+    assert may_be_several(agent)
+
+
+@given(st.text("ab(),\\ "), st.text("ab(),\\ "))
+def test_what_a_bare_comma_joins_is_never_one(first, second):
+    assume(not second.startswith(" "))  # servers strip the blanks of a field
+    assert may_be_several(f"{first},{second}")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ import secrets
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from collections import UserDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -140,6 +142,84 @@ def test_reload_raises_what_is_wrong_and_keeps_the_last_good_registry(path: Path
         path.write_text(registry("second"))
         verifier.reload()
         assert accepts(verifier, "second")
+
+
+class Awaited(UserDict[str, str]):
+    """An environment whose first reader, once it is watched, waits."""
+
+    def __init__(self) -> None:
+        super().__init__(ENVIRON)
+        self.entered, self.go = threading.Event(), threading.Event()
+        self.watched = False
+
+    def __getitem__(self, name: str) -> str:
+        if self.watched and not self.entered.is_set():
+            self.entered.set()
+            assert self.go.wait(30)
+        return super().__getitem__(name)
+
+
+@pytest.mark.parametrize("watch", [True, False], ids=["watched", "by hand alone"])
+def test_of_two_reloads_at_once_the_later_file_stays(path: Path, watch: bool) -> None:
+    environ = Awaited()
+    with Verifier.from_yaml(path, environ=environ, watch=watch) as verifier:
+        environ.watched = True
+        earlier = threading.Thread(target=verifier.reload)
+        earlier.start()
+        assert environ.entered.wait(30)  # the earlier one has read the first file
+        replace(path, registry("second"))
+        later = threading.Thread(target=verifier.reload)
+        later.start()
+        later.join(0.5)  # it would be through by now, if it did not wait
+        environ.go.set()
+        for thread in (earlier, later):
+            thread.join(30)
+            assert not thread.is_alive()
+        assert accepts(verifier, "second")
+
+
+FORK = """
+import os, sys, threading
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+import test_reload as here
+from rpcguard import Verifier
+from rpcguard.registry import watcher
+
+watcher._LONGEST_RELOAD = 0.05  # the reload under way does not end before the fork
+environ = here.Awaited()
+path = Path(sys.argv[2])
+verifier = Verifier.from_yaml(path, environ=environ, watch=sys.argv[3] == "watch")
+environ.watched = True
+earlier = threading.Thread(target=verifier.reload)
+earlier.start()
+assert environ.entered.wait(30)
+here.replace(path, here.registry("second"))
+child = os.fork()
+if child == 0:
+    verifier.reload()
+    os._exit(0 if here.accepts(verifier, "second") else 1)
+ended = os.waitpid(child, 0)[1]
+environ.go.set()
+earlier.join(30)
+verifier.close()
+print(ended)
+"""
+
+
+@pytest.mark.parametrize("watch", ["watch", "by hand alone"])
+def test_a_child_that_is_forked_during_a_reload_reloads_all_the_same(
+    path: Path, watch: str
+) -> None:
+    arguments = [str(Path(__file__).parent), str(path), watch]
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ("0\n", 0), done.stderr
 
 
 APP = """

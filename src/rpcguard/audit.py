@@ -66,7 +66,7 @@ def message_judged(principal: Principal, error: AuthError | None, started: float
     """Record what became of a message on *principal*'s WebSocket; see `request_judged`."""
     if _log.isEnabledFor(logging.INFO):
         if error is not None and error.caller is None:
-            error.caller = principal.scheme, principal.subject, principal.key_id
+            error.caller = principal.who
         _write(error or principal, started, method="MESSAGE", path=None, client=principal.network)
 
 
@@ -79,7 +79,7 @@ def _write(verdict: Principal | AuthError, started: float, **request: str | None
         found |= {"cause": verdict.cause or None, "detail": verdict.detail or None}
     else:
         outcome = "accepted"
-        scheme, subject, key_id = verdict.scheme, verdict.subject, verdict.key_id
+        scheme, subject, key_id = verdict.who
         found |= {"outcome": outcome, "project": verdict.project, "reason": None}
     found |= {"scheme": scheme, "key_id": key_id, "subject": subject, **request}
     found["microseconds"] = round((time.perf_counter() - started) * 1e6)

@@ -8,7 +8,10 @@ where a limit counts requests before anything is checked, "count it and ask agai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NamedTuple
 
 from rpcguard.errors import AuthError
 from rpcguard.jsonrpc import Call
@@ -17,7 +20,7 @@ from rpcguard.messages import judge
 from rpcguard.owed import Owed, Pending
 from rpcguard.peer import FIELDS as PEER_FIELDS
 from rpcguard.peer import Proxies
-from rpcguard.policy import Facts, charges_of
+from rpcguard.policy import Facts, Policy, charges_of, may_be_several
 from rpcguard.principal import Principal
 from rpcguard.project import Bounds, Project
 from rpcguard.rates import Charge, caller_charges, network_of
@@ -26,7 +29,20 @@ from rpcguard.schemes.base import Claim, Incoming, NeedBody, Proof, Scheme
 from rpcguard.steps import Asked, BodyWanted, Counting
 from rpcguard.target import Router, host_name, matched_depth, split
 
+KNOWN_PLACES = 1024  # bounded, because callers choose their Host
+KNOWN_TEXT = 512  # characters of target and Host
+_PLAIN = Asked()
 _ALWAYS_READ = frozenset({"host", "origin", "user-agent", "content-encoding", *PEER_FIELDS})
+
+
+class _Place(NamedTuple):
+    """Where a target leads; see `Incoming` for the members."""
+
+    project: Project
+    path: str
+    raw_path: str
+    raw_target: str
+    rest: str
 
 
 def refuse_encoded(fields: Mapping[str, list[str]]) -> None:
@@ -39,6 +55,21 @@ def refuse_encoded(fields: Mapping[str, list[str]]) -> None:
     for value in fields.get("content-encoding", ()):
         if value.strip().lower() not in ("", "identity"):
             raise AuthError("unsupported_encoding")
+
+
+def _is_plain(target: str, hosts: Sequence[str]) -> bool:
+    """Return whether a place is worth remembering: an API key in a query never is."""
+    return "?" not in target and len(target) + sum(map(len, hosts)) <= KNOWN_TEXT
+
+
+@contextmanager
+def _refused(caller: Principal | None) -> Iterator[None]:
+    """Let a refusal that is raised here name *caller*, where somebody is proved, to the log."""
+    try:
+        yield
+    except AuthError as error:
+        error.caller = None if caller is None else caller.who
+        raise
 
 
 class Authenticator:
@@ -55,21 +86,14 @@ class Authenticator:
         self.bounds = bounds
         self._router = router
         self._proxies = proxies
+        # Where targets lead: the callers of one application ask for the same few again and again.
+        self._places: dict[tuple[str, ...], _Place] = {}
         self._read = _ALWAYS_READ.union(
             *(scheme.fields for project in projects.values() for scheme in project.schemes)
         )
 
     def authenticate(
-        self,
-        request: Request,
-        now: float,
-        *,
-        project: str | Project | None = None,
-        schemes: Collection[str] | None = None,
-        standing: bool = False,
-        calls: bool = True,
-        frames: bool = False,
-        counted: bool = False,
+        self, request: Request, now: float, asked: Asked = _PLAIN
     ) -> Pending | BodyWanted | Counting:
         """
         Return what is proved, or ask for the body or for a count.
@@ -77,24 +101,18 @@ class Authenticator:
         Args:
             request: The request; its `body` may be None.
             now: Unix seconds.
-            project: The project, or its name, whatever the target says; None to match.
-            schemes: The only kinds of credential to take, or None for all of the project.
-            standing: Ask again about a handshake that was accepted; see `Scheme.prove`.
-            calls: The body holds JSON-RPC calls, which policies judge.
-            frames: Of a WebSocket: each message will be given to `message` before it is answered.
-            counted: What `Counting` asked for is done.
+            asked: What is asked of it.
 
         Raises:
             AuthError: If the request is refused.
         """
-        if isinstance(schemes, str):
+        if isinstance(asked.schemes, str):
             raise TypeError("schemes is a collection of names, not one name")
         if not now > 0:  # also for NaN, which compares with nothing and so expires nothing
             raise AuthError("backend_unavailable", detail="the clock gives no time")
-        found, incoming = self._match(request, project)
+        found, incoming = self._match(request, asked.project)
         try:
-            asked = Asked(standing, calls, frames, counted)
-            return self._judge(found, incoming, now, schemes, asked)
+            return self._judge(found, incoming, now, asked)
         except AuthError as error:
             raise found.dress(error) from None
 
@@ -159,11 +177,24 @@ class Authenticator:
         return any(s.present(incoming) and s.wants_body(incoming) for s in found.schemes)
 
     def _match(self, request: Request, project: str | Project | None) -> tuple[Project, Incoming]:
-        raw, path = split(request.target)
         fields = request.fields(self._read, PEER_FIELDS)
+        hosts = fields.get("host", ())
+        known = (request.target, *hosts)
+        place = self._places.get(known) if project is None else None
+        if place is None:
+            place = self._place(request.target, hosts, project)
+            if project is None and not place.rest and _is_plain(request.target, hosts):
+                if len(self._places) >= KNOWN_PLACES:
+                    self._places.clear()
+                self._places[known] = place
+        found, path, raw_path, raw_target, rest = place
+        return found, Incoming(request, path, raw_path, raw_target, rest, fields)
+
+    def _place(self, target: str, hosts: Sequence[str], project: str | Project | None) -> _Place:
+        raw, path = split(target)
         depth: int | None
         if project is None:
-            found, depth = self._router.find(host_name(fields.get("host", ())), path)
+            found, depth = self._router.find(host_name(hosts), path)
         elif isinstance(project, Project):
             found, depth = project, None
         elif project in self.projects:
@@ -175,22 +206,20 @@ class Authenticator:
         if depth is not None and raw.count("/") > depth:
             rest = raw.split("/", depth + 1)[-1]
         prefix = found.public_prefix
-        return found, Incoming(request, path, prefix + raw, prefix + request.target, rest, fields)
+        return _Place(found, path, prefix + raw, prefix + target, rest)
 
     def _judge(
         self,
         project: Project,
         incoming: Incoming,
         now: float,
-        schemes: Collection[str] | None,
         asked: Asked,
     ) -> Pending | BodyWanted | Counting:
-        if not (asked.counted or asked.standing):
-            counting = self.count_caller(project, incoming.request)
-            if counting.charges:
-                return counting
-        self._check_https(project, incoming.request, incoming.fields)
-        scheme = self._scheme(project, incoming, schemes)
+        if project.counts_callers and not (asked.counted or asked.standing):
+            return self.count_caller(project, incoming.request)
+        if project.require_https:
+            self._check_https(project, incoming.request, incoming.fields)
+        scheme = self._scheme(project, incoming, asked.schemes)
         if scheme is None:
             anonymous = Principal("anonymous", project.name, "none")
             return self._pend(project, incoming, Proof(anonymous, Owed()), asked)
@@ -255,18 +284,18 @@ class Authenticator:
         self, project: Project, incoming: Incoming, proof: Proof | Claim, asked: Asked
     ) -> Pending | BodyWanted:
         """Judge what can be judged now; the rest is for `Pending.conclude`."""
-        own = () if project.policy is None else (project.policy,)
-        policies = (*own, *proof.policies) if isinstance(proof, Proof) else own
-        needs_body = any(policy.needs_body for policy in policies)
+        owes = replace(proof.owed, nonce=None) if asked.standing else proof.owed
+        own: tuple[Policy, ...] = () if project.policy is None else (project.policy,)
         if isinstance(proof, Claim):
-            needs_body = needs_body or proof.needs_body
-        elif not (policies or incoming.request.websocket):  # most requests: nothing to judge
-            principal = proof.principal
-            return Pending(lambda _: principal, proof.owed, _dress(project, principal))
-        dress = _dress(project, proof.principal if isinstance(proof, Proof) else None)
+            policies, needs_body, caller = own, proof.needs_body, None
+        else:
+            policies, needs_body, caller = own + proof.policies, False, proof.principal
+            if not (policies or incoming.request.websocket):  # most requests: nothing to judge
+                return Pending(lambda _: caller, owes, project.dress, caller)
+        needs_body = needs_body or any(policy.needs_body for policy in policies)
         facts = self._caller(incoming.request, incoming.fields)
         sees_calls = asked.calls and not (asked.frames and incoming.request.websocket)
-        try:
+        with _refused(caller):
             for policy in policies:
                 policy.check_caller(facts)
             calls = self._calls(project, incoming) if needs_body and sees_calls else ()
@@ -274,8 +303,6 @@ class Authenticator:
                 return calls
             for policy in policies:
                 policy.check_calls(calls)
-        except AuthError as error:
-            raise dress(error) from None
 
         def known(principal: Principal) -> Principal:
             network = network_of(facts.address)
@@ -287,23 +314,26 @@ class Authenticator:
             if value is None:
                 raise AuthError("backend_unavailable", detail="the backend gave no record")
             concluded = proof.conclude(value)
-            pending.dress = _dress(project, concluded.principal)
-            for policy in concluded.policies:
-                policy.check_caller(facts)
-                policy.check_calls(calls)
+            with _refused(concluded.principal):
+                for policy in concluded.policies:
+                    policy.check_caller(facts)
+                    policy.check_calls(calls)
             if not asked.standing:
                 pending.charges = charges_of((*own, *concluded.policies), concluded.principal)
             return known(concluded.principal)
 
         charges: tuple[Charge, ...] = ()
-        if isinstance(proof, Proof) and not asked.standing:
-            charges = charges_of(policies, proof.principal)
-        pending = Pending(conclude, proof.owed, dress, charges)
+        if caller is not None and not asked.standing:
+            charges = charges_of(policies, caller)
+        pending = Pending(conclude, owes, project.dress, caller, charges)
         return pending
 
     def _caller(self, request: Request, fields: Mapping[str, list[str]]) -> Facts:
         address = self._proxies.client(request.client, fields)
-        return Facts(address, fields.get("origin", ()), fields.get("user-agent", ()))
+        agents = fields.get("user-agent", [])
+        if request.joined and any(map(may_be_several, agents)):
+            agents = []
+        return Facts(address, fields.get("origin", ()), agents)
 
     def _calls(self, project: Project, incoming: Incoming) -> tuple[Call, ...] | BodyWanted | None:
         """Return the calls in the body; None for a WebSocket, whose calls come later."""
@@ -324,15 +354,3 @@ class Authenticator:
         body = incoming.request.body
         if body is not None and len(body) > self.bounds.max_body:
             raise AuthError("body_too_large")
-
-
-def _dress(project: Project, principal: Principal | None) -> Callable[[AuthError], AuthError]:
-    """Return what gives a refusal the project's form, and the log the name of who was refused."""
-    if principal is None:
-        return project.dress
-
-    def dress(error: AuthError) -> AuthError:
-        error.caller = principal.scheme, principal.subject, principal.key_id
-        return project.dress(error)
-
-    return dress

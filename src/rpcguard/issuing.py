@@ -9,25 +9,28 @@ from __future__ import annotations
 
 import hmac
 import itertools
+import json
 import os
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from secrets import randbelow
 from typing import Any
 
 from rpcguard import owed, strict_json
 from rpcguard.authenticator import Authenticator, refuse_encoded
 from rpcguard.backends.base import Backend
+from rpcguard.ending import end_family, log_out
 from rpcguard.errors import AuthError
 from rpcguard.keys import check_ed25519, verify_ed25519
-from rpcguard.owed import Answer, Nonce, Owed, Pending, Revocation, Verdict
+from rpcguard.owed import Answer, Nonce, Owed, Pending, Verdict
 from rpcguard.principal import Principal
 from rpcguard.project import Project
 from rpcguard.request import Request
 from rpcguard.schemes.api_key import ApiKeyScheme
 from rpcguard.schemes.challenge import SLOTS, Challenge
-from rpcguard.schemes.session import Sessions
+from rpcguard.schemes.session import Family, Issued, Sessions
 from rpcguard.schemes.signature import KEY_BYTES, SIGNATURE_BYTES
+from rpcguard.steps import Asked
 
 MAX_BODY = 8 * 1024  # bytes of a sign-in's body
 
@@ -40,41 +43,13 @@ class _Turns:
         os.register_at_fork(after_in_child=self.restart)
 
     def restart(self) -> None:
-        self._turns = itertools.count(secrets.randbelow(SLOTS))
+        self._turns = itertools.count(randbelow(SLOTS))
 
     def take(self) -> int:
         return next(self._turns)
 
 
 _turns = _Turns()
-
-
-def tokens(
-    sessions: Sessions, backend: Backend, subject: str, now: float, claims: Mapping[str, Any]
-) -> dict[str, Any]:
-    """
-    Return a new session of *subject* as the routes answer it: `token` and `expiresAt` (Unix
-    seconds), and where refresh is on, `refreshToken` and `refreshExpiresAt`.
-
-    Raises:
-        ValueError: If *claims* names a claim that rpcguard sets.
-        BackendError: If the backend could not record the refresh token.
-    """
-    if sessions.refresh_ttl is None:
-        issued = sessions.mint(subject, now, claims)
-        return {"token": issued.token, "expiresAt": issued.expires_at}
-    issued, text, record = sessions.start(subject, now, claims)
-    backend.put(record, now)
-    return _answer(issued.token, issued.expires_at, text, record)
-
-
-def _answer(token: str, expires_at: int, text: str, record: owed.Record) -> dict[str, Any]:
-    return {
-        "token": token,
-        "expiresAt": expires_at,
-        "refreshToken": text,
-        "refreshExpiresAt": record.expires_at,
-    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +72,11 @@ class Desk:
     def challenge(self, request: Request) -> dict[str, Any]:
         """`POST /auth/challenge {"pubkey"}`: something to sign, derived and not stored."""
         sessions, pubkey, _ = self._sign_in(request)
-        challenges = sessions.signing(self.now).challenges.at(pubkey, self.now, self.backend.epoch)
-        spent = self.backend.spent([challenge.name for challenge in challenges], self.now)
+        shard = owed.bucket(self.project.name, pubkey)
+        epoch = self.backend.epoch(shard)
+        challenges = sessions.signing(self.now).challenges.at(pubkey, self.now, epoch)
+        names = [challenge.name for challenge in challenges]
+        spent = self.backend.spent(shard, names, self.now)
         first = _turns.take()
         for turn in range(SLOTS):
             challenge = challenges[(first + turn) % SLOTS]
@@ -127,51 +105,65 @@ class Desk:
         )
         banned = owed.key_name(self.project.name, pubkey)
         self._settle(Owed(self.project.name, pubkey, self.now, (banned,), nonce))
-        return tokens(sessions, self.backend, pubkey, self.now, {})
+        return self.session(pubkey, {})
 
     def _signed(
         self, sessions: Sessions, pubkey: str, public: bytes, signature: bytes, meant: str | None
     ) -> Challenge:
-        challenges = sessions.signing(self.now).challenges
-        for challenge in challenges.recent(pubkey, self.now, self.backend.epoch):
-            if meant is not None and not hmac.compare_digest(
-                meant.encode("utf-8"), challenge.text.encode("utf-8")
-            ):
-                continue
-            if verify_ed25519(public, challenge.text.encode("utf-8"), signature):
-                return challenge
+        epoch = self.backend.epoch(owed.bucket(self.project.name, pubkey))
+        secrets = sessions.active(self.now)
+        if meant is None:
+            secrets = secrets[:1]  # else there were more signatures to check with each of them
+        for secret in secrets:
+            for challenge in secret.challenges.recent(pubkey, self.now, epoch):
+                text = challenge.text.encode("utf-8")
+                if meant is not None and not hmac.compare_digest(meant.encode("utf-8"), text):
+                    continue
+                if verify_ed25519(public, text, signature):
+                    return challenge
         raise AuthError("invalid_credentials", cause="bad_signature")
 
+    def session(self, subject: str, claims: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        Return a new session of *subject* as the routes answer it: `token` and `expiresAt` (Unix
+        seconds), and where refresh is on, `refreshToken` and `refreshExpiresAt`.
+
+        Raises:
+            ValueError: If *claims* names a claim that rpcguard sets.
+            AuthError: `rate_limited` or `backend_unavailable`, if there is no room for it.
+            BackendError: If the backend could not record the refresh token.
+        """
+        sessions = self._sessions()
+        if sessions.refresh_ttl is None:
+            issued = sessions.mint(subject, self.now, claims)
+            return {"token": issued.token, "expiresAt": issued.expires_at}
+        issued, text, record = sessions.start(subject, self.now, claims)
+        self._conclude(self.backend.put(record, self.now))
+        return _answer(issued, text, record)
+
     def refresh(self, request: Request) -> dict[str, Any]:
-        """`POST /auth/refresh {"refreshToken"}`: the next pair; a spent one ends its family."""
+        """`POST /auth/refresh {"refreshToken"}`: the next pair; an old one ends its family."""
         sessions = self._sessions()
         self._check_caller(request)
         text = _text(_body(request), "refreshToken")
-        if sessions.refresh_ttl is None:
-            raise AuthError("invalid_credentials", detail="refresh is off")
-        name = owed.refresh_name(self.project.name, text)
-        answer = self.backend.settle(Owed(self.project.name, record=name), self.now)
-        self._refuse_reuse(sessions, answer)
-        value = answer.record or "{}"
-        self._check_wallet(sessions, strict_json.loads(value)["sub"], request)
-        issued, text, record = sessions.renew(value, self.now)
-        self._refuse_reuse(sessions, self.backend.rotate(name, record, self.now))
-        return _answer(issued.token, issued.expires_at, text, record)
+        family = Family.of(text)
+        if sessions.refresh_ttl is None or family is None:
+            raise AuthError("invalid_credentials", detail="refresh is off, or not such a token")
+        project = self.project.name
+        name, slot = owed.refresh_name(project, text), owed.session_name(project, family.sid)
+        asked = Owed(project, record=name, slot=slot, bucket=family.bucket)
+        value = self._current(sessions, self.backend.settle(asked, self.now), asked)
+        self._check_wallet(sessions, json.loads(value)["sub"], request)
+        issued, text, record = sessions.renew(family, value, self.now)
+        self._current(sessions, self.backend.rotate(name, record, self.now), asked)
+        return _answer(issued, text, record)
 
-    def _refuse_reuse(self, sessions: Sessions, answer: Answer) -> None:
-        # RFC 9700 section 4.14: who of two holders is the thief cannot be told, so both are out
-        if answer.verdict is Verdict.REPLAYED and answer.record is not None:
-            sid = strict_json.loads(answer.record)["sid"]
-            self._end_family(sessions, sid)
+    def _current(self, sessions: Sessions, answer: Answer, asked: Owed) -> str:
+        """Return the value of the record that was *asked* for; an old token ends its family."""
+        if answer.verdict is Verdict.REPLAYED:
+            end_family(sessions, self.backend, asked, answer, self.now)
         self._conclude(answer)
-
-    def _end_family(self, sessions: Sessions, sid: str, until: float = 0.0) -> None:
-        # Its refresh token goes at once, whatever lifetime it was given; its access tokens are
-        # revoked for as long as one of them can live.
-        name = owed.session_name(self.project.name, sid)
-        ends = max(until + sessions.skew, sessions.longest(self.now))
-        self.backend.revoke([Revocation(name, None, ends)], self.now)
-        self.backend.drop(name, self.now)
+        return answer.record or "{}"
 
     def _check_wallet(self, sessions: Sessions, pubkey: str, request: Request) -> None:
         if sessions.wallets is not None:
@@ -184,12 +176,7 @@ class Desk:
         sessions = self._sessions()
         pending = self._authenticated(request, self.project, frozenset({"session"}))
         principal = self._settle_pending(pending)
-        claims = principal.claims
-        ends = (principal.expires_at or self.now) + sessions.skew
-        token = owed.digest("jti", self.project.name, principal.key_id or "", claims["jti"])
-        self.backend.revoke([Revocation(token, None, ends)], self.now)
-        if "sid" in claims:
-            self._end_family(sessions, claims["sid"], principal.expires_at or 0.0)
+        self._conclude(log_out(sessions, self.backend, principal, self.now))
         return {"revoked": True}
 
     def api_key(self, request: Request) -> dict[str, Any]:
@@ -206,11 +193,13 @@ class Desk:
 
         Raises:
             LookupError: If the project issues no keys.
+            AuthError: `rate_limited` or `backend_unavailable`, if there is no room for it.
+            BackendError: If the backend could not record it.
         """
         for scheme in self.project.schemes:
             if isinstance(scheme, ApiKeyScheme):
                 text, record = scheme.issue(subject, self.now, expires_at)
-                self.backend.put(record, self.now)
+                self._conclude(self.backend.put(record, self.now))
                 return text
         raise LookupError(f"project {self.project.name!r} issues no API keys")
 
@@ -240,9 +229,8 @@ class Desk:
     def _authenticated(
         self, request: Request, project: Project, schemes: frozenset[str] | None
     ) -> Pending:
-        step = self.authenticator.authenticate(
-            request, self.now, project=project, schemes=schemes, calls=False, counted=True
-        )
+        asked = Asked(project, schemes, calls=False, counted=True)
+        step = self.authenticator.authenticate(request, self.now, asked)
         if not isinstance(step, Pending):
             raise AuthError("body_too_large")
         return step
@@ -266,6 +254,15 @@ ROUTES: Mapping[str, Callable[[Desk, Request], dict[str, Any]]] = {
     "/auth/logout": Desk.logout,
     "/account/api-key": Desk.api_key,
 }
+
+
+def _answer(issued: Issued, text: str, record: owed.Record) -> dict[str, Any]:
+    return {
+        "token": issued.token,
+        "expiresAt": issued.expires_at,
+        "refreshToken": text,
+        "refreshExpiresAt": record.expires_at,
+    }
 
 
 def _body(request: Request) -> dict[str, Any]:

@@ -9,7 +9,9 @@ driver asks them in one atomic step, and `conclude` gives the principal or refus
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,12 +22,33 @@ from rpcguard.rates import Charge
 
 PROJECT_NONCES = 1_000_000  # live nonces that a project may hold unless it says otherwise
 SUBJECT_NONCES = 10_000  # and one subject
+PROJECT_RECORDS = 1_000_000  # live records that a project may hold unless it says otherwise
+SUBJECT_RECORDS = 1_000  # and one subject
 NAME_BYTES = 16  # 128 bits: nobody finds a second preimage, and a million live nonces stay small
+_BUCKET = re.compile("[0-9a-f]{2}")
 
 
 def digest(*parts: str | bytes) -> bytes:
     """Return one fixed-size name for *parts*."""
-    return hashlib.blake2b(framed(*parts), digest_size=NAME_BYTES).digest()
+    # `framed` without its lists: three names are made for a token that comes for the first time
+    whole = hashlib.blake2b(digest_size=NAME_BYTES)
+    for part in parts:
+        raw = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
+        whole.update(len(raw).to_bytes(4, "big"))
+        whole.update(raw)
+    return whole.digest()
+
+
+def namer(*beginning: str | bytes) -> Callable[[str | bytes], bytes]:
+    """Return what gives `digest(*beginning, last)` for any last part, at half the cost."""
+    seeded = hashlib.blake2b(framed(*beginning), digest_size=NAME_BYTES)
+
+    def name(last: str | bytes) -> bytes:
+        whole = seeded.copy()
+        whole.update(framed(last))
+        return whole.digest()
+
+    return name
 
 
 def framed(*parts: str | bytes) -> bytes:
@@ -34,11 +57,13 @@ def framed(*parts: str | bytes) -> bytes:
     return b"".join(len(raw).to_bytes(4, "big") + raw for raw in raws)
 
 
+@functools.lru_cache(maxsize=4096)
 def key_name(project: str, kid: str) -> bytes:
     """Return the name by which everything that key *kid* proves can be revoked."""
     return digest("key", project, kid)
 
 
+@functools.lru_cache(maxsize=4096)
 def subject_name(project: str, subject: str) -> bytes:
     """Return the name by which everything issued to *subject* can be revoked."""
     return digest("subject", project, subject)
@@ -59,14 +84,20 @@ def refresh_name(project: str, text: str) -> bytes:
     return digest("refresh", project, text)
 
 
+def session_name(project: str, sid: str) -> bytes:
+    """Return the name by which a session or refresh family can be revoked."""
+    return digest("session", project, sid)
+
+
 def bucket(project: str, subject: str) -> int:
     """Return which of 256 buckets holds all that a request of *subject* can owe."""
     return digest("bucket", project, subject)[0]
 
 
-def session_name(project: str, sid: str) -> bytes:
-    """Return the name by which a session or refresh family can be revoked."""
-    return digest("session", project, sid)
+def named_bucket(text: str, prefix: str) -> int | None:
+    """Return the bucket that a credential names in the two hex digits behind its *prefix*."""
+    named = text[len(prefix) : len(prefix) + 2]
+    return int(named, 16) if _BUCKET.fullmatch(named) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +130,10 @@ class Owed:
         revocable: Names that refuse the request if one of them is revoked as of `issued_at`.
         nonce: To be spent, or None.
         record: Name of the record that must be there (an issued API key), or None.
+        slot: Where the record must be; None looks for the name wherever it is. A live record of
+            another name in the slot is answered with `REPLAYED`.
+        bucket: Which bucket is asked, where the credential's own text names it; None stands for
+            `bucket(project, subject)`.
     """
 
     project: str = ""
@@ -107,6 +142,8 @@ class Owed:
     revocable: tuple[bytes, ...] = ()
     nonce: Nonce | None = None
     record: bytes | None = None
+    slot: bytes | None = None
+    bucket: int | None = None
 
     def __bool__(self) -> bool:
         return self.nonce is not None or bool(self.revocable) or self.record is not None
@@ -115,7 +152,8 @@ class Owed:
 @dataclass(frozen=True, slots=True)
 class Record:
     """
-    A credential that rpcguard issued and must remember: an API key or a refresh token.
+    A credential that rpcguard issued and must remember: an API key, or the refresh token that a
+    family has now.
 
     Attributes:
         name: `digest` of the secret text; the text itself is never kept.
@@ -124,14 +162,24 @@ class Record:
         issued_at: Unix seconds.
         expires_at: Unix seconds at which it ends, or None.
         revocable: Names that end it if one of them is revoked as of `issued_at`.
+        project: Name of the project; with `subject` it names the budget.
+        subject: Whose credential it is.
+        bucket: Where it is kept: `bucket(project, subject)`.
+        project_limit: Live records that the project may hold.
+        subject_limit: Live records that the subject may hold.
     """
 
     name: bytes
     slot: bytes
     value: str
     issued_at: float
-    expires_at: float | None = None
-    revocable: tuple[bytes, ...] = ()
+    expires_at: float | None
+    revocable: tuple[bytes, ...]
+    project: str
+    subject: str
+    bucket: int
+    project_limit: int = PROJECT_RECORDS
+    subject_limit: int = SUBJECT_RECORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +191,13 @@ class Revocation:
         name: One of the names that `Owed.revocable` may hold.
         before: Refuse what was issued at or before this Unix second; None refuses all.
         expires_at: Unix seconds until which it can matter; None keeps it for good.
+        bucket: Where it is looked for; None stands for every bucket.
     """
 
     name: bytes
     before: float | None = None
     expires_at: float | None = None
+    bucket: int | None = None
 
 
 class Verdict(enum.Enum):
@@ -169,7 +219,8 @@ class Answer:
 
     Attributes:
         verdict: The kind of answer.
-        record: The `value` of the record that was asked for, also where it was replayed.
+        record: The `value` of the record that was asked for; where another one is in its slot
+            (`REPLAYED`), the value of that one.
     """
 
     verdict: Verdict
@@ -193,11 +244,8 @@ _REFUSALS = {
     Verdict.REPLAYED: ("replayed", "it was used before"),
     Verdict.FORGOTTEN: ("expired", "older than what the backend remembers"),
     Verdict.UNKNOWN: ("invalid_credentials", "no such record, or it has ended"),
-    Verdict.SUBJECT_FULL: ("rate_limited", "the subject holds as many live nonces as it may"),
-    Verdict.PROJECT_FULL: (
-        "backend_unavailable",
-        "the project holds as many live nonces as it may",
-    ),
+    Verdict.SUBJECT_FULL: ("rate_limited", "the subject holds as much as it may"),
+    Verdict.PROJECT_FULL: ("backend_unavailable", "the project holds as much as it may"),
 }
 
 
@@ -209,16 +257,16 @@ class Pending:
         owed: The questions for the backend.
         charges: What is to be counted now: first for who is proved, and after `conclude` for who
             only the backend could tell.
-        dress: Gives a refusal the project's form.
     """
 
-    __slots__ = ("_conclude", "charges", "dress", "owed")
+    __slots__ = ("_caller", "_conclude", "_dress", "charges", "owed")
 
     def __init__(
         self,
         conclude: Callable[[str | None], Principal],
         owed: Owed,
         dress: Callable[[AuthError], AuthError],
+        caller: Principal | None = None,
         charges: tuple[Charge, ...] = (),
     ) -> None:
         """
@@ -226,12 +274,20 @@ class Pending:
             conclude: Gives the principal, from the record's value where one is owed; it may refuse.
             owed: The questions for the backend.
             dress: Gives a refusal the project's form.
+            caller: Who is proved so far, or None.
             charges: What is to be counted before the backend is asked.
         """
         self._conclude = conclude
         self.owed = owed
-        self.dress = dress
+        self._dress = dress
+        self._caller = caller
         self.charges = charges
+
+    def dress(self, error: AuthError) -> AuthError:
+        """Give a refusal the project's form, and the log the name of who was refused."""
+        if self._caller is not None:
+            error.caller = self._caller.who
+        return self._dress(error)
 
     def take_charges(self) -> tuple[Charge, ...]:
         """Return what is to be counted now, once."""
@@ -256,9 +312,10 @@ class Pending:
             reason, detail = _REFUSALS[answer.verdict]
             raise self.dress(AuthError(reason, detail=detail))
         try:
-            return self._conclude(answer.record)
+            self._caller = self._conclude(answer.record)
         except AuthError as error:
-            raise self.dress(error) from None
+            raise self._dress(error) from None
+        return self._caller
 
     def unavailable(self, detail: str) -> AuthError:
         """Return the refusal for a backend that did not answer."""

@@ -39,12 +39,31 @@ class Facts:
     Attributes:
         address: The client's address, or None if it cannot be told.
         origins: Every `Origin` field of the request.
-        user_agents: Every `User-Agent` field of the request.
+        user_agents: Every `User-Agent` field of the request; none where they cannot be told apart.
     """
 
     address: Address | None
     origins: Sequence[str]
     user_agents: Sequence[str]
+
+
+def may_be_several(user_agent: str) -> bool:
+    """
+    Return whether *user_agent* may be several fields that a WSGI server has joined.
+
+    Products have no comma, comments may (RFC 9110 section 10.1.5): `(KHTML, like Gecko)`. So one
+    outside a comment is of a server that joins with ", ", or of a client that is not to be told
+    from it. gunicorn and werkzeug join with a bare comma; browsers write a blank behind theirs.
+    """
+    depth, quoted = 0, False
+    for at, char in enumerate(user_agent):
+        if char == "," and (not depth or user_agent[at + 1 : at + 2] != " "):
+            return True
+        if quoted or (char == "\\" and depth):
+            quoted = not quoted
+        else:
+            depth = max(0, depth + (char == "(") - (char == ")"))
+    return False
 
 
 class Names:

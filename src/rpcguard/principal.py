@@ -6,8 +6,6 @@ import copy
 from collections.abc import Mapping
 from typing import Any, final
 
-_FIELDS = ("expires_at", "key_id", "name", "project", "scheme", "subject")
-
 
 @final
 class Principal:
@@ -24,14 +22,10 @@ class Principal:
         claims: The verified claims, a fresh copy at each access; empty where there are none.
     """
 
-    __slots__ = ("_claims", "_network", *_FIELDS)
+    __slots__ = ("_facts", "_network")
 
-    subject: str
-    project: str
-    scheme: str
-    name: str | None
-    key_id: str | None
-    expires_at: float | None
+    _network: str
+    _facts: tuple[str, str, str, str | None, str | None, float | None, Mapping[str, Any]]
 
     def __init__(
         self,
@@ -44,38 +38,60 @@ class Principal:
         expires_at: float | None = None,
         claims: Mapping[str, Any] | None = None,
     ) -> None:
-        fix = object.__setattr__
-        fix(self, "subject", subject)
-        fix(self, "project", project)
-        fix(self, "scheme", scheme)
-        fix(self, "name", name)
-        fix(self, "key_id", key_id)
-        fix(self, "expires_at", expires_at)
-        fix(self, "_claims", claims or {})
-        fix(self, "_network", "")
+        # one tuple, since setting seven read-only members costs more than parsing the claims
+        facts = (subject, project, scheme, name, key_id, expires_at, claims or {})
+        object.__setattr__(self, "_facts", facts)
+        object.__setattr__(self, "_network", "")
+
+    @property
+    def subject(self) -> str:
+        """Who it is."""
+        return self._facts[0]
+
+    @property
+    def project(self) -> str:
+        """Name of the project in the registry."""
+        return self._facts[1]
+
+    @property
+    def scheme(self) -> str:
+        """The kind of credential."""
+        return self._facts[2]
+
+    @property
+    def name(self) -> str | None:
+        """Name of the key or wallet in the registry."""
+        return self._facts[3]
+
+    @property
+    def key_id(self) -> str | None:
+        """Id of the key that proved it."""
+        return self._facts[4]
+
+    @property
+    def expires_at(self) -> float | None:
+        """Unix seconds at which the credential ends."""
+        return self._facts[5]
 
     @property
     def claims(self) -> dict[str, Any]:
         """The verified claims, a fresh copy at each access."""
         # one verified token serves many requests: nobody may edit the claims of the others
-        return copy.deepcopy(dict(self._claims))  # type: ignore[attr-defined]
+        return copy.deepcopy(dict(self._facts[6]))
+
+    @property
+    def who(self) -> tuple[str, str, str | None]:
+        """Scheme, subject and key id: what a log says of a caller."""
+        return self.scheme, self.subject, self.key_id
 
     @property
     def network(self) -> str:
         """Where the connection comes from, as limits per address count it; "" where unknown."""
-        return self._network  # type: ignore[attr-defined,no-any-return]
+        return self._network
 
     def connected_from(self, network: str) -> Principal:
         """Return this principal, for a connection from *network* whose messages will be counted."""
-        principal: Principal = _rebuilt(
-            self.subject,
-            self.project,
-            self.scheme,
-            self.name,
-            self.key_id,
-            self.expires_at,
-            self._claims,  # type: ignore[attr-defined]
-        )
+        principal = _rebuilt(*self._facts)
         object.__setattr__(principal, "_network", network)
         return principal
 
@@ -88,14 +104,13 @@ class Principal:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Principal):
             return NotImplemented
-        return all(getattr(self, field) == getattr(other, field) for field in ("_claims", *_FIELDS))
+        return self._facts == other._facts
 
     def __hash__(self) -> int:
         return hash((self.subject, self.project, self.scheme, self.key_id))
 
     def __reduce__(self) -> tuple[object, ...]:
-        fields = (self.subject, self.project, self.scheme)
-        return _rebuilt, (*fields, self.name, self.key_id, self.expires_at, self.claims)
+        return _rebuilt, (*self._facts[:6], self.claims)
 
     def __repr__(self) -> str:
         return (
@@ -112,7 +127,7 @@ def _rebuilt(
     name: str | None,
     key_id: str | None,
     expires_at: float | None,
-    claims: dict[str, Any],
+    claims: Mapping[str, Any],
 ) -> Principal:
     return Principal(
         subject, project, scheme, name=name, key_id=key_id, expires_at=expires_at, claims=claims

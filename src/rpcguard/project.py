@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rpcguard.errors import AuthError
+from rpcguard.owed import Revocation
 from rpcguard.policy import Policy
 from rpcguard.schemes.api_key import ApiKeyScheme
 from rpcguard.schemes.base import Scheme
@@ -15,11 +16,12 @@ from rpcguard.schemes.session import Sessions, SessionScheme
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What the guard reads at most. Sizes in bytes, `max_batch` in items."""
+    """What the guard reads at most. Sizes in bytes, `max_batch` in items, times in seconds."""
 
     max_credential: int = 8 * 1024
     max_body: int = 5 * 1024 * 1024
     max_batch: int = 100
+    body_timeout: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Project:
         sessions: What issues its sessions, or None.
         key_issuer: This project as callers see it who want an API key: only the wallet signature
             counts, of the version that keys demand. None where keys are not issued.
+        counts_callers: A limit counts requests before anything is known but where they come from.
     """
 
     name: str
@@ -73,11 +76,17 @@ class Project:
     prefixes: frozenset[str] = frozenset()
     sessions: Sessions | None = None
     key_issuer: Project | None = None
+    counts_callers: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Work out what every request asks."""
+        limits = None if self.policy is None else self.policy.limits
+        object.__setattr__(self, "counts_callers", limits is not None and bool(limits.per_ip))
 
     @property
     def keys_in_path(self) -> bool:
         """Whether callers may put an API key into the path."""
-        return any(isinstance(s, ApiKeyScheme) and s.in_path for s in self.schemes)
+        return any(isinstance(s, ApiKeyScheme) and s.rules.in_path for s in self.schemes)
 
     def dress(self, error: AuthError) -> AuthError:
         """Give *error* this project's id, form, texts and challenges, and return it."""
@@ -96,19 +105,18 @@ class Project:
             error.challenges = tuple(self._challenge(name, error) for name in names)
         return error
 
-    def token_name(self, token: str, now: float) -> tuple[bytes, float | None]:
+    def token_revocation(self, token: str, now: float) -> Revocation:
         """
-        Return the name by which *token*, a JWT of this project, is spent and revoked, and the Unix
-        seconds until which that can matter (None for a token that does not end).
+        Return what revokes *token*, a JWT of this project, for as long as that can matter.
 
         Raises:
             AuthError: `invalid_credentials` or `malformed_credentials`, if it is none of its JWTs.
         """
         for scheme in self.schemes:
             if isinstance(scheme, JwtScheme | SessionScheme):
-                name = scheme.name_of(token, now)
-                if name is not None:
-                    return name
+                revocation = scheme.revocation(token, now)
+                if revocation is not None:
+                    return revocation
         raise AuthError("invalid_credentials", detail="not a token of this project")
 
     def _challenge(self, name: str, error: AuthError) -> str:

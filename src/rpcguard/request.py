@@ -56,8 +56,5 @@ class Request:
                 if key in exact:
                     continue
             if key in wanted:
-                if key in found:
-                    found[key].append(value)
-                else:
-                    found[key] = [value]
+                found.setdefault(key, []).append(value)
         return found

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from rpcguard.errors import AuthError
 from rpcguard.project import Project
 from rpcguard.rates import Charge
+from rpcguard.request import Request
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked of one request: see `Authenticator.authenticate`."""
+class Asked(NamedTuple):
+    """
+    What is asked of one request.
 
-    standing: bool
-    calls: bool
-    frames: bool
-    counted: bool
+    Attributes:
+        project: The project, or its name, whatever the target says; None to match.
+        schemes: The only kinds of credential to take, or None for all of the project.
+        standing: Ask again about a handshake that was accepted; see `Scheme.prove`.
+        calls: The body holds JSON-RPC calls, which policies judge.
+        frames: Of a WebSocket: each message will be given to `Authenticator.message` before it is
+            answered.
+        counted: What `Counting` asked for is done.
+    """
+
+    project: str | Project | None = None
+    schemes: Collection[str] | None = None
+    standing: bool = False
+    calls: bool = True
+    frames: bool = False
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +46,17 @@ class BodyWanted:
 
     limit: int
     project: Project
+
+    def given(self, request: Request, body: bytes | None) -> Request:
+        """
+        Return *request* with its *body*, None where there was no way to read it.
+
+        Raises:
+            AuthError: `invalid_body`, in that case.
+        """
+        if body is None:
+            raise AuthError("invalid_body", detail="the body could not be read")
+        return request.with_body(body)
 
 
 @dataclass(frozen=True, slots=True)

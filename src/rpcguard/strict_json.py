@@ -14,6 +14,7 @@ from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
+_BLANKS = " \t\n\r"  # RFC 8259 section 2
 MAX_DEPTH = 64  # parameters and claims nest a handful of levels; Python's parser dies near 1000
 
 # Possessive throughout: a hostile megabyte of open strings and backslashes is read once.
@@ -37,13 +38,22 @@ def loads(data: bytes | str, *, exact: bool = False) -> Any:
             data.encode("utf-8")  # fails on a lone surrogate
         text = data.decode("utf-8") if isinstance(data, bytes) else data
         _bound_depth(text)
-        value = (_EXACT if exact else _PLAIN).decode(text)
+        value = _value(_EXACT if exact else _PLAIN, text)
         if "\\u" in text and _ESCAPED_SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False, default=str).encode(
                 "utf-8"
             )  # fails on a lone one
     except (ValueError, RecursionError) as error:
         raise ValueError(_describe(error)) from None
+    return value
+
+
+def _value(decoder: json.JSONDecoder, text: str) -> Any:
+    # What `decoder.decode` does, without its two regular expressions for the blanks around.
+    stripped = text.strip(_BLANKS)
+    value, end = decoder.raw_decode(stripped)
+    if end != len(stripped):
+        raise json.JSONDecodeError("trailing data", text, end + text.index(stripped))
     return value
 
 

@@ -24,13 +24,13 @@ from rpcguard.authenticator import Authenticator
 from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_backend
 from rpcguard.errors import AuthError, BackendError
-from rpcguard.issuing import ROUTES, Desk, tokens
+from rpcguard.issuing import ROUTES, Desk
 from rpcguard.limiter import Limiter
-from rpcguard.owed import Owed, Pending, Revocation
+from rpcguard.owed import Pending, Revocation
 from rpcguard.principal import Principal
 from rpcguard.registry.live import LiveRegistry
 from rpcguard.request import Request
-from rpcguard.steps import BodyWanted, Counting
+from rpcguard.steps import Asked, BodyWanted, Counting
 
 
 class Verifier:
@@ -120,34 +120,28 @@ class Verifier:
         """
         now, started = self._clock(), time.perf_counter()
         authenticator = self._live.compiled.authenticator
-        authenticate = partial(
-            authenticator.authenticate,
-            now=now,
-            project=project,
-            schemes=schemes,
-            standing=standing,
-            frames=frames,
-        )
+        asked = Asked(project, schemes, standing, True, frames)
+        judged = request
         try:
-            step = authenticate(request)
-            if isinstance(step, Counting):
-                self._limiter.spend(step.charges, step.project.dress)
-                authenticate = partial(authenticate, counted=True)
-                step = authenticate(request)
-            if isinstance(step, BodyWanted):
-                with _Reading(step):
-                    body = read_body(step.limit) if read_body else None
-                step = authenticate(request.with_body(body))
-            pending, owed = _proved(step, standing)
-            if pending.charges:
-                self._limiter.spend(pending.take_charges(), pending.dress)
+            step = authenticator.authenticate(judged, now, asked)
+            while not isinstance(step, Pending):  # seldom: a count or the body comes first
+                if isinstance(step, Counting):
+                    self._limiter.spend(step.charges, step.project.dress)
+                    asked = asked._replace(counted=True)
+                else:
+                    with _Reading(step):
+                        body = read_body(step.limit) if read_body else None
+                        judged = step.given(request, body)
+                step = authenticator.authenticate(judged, now, asked)
+            if step.charges:
+                self._limiter.spend(step.take_charges(), step.dress)
             try:
-                answer = self._backend.settle(owed, now) if owed else None
+                answer = self._backend.settle(step.owed, now) if step.owed else None
             except BackendError as error:
-                raise pending.unavailable(str(error)) from error
-            principal = pending.conclude(answer)
-            if pending.charges:
-                self._limiter.spend(pending.take_charges(), pending.dress)
+                raise step.unavailable(str(error)) from error
+            principal = step.conclude(answer)
+            if step.charges:
+                self._limiter.spend(step.take_charges(), step.dress)
         except AuthError as error:
             audit.request_judged(authenticator, request, project, error, started)
             raise
@@ -168,34 +162,28 @@ class Verifier:
         """`verify` for a running event loop; see there."""
         now, started = self._clock(), time.perf_counter()
         authenticator = self._live.compiled.authenticator
-        authenticate = partial(
-            authenticator.authenticate,
-            now=now,
-            project=project,
-            schemes=schemes,
-            standing=standing,
-            frames=frames,
-        )
+        asked = Asked(project, schemes, standing, True, frames)
+        judged = request
         try:
-            step = authenticate(request)
-            if isinstance(step, Counting):
-                await self._limiter.aspend(step.charges, step.project.dress)
-                authenticate = partial(authenticate, counted=True)
-                step = authenticate(request)
-            if isinstance(step, BodyWanted):
-                with _Reading(step):
-                    body = await read_body(step.limit) if read_body else None
-                step = authenticate(request.with_body(body))
-            pending, owed = _proved(step, standing)
-            if pending.charges:
-                await self._limiter.aspend(pending.take_charges(), pending.dress)
+            step = authenticator.authenticate(judged, now, asked)
+            while not isinstance(step, Pending):  # seldom: a count or the body comes first
+                if isinstance(step, Counting):
+                    await self._limiter.aspend(step.charges, step.project.dress)
+                    asked = asked._replace(counted=True)
+                else:
+                    with _Reading(step):
+                        body = await read_body(step.limit) if read_body else None
+                        judged = step.given(request, body)
+                step = authenticator.authenticate(judged, now, asked)
+            if step.charges:
+                await self._limiter.aspend(step.take_charges(), step.dress)
             try:
-                answer = await self._backend.asettle(owed, now) if owed else None
+                answer = await self._backend.asettle(step.owed, now) if step.owed else None
             except BackendError as error:
-                raise pending.unavailable(str(error)) from error
-            principal = pending.conclude(answer)
-            if pending.charges:
-                await self._limiter.aspend(pending.take_charges(), pending.dress)
+                raise step.unavailable(str(error)) from error
+            principal = step.conclude(answer)
+            if step.charges:
+                await self._limiter.aspend(step.take_charges(), step.dress)
         except AuthError as error:
             audit.request_judged(authenticator, request, project, error, started)
             raise
@@ -270,7 +258,8 @@ class Verifier:
         Args:
             project: Name of the project.
             subject: Refuse what was issued to this subject until now.
-            key: Refuse everything that the key of this id proves.
+            key: Refuse everything that the key of this id proves; a wallet's public key with all
+                that was issued to it.
             session: Refuse every token with this `sid`.
             token: Refuse this JWT, whatever its spelling.
             jti: Refuse the JWT with this `jti`; name its *key* too, which is not revoked then.
@@ -289,8 +278,8 @@ class Verifier:
         now = self._clock()
         found = []
         if token is not None:
-            name, end = found_project.token_name(token, now)
-            found.append(Revocation(name, None, expires_at or end))
+            of_token = found_project.token_revocation(token, now)
+            found.append(replace(of_token, expires_at=expires_at or of_token.expires_at))
         if jti is not None:
             if key is None:
                 raise ValueError("jti names a token only together with its key")
@@ -301,7 +290,8 @@ class Verifier:
             end = found_project.sessions.longest(now) if found_project.sessions else None
             found.append(Revocation(names.session_name(project, session), None, expires_at or end))
         if subject is not None:
-            found.append(Revocation(names.subject_name(project, subject), now, expires_at))
+            name, where = names.subject_name(project, subject), names.bucket(project, subject)
+            found.append(Revocation(name, now, expires_at, where))
         if not found:
             raise ValueError("name a subject, a key, a session, a token or a jti to revoke")
         self._backend.revoke(found, now)
@@ -324,12 +314,14 @@ class Verifier:
         Raises:
             LookupError: If there is no such project, or it has no `session`.
             ValueError: If *claims* names a claim that rpcguard sets.
+            AuthError: `rate_limited`, if *subject* holds as many refresh tokens as it may, or
+                `backend_unavailable`, if the project does or has no active secret.
             BackendError: If the backend could not record the refresh token.
         """
-        found = self.registry.projects.get(project)
-        if found is None or found.sessions is None:
+        desk = self._desk(project)
+        if desk.project.sessions is None:
             raise LookupError(f"no project {project!r} with a session")
-        return tokens(found.sessions, self._backend, subject, self._clock(), claims or {})
+        return desk.session(subject, claims or {})
 
     def new_api_key(self, project: str, subject: str, expires_at: float | None = None) -> str:
         """
@@ -342,6 +334,8 @@ class Verifier:
 
         Raises:
             LookupError: If there is no such project, or it issues no keys.
+            AuthError: `rate_limited`, if *subject* holds as many records as it may and has no key
+                yet, or `backend_unavailable`, if the project does.
             BackendError: If the backend could not record it.
         """
         return self._desk(project).new_key(subject, expires_at)
@@ -361,7 +355,8 @@ class Verifier:
         desk = self._desk(project)
         if desk.project.key_issuer is None:
             raise LookupError(f"project {project!r} issues no API keys")
-        return self._backend.drop(names.api_key_slot(project, subject), desk.now)
+        where = names.bucket(project, subject)
+        return self._backend.drop(where, names.api_key_slot(project, subject), desk.now)
 
     def serve(self, route: str, request: Request, project: str | None = None) -> dict[str, Any]:
         """
@@ -443,9 +438,3 @@ class _Reading:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, AuthError):
             self._step.project.dress(error)
-
-
-def _proved(step: Pending | BodyWanted | Counting, standing: bool) -> tuple[Pending, Owed]:
-    if not isinstance(step, Pending):  # there was no way to read the body
-        raise step.project.dress(AuthError("invalid_body", detail="the body could not be read"))
-    return step, replace(step.owed, nonce=None) if standing else step.owed

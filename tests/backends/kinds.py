@@ -12,11 +12,12 @@ from pathlib import Path
 
 from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_backend
-from rpcguard.owed import Answer, Nonce, Owed, Record, digest
+from rpcguard.owed import Answer, Nonce, Owed, Record, bucket, digest
 
 Settle = Callable[[Owed, float], Answer]
 
 START = 1_760_000_000.0  # when every backend of the suite is opened
+HERE = bucket("p", "s")  # where everything is that no test puts elsewhere
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Kind:
 
     Attributes:
         name: For the test's id.
-        url: The URL, given a directory of the test's own.
+        url: The URL, given a directory of the test's own: for each directory another store, and the
+            same one however often it is asked. It is called late, and may start a server.
         shared: Whether several processes can share it. `memory://` lives in one.
     """
 
@@ -34,11 +36,19 @@ class Kind:
     url: Callable[[Path], str]
     shared: bool
 
+    def patient(self, directory: Path) -> str:
+        """Return a URL with which no process gives up while others wait for the disk."""
+        url = self.url(directory)
+        return f"{url}{'&' if '?' in url else '?'}timeout=10s"
+
 
 KINDS = (
     Kind("memory", lambda _: "memory://", shared=False),
     Kind("sqlite", lambda directory: f"sqlite:///{directory}/store.db", shared=True),
 )
+
+
+SHARED = tuple(kind for kind in KINDS if kind.shared)  # what several processes can have open
 
 
 def settle_sync(backend: Backend, owed: Owed, now: float) -> Answer:
@@ -87,16 +97,31 @@ def issue(
     lasts: float | None = None,
     issued_at: float = START,
     revocable: tuple[bytes, ...] = (),
+    project: str = "p",
+    subject: str = "s",
+    project_limit: int = 1_000_000,
+    subject_limit: int = 10_000,
 ) -> Record:
     """Return the record of a credential that ends *lasts* seconds after `START`."""
-    end = None if lasts is None else START + lasts
-    value = f'{{"of": "{name}"}}'
-    return Record(digest("record", name), digest(slot), value, issued_at, end, revocable)
+    return Record(
+        name=digest("record", name),
+        slot=digest(slot),
+        value=f'{{"of": "{name}"}}',
+        issued_at=issued_at,
+        expires_at=None if lasts is None else START + lasts,
+        revocable=revocable,
+        project=project,
+        subject=subject,
+        bucket=bucket(project, subject),
+        project_limit=project_limit,
+        subject_limit=subject_limit,
+    )
 
 
-def present(name: str, **others: object) -> Owed:
-    """Return what a request owes that shows the credential *name*."""
-    return Owed("p", record=digest("record", name), **others)
+def present(name: str, slot: str | None = None, **others: object) -> Owed:
+    """Return what a request owes that shows the credential *name*, which names its *slot* or not."""
+    where = None if slot is None else digest(slot)
+    return Owed("p", "s", record=digest("record", name), slot=where, **others)
 
 
 def run_in_threads(work: Callable[[], None], threads: int, *others: Callable[[], None]) -> None:

@@ -97,6 +97,14 @@ def _fill(backend: Backend, questions: int, limit: int) -> dict[str, Any]:
     return _tally([backend.settle(owe(name, subject_limit=limit), START) for name in names])
 
 
+def _fill_records(backend: Backend, records: int, limit: int) -> dict[str, Any]:
+    from os import getpid
+
+    names = [f"{getpid()} {number}" for number in range(records)]
+    puts = [issue(name, name, lasts=90, subject_limit=limit) for name in names]
+    return _tally([backend.put(each, START) for each in puts])
+
+
 def _watch(backend: Backend) -> dict[str, Any]:
     from os import getpid
     from threading import Thread
@@ -200,7 +208,7 @@ def _rotate(backend: Backend, rounds: int) -> dict[str, Any]:
         slot = f"slot {number}"
         old = issue(f"old {number}", slot)
         answers.append(backend.rotate(old.name, issue(f"{me} {number}", slot), START))
-    return _tally(answers) | {"me": me, "values": sorted({str(each.record) for each in answers})}
+    return _tally(answers) | {"me": me, "values": [each.record for each in answers]}
 
 
 def _stream_records(backend: Backend) -> dict[str, Any]:
@@ -214,13 +222,15 @@ def _stream_records(backend: Backend) -> dict[str, Any]:
         following = issue(f"start {number}", "rotated", lasts=1e9)
         assert backend.rotate(name, following, START).verdict is Verdict.OK
         backend.put(issue(f"dropped {number}", f"dropped {number}"), START)
-        assert backend.drop(issue("", f"dropped {number}").slot, START)
+        dropped = issue("", f"dropped {number}")
+        assert backend.drop(dropped.bucket, dropped.slot, START)
         say(str(number))
 
 
 PARTS = {
     "spend": _spend,
     "fill": _fill,
+    "fill_records": _fill_records,
     "watch": _watch,
     "lock": _lock,
     "stream": _stream,

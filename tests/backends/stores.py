@@ -38,18 +38,24 @@ def assert_whole(path: Path) -> None:
     """Assert that the file is sound, its budgets count what is there, and nothing is left over."""
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        counted = connection.execute("SELECT account, count(*) FROM nonce GROUP BY 1").fetchall()
+        counted = connection.execute(
+            "SELECT account, count(*) FROM (SELECT account FROM nonce UNION ALL SELECT account"
+            " FROM record) GROUP BY 1"
+        ).fetchall()
         live = connection.execute("SELECT id, live FROM budget WHERE parent IS NOT NULL").fetchall()
-        (total,) = connection.execute("SELECT count(*) FROM nonce").fetchone()
-        (projects,) = connection.execute(
-            "SELECT total(live) FROM budget WHERE parent IS NULL"
-        ).fetchone()
+        projects = connection.execute(
+            "SELECT id, live, (SELECT total(live) FROM budget WHERE parent = project.id)"
+            " FROM budget AS project WHERE parent IS NULL AND live > 0"
+        ).fetchall()
         orphans = connection.execute(
             "SELECT count(*) FROM revocable WHERE record NOT IN (SELECT name FROM record)"
         ).fetchone()
     assert orphans == (0,)
     assert dict(counted) == dict(live)
-    assert total == projects
+    assert {each: of_project for each, of_project, _ in projects} == {
+        each: of_subjects for each, _, of_subjects in projects
+    }
+    assert sum(of_project for _, of_project, _ in projects) == sum(dict(counted).values())
 
 
 def run_script(name: str, *arguments: str | Path) -> str:

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from backends.kinds import START, ask, issue, owe, present
-from rpcguard.backends import memory, memory_nonces, memory_records
+from rpcguard.backends import memory_nonces, memory_records
 from rpcguard.backends.memory import MemoryBackend
-from rpcguard.errors import BackendError
 from rpcguard.owed import Answer, Revocation, Verdict
 
 OK, FORGOTTEN, REPLAYED = Answer.OK, Answer.FORGOTTEN, Answer.REPLAYED
@@ -84,19 +83,6 @@ def test_revocations_that_are_over_are_dropped() -> None:
     assert set(backend._revoked) == {b"0", b"1", b"last"}
 
 
-def test_where_no_revocation_can_be_kept_revoke_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "MAX_REVOCATIONS", 3)
-    backend = MemoryBackend(now=START)
-    backend.revoke([Revocation(b"%d" % n, None, START + 10) for n in range(3)], START)
-    backend.revoke([Revocation(b"2")], START)  # known already: needs no room
-    with pytest.raises(BackendError):
-        backend.revoke([Revocation(b"1"), Revocation(b"3")], START)
-    assert backend.settle(ask(b"3"), START) is OK
-    assert backend.settle(ask(b"1"), START) is Answer.REVOKED
-    backend.revoke([Revocation(b"3")], START + 10)
-    assert backend.settle(ask(b"3"), START + 10) is Answer.REVOKED
-
-
 def test_ended_records_are_dropped_in_bounded_steps() -> None:
     backend = MemoryBackend(now=START)
     for number in range(1000):
@@ -110,9 +96,9 @@ def test_ended_records_are_dropped_in_bounded_steps() -> None:
         stored = len(records._names)
     assert max(dropped) == memory_records._STEP
     assert list(records._names) == [issue("later 39").name]
-    assert list(records._slots.values()) == [issue("later 39").name]
-    assert records._ending == {}
-    assert len(records._minutes) == 1  # the sentinel
+    assert list(records._slots.values()) == [issue("later 39", "later")]
+    assert (records._ends, records._listed) == ([], {})
+    assert records._live == {"p": 1, ("p", "s"): 1}
 
 
 def test_records_that_were_replaced_leave_nothing_behind() -> None:
@@ -121,26 +107,38 @@ def test_records_that_were_replaced_leave_nothing_behind() -> None:
         backend.put(issue(str(number), lasts=3600 + number % 30), START)
     records = backend._records
     assert len(records._names) == len(records._slots) == 1
-    assert len(records._ending) <= 2
-    assert sum(len(names) for names in records._ending.values()) == 1
-    assert backend.drop(issue("").slot, START)
-    assert records._names == records._slots == {}
+    assert len(records._ends) == 1
+    assert records._live == {"p": 1, ("p", "s"): 1}
+    assert backend.drop(0, issue("").slot, START)
+    assert records._names == records._slots == records._live == {}
 
 
-def test_where_no_record_can_be_kept_put_and_rotate_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_records, "MAX_RECORDS", 3)
+def test_records_that_were_dropped_leave_little_behind() -> None:
     backend = MemoryBackend(now=START)
-    for name in "abc":
-        backend.put(issue(name, name, lasts=10), START)
-    with pytest.raises(BackendError):
-        backend.put(issue("d", "d"), START)
-    with pytest.raises(BackendError):
-        backend.rotate(issue("a").name, issue("e", "a"), START)  # the spent one needs room too
-    assert backend.settle(present("a"), START).verdict is Verdict.OK
-    backend.put(issue("f", "a"), START)  # in the place of another: needs no room
-    assert backend.settle(present("f"), START).verdict is Verdict.OK
-    backend.put(issue("d", "d"), START + 60)  # "b" and "c" have ended
-    assert backend.settle(present("d"), START + 60).verdict is Verdict.OK
+    kept = [issue(f"kept {number}", f"kept {number}", lasts=3600 + number) for number in range(100)]
+    for record in kept:
+        backend.put(record, START)
+    records = backend._records
+    longest = 0
+    for number in range(10_000):
+        backend.put(issue("a", f"slot {number}", lasts=7200), START)
+        assert backend.drop(0, issue("a", f"slot {number}").slot, START)
+        longest = max(longest, len(records._ends), len(records._listed))
+    assert longest <= 2 * len(kept) + memory_records._STEP_WHEN_FULL + 3
+    for _ in range(20):
+        backend.put(issue("later", "later"), START + 10_000)
+    assert records._live == {"p": 1, ("p", "s"): 1}
+
+
+def test_a_record_that_ends_before_what_was_in_its_slot_is_dropped_in_time() -> None:
+    backend = MemoryBackend(now=START)
+    for lasts in (100, 10, 50):
+        backend.put(issue("a", lasts=lasts), START)
+    for number, left in ((20, 2), (49, 2), (50, 1), (100, 1)):
+        backend.put(issue("b", "other"), START + number)
+        assert len(backend._records._slots) == left
+    assert (backend._records._ends, backend._records._listed) == ([], {})
+    assert backend.settle(present("b"), START + 100).verdict is Verdict.OK
 
 
 @pytest.mark.parametrize("lasts", [float("nan"), float("-inf"), float("inf"), 1e300])
@@ -174,9 +172,9 @@ def test_nonces_and_records_are_touched_by_who_has_the_lock_alone() -> None:
         setattr(backend, part, Watched(backend, getattr(backend, part)))
     backend.put(issue("a"), START)
     assert backend.settle(present("a", issued_at=START, nonce=owe("n").nonce), START).record
-    assert backend.spent([b"n"], START) == frozenset()
+    assert backend.spent(0, [b"n"], START) == frozenset()
     assert backend.rotate(issue("a").name, issue("b"), START).verdict is Verdict.OK
-    assert backend.drop(issue("b").slot, START)
+    assert backend.drop(0, issue("b").slot, START)
     assert not backend._lock.locked()
 
 
@@ -231,7 +229,7 @@ for thread in threads:
 settled.wait(30)
 assert backend.settle(owe("before"), START) is Answer.OK
 backend.put(issue("a", "a"), START)
-epoch = backend.epoch
+epoch = backend.epoch(0)
 ends = []
 for child in range(10):
     pid = os.fork()
@@ -242,14 +240,14 @@ for child in range(10):
         known = backend.settle(present("a"), START).verdict is Verdict.OK
         records = backend._records
         whole = whole and len(records._slots) == len(records._names) <= 5
-        alone = backend.epoch != epoch
+        alone = backend.epoch(0) != epoch
         os._exit(0 if again and fresh and whole and known and alone else 1)
     ends.append(os.waitpid(pid, 0)[1])
 stop.set()
 for thread in threads:
     thread.join(30)
 assert backend.settle(owe("after"), START) is Answer.OK
-assert backend.epoch == epoch
+assert backend.epoch(0) == epoch
 print(ends)
 """
 

@@ -27,8 +27,10 @@ from rpcguard.owed import Answer, Nonce, Owed, Record, Revocation, Verdict
 
 NONCES = [b"nonce %d" % number for number in range(8)]
 REVOCABLE = [b"name %d" % number for number in range(3)]
-SLOTS = [b"slot %d" % number for number in range(3)]
+SLOTS = [b"slot %d" % number for number in range(5)]
 SUBJECT_LIMIT, PROJECT_LIMIT = 3, 5
+BUCKET = 7  # of all: the same names come from several subjects
+SUBJECT_RECORDS, PROJECT_RECORDS = 2, 3
 
 
 @dataclass
@@ -43,16 +45,8 @@ class Spent:
         return math.ceil(self.expires_at)
 
 
-@dataclass
-class Known:
-    """A record that was put and not ended by another since."""
-
-    record: Record
-    spent: bool = False
-
-    @property
-    def end(self) -> float:
-        return math.inf if self.record.expires_at is None else self.record.expires_at
+def _end(record: Record) -> float:
+    return math.inf if record.expires_at is None else record.expires_at
 
 
 @dataclass
@@ -67,17 +61,18 @@ class Model:
     spent: list[Spent] = field(default_factory=list)
     revoked: dict[bytes, tuple[float, float]] = field(default_factory=dict)
     latest: float = -math.inf
-    records: dict[bytes, Known] = field(default_factory=dict)
+    records: dict[bytes, Record] = field(default_factory=dict)  # by slot
     written: float = -math.inf  # the latest time at which records were written
 
-    def standing(self, name: bytes, now: float) -> set[Answer]:
-        known = self.records.get(name)
-        if known is None or known.end <= now:
+    def standing(self, name: bytes, slot: bytes | None, now: float) -> set[Answer]:
+        named = (each for each in self.records.values() if each.name == name)
+        record = next(named, None) if slot is None else self.records.get(slot)
+        if record is None or _end(record) <= now:
             return {Answer.UNKNOWN}
-        answer = Answer(Verdict.REPLAYED if known.spent else Verdict.OK, known.record.value)
-        if self.is_revoked(known.record, now):
+        answer = Answer(Verdict.OK if record.name == name else Verdict.REPLAYED, record.value)
+        if self.is_revoked(record, now):
             answer = Answer.REVOKED
-        return {answer, Answer.UNKNOWN} if known.end <= self.written else {answer}
+        return {answer, Answer.UNKNOWN} if _end(record) <= self.written else {answer}
 
     def is_revoked(self, asked: Owed | Record, now: float) -> bool:
         for name in asked.revocable:
@@ -86,20 +81,37 @@ class Model:
                 return True
         return False
 
+    def room_for(self, record: Record, now: float) -> set[Answer]:
+        """
+        Return what `put` may say.
+
+        What has ended does not count, but by a clock that was further: then it may be dropped.
+        """
+        held = self.records.get(record.slot)
+        answers = set()
+        for time in {now, max(now, self.written)}:
+            live = [each for each in self.records.values() if _end(each) > time]
+            of_project = [each for each in live if each.project == record.project]
+            of_subject = [each for each in of_project if each.subject == record.subject]
+            if _end(record) <= now or held in live:
+                answers.add(Answer.OK)
+            elif len(of_subject) >= SUBJECT_RECORDS:
+                answers.add(Answer.SUBJECT_FULL)
+            elif len(of_project) >= PROJECT_RECORDS:
+                answers.add(Answer.PROJECT_FULL)
+            else:
+                answers.add(Answer.OK)
+        return answers
+
     def put(self, record: Record, now: float) -> None:
         self.written = max(self.written, now)
-        self.drop(record.slot, now)
-        self.records[record.name] = Known(record)
+        self.records[record.slot] = record
 
     def drop(self, slot: bytes, now: float) -> set[bool]:
         """Return what a backend may say; it may have dropped what had ended at some time."""
-        held = [
-            each for each in self.records.values() if each.record.slot == slot and not each.spent
-        ]
-        for each in held:
-            del self.records[each.record.name]
-        said = {each.end > now for each in held} or {False}
-        if any(each.end <= self.written for each in held):
+        held = self.records.pop(slot, None)
+        said = {held is not None and _end(held) > now}
+        if held is not None and _end(held) <= self.written:
             said.add(False)
         self.written = max(self.written, now)
         return said
@@ -120,7 +132,7 @@ class Model:
         if owed.record is None:
             return self._permits(owed, now)
         permitted: set[Answer] = set()
-        for answer in self.standing(owed.record, now):
+        for answer in self.standing(owed.record, owed.slot, now):
             if answer.verdict is not Verdict.OK:
                 permitted.add(answer)
             else:
@@ -209,7 +221,7 @@ class Comparison(RuleBasedStateMachine):
     ) -> None:
         spent = nonce and Nonce(nonce, self.now + lasts, PROJECT_LIMIT, SUBJECT_LIMIT)
         issued_at = max(START, self.now - age)
-        owed = Owed(project, subject, issued_at, tuple(revocable), spent or None)
+        owed = Owed(project, subject, issued_at, tuple(revocable), spent or None, bucket=BUCKET)
         self.ask(owed, in_a_task)
 
     @rule(choice=st.integers(0, 50), in_a_task=st.booleans())
@@ -217,7 +229,8 @@ class Comparison(RuleBasedStateMachine):
         if self.model.spent:
             old = self.model.spent[choice % len(self.model.spent)]
             nonce = Nonce(old.nonce, old.expires_at, PROJECT_LIMIT, SUBJECT_LIMIT)
-            self.ask(Owed(old.project, old.subject, self.now, (), nonce), in_a_task)
+            owed = Owed(old.project, old.subject, self.now, (), nonce, bucket=BUCKET)
+            self.ask(owed, in_a_task)
 
     def ask(self, owed: Owed, in_a_task: bool) -> None:
         permitted = self.model.permits(owed, self.now)
@@ -228,18 +241,13 @@ class Comparison(RuleBasedStateMachine):
         assert answer in permitted
         self.model.note(owed, answer)
 
-    def issue(self, slot: bytes, lasts: float | None, age: float, revocable: list[bytes]) -> Record:
-        name = b"record %d" % len(self.names)
-        self.names.append(name)
-        issued_at = self.now - age
-        end = None if lasts is None else self.now + lasts
-        return Record(name, slot, name.decode(), issued_at, end, tuple(revocable))
-
     @rule(
         slot=st.sampled_from(SLOTS),
         lasts=st.sampled_from([None, None, 0.0, 0.5, 2.0, 8.0, 20.0]),
         age=st.sampled_from([0.0, 0.0, 2.0]),
         revocable=st.lists(st.sampled_from(REVOCABLE), max_size=2),
+        project=st.sampled_from("ppq"),
+        subject=st.sampled_from("st"),
         rotates=st.none() | st.integers(0, 50),
     )
     def put_or_rotate(
@@ -248,55 +256,78 @@ class Comparison(RuleBasedStateMachine):
         lasts: float | None,
         age: float,
         revocable: list[bytes],
+        project: str,
+        subject: str,
         rotates: int | None,
     ) -> None:
-        if rotates is None or not self.names:
-            record = self.issue(slot, lasts, age, revocable)
-            self.backend.put(record, self.now)
-            self.model.put(record, self.now)
-            return
-        name = self.names[-1 - rotates % len(self.names)]
-        record = self.issue(slot, lasts, age, revocable)
-        permitted = self.model.standing(name, self.now)
-        answer = self.backend.rotate(name, record, self.now)
+        name = b"record %d" % len(self.names)
+        old = self.names[-1 - (rotates or 0) % len(self.names)] if self.names else b"none"
+        self.names.append(name)
+        record = Record(
+            name=name,
+            slot=slot,
+            value=name.decode(),
+            issued_at=self.now - age,
+            expires_at=None if lasts is None else self.now + lasts,
+            revocable=tuple(revocable),
+            project=project,
+            subject=subject,
+            bucket=BUCKET,
+            project_limit=PROJECT_RECORDS,
+            subject_limit=SUBJECT_RECORDS,
+        )
+        if rotates is None:
+            permitted = self.model.room_for(record, self.now)
+            answer = self.backend.put(record, self.now)
+        else:
+            permitted = self.model.standing(old, slot, self.now)
+            answer = self.backend.rotate(old, record, self.now)
         assert answer in permitted
         if answer.verdict is Verdict.OK:
-            self.model.records[name].spent = True
             self.model.put(record, self.now)
+        self.model.written = max(self.model.written, self.now)
 
     @rule(slot=st.sampled_from(SLOTS))
     def drop(self, slot: bytes) -> None:
         permitted = self.model.drop(slot, self.now)
-        assert self.backend.drop(slot, self.now) in permitted
+        assert self.backend.drop(BUCKET, slot, self.now) in permitted
 
     @rule(
         choice=st.integers(0, 50),
         nonce=st.sampled_from([None, None, *NONCES]),
+        slot=st.none() | st.sampled_from(SLOTS),
         revocable=st.lists(st.sampled_from(REVOCABLE), max_size=1),
         in_a_task=st.booleans(),
     )
     def show(
-        self, choice: int, nonce: bytes | None, revocable: list[bytes], in_a_task: bool
+        self,
+        choice: int,
+        nonce: bytes | None,
+        slot: bytes | None,
+        revocable: list[bytes],
+        in_a_task: bool,
     ) -> None:
         name = self.names[-1 - choice % len(self.names)] if self.names else b"none"
         spent = nonce and Nonce(nonce, self.now + 3, PROJECT_LIMIT, SUBJECT_LIMIT)
-        owed = Owed("p", "s", self.now, tuple(revocable), spent or None, name)
+        owed = Owed("p", "s", self.now, tuple(revocable), spent or None, name, slot, BUCKET)
         self.ask(owed, in_a_task)
 
     @rule()
     def show_all(self) -> None:
-        live: dict[bytes, int] = {}
+        for slot in SLOTS:
+            live = 0
+            for name in self.names:
+                answer = self.backend.settle(Owed(record=name, slot=slot, bucket=BUCKET), self.now)
+                assert answer in self.model.standing(name, slot, self.now)
+                live += answer.verdict is Verdict.OK
+            assert live <= 1
         for name in self.names:
-            answer = self.backend.settle(Owed(record=name), self.now)
-            assert answer in self.model.standing(name, self.now)
-            if answer.verdict is Verdict.OK:
-                slot = self.model.records[name].record.slot
-                live[slot] = live.get(slot, 0) + 1
-        assert set(live.values()) <= {1}
+            answer = self.backend.settle(Owed(record=name, bucket=BUCKET), self.now)
+            assert answer in self.model.standing(name, None, self.now)
 
     @rule(names=st.lists(st.sampled_from(NONCES)))
     def read_nonces(self, names: list[bytes]) -> None:
-        spent = self.backend.spent(names, self.now)
+        spent = self.backend.spent(BUCKET, names, self.now)
         live = {each.nonce for each in self.model.spent if each.deadline > self.now}
         latest = max(self.model.latest, self.now)
         certain = {each.nonce for each in self.model.spent if each.deadline > latest}

@@ -13,7 +13,8 @@ import pytest
 
 from backends.histories import Step, contradictions, contradictions_of_one_who_puts
 from backends.kinds import (
-    KINDS,
+    HERE,
+    SHARED,
     START,
     Kind,
     Settle,
@@ -36,7 +37,7 @@ def ok(name: str) -> Answer:
     return Answer(Verdict.OK, issue(name).value)
 
 
-def spent(name: str) -> Answer:
+def replaced_by(name: str) -> Answer:
     return Answer(Verdict.REPLAYED, issue(name).value)
 
 
@@ -107,18 +108,8 @@ def test_a_name_that_another_slot_holds_is_refused_and_nothing_changes(
     with pytest.raises(BackendError):
         backend.rotate(issue("a").name, issue("b"), START)
     with pytest.raises(BackendError):
-        backend.rotate(issue("a").name, issue("a"), START)
+        backend.rotate(issue("b").name, issue("a", "other"), START)
     assert settle(present("a"), START) == ok("a")
-    assert settle(present("b"), START) == ok("b")
-
-
-def test_a_spent_name_cannot_be_put_again(settle: Settle, backend: Backend) -> None:
-    backend.put(issue("a"), START)
-    assert backend.rotate(issue("a").name, issue("b"), START) == ok("a")
-    for slot in ("slot", "other"):
-        with pytest.raises(BackendError):
-            backend.put(issue("a", slot), START)
-    assert settle(present("a"), START) == spent("a")
     assert settle(present("b"), START) == ok("b")
 
 
@@ -128,52 +119,65 @@ def test_a_spent_name_cannot_be_put_again(settle: Settle, backend: Backend) -> N
 def test_a_record_is_rotated_once(settle: Settle, backend: Backend) -> None:
     backend.put(issue("a"), START)
     assert backend.rotate(issue("a").name, issue("b"), START) == ok("a")
-    assert settle(present("a"), START) == spent("a")
-    assert settle(present("b"), START) == ok("b")
-    assert backend.rotate(issue("a").name, issue("c"), START) == spent("a")
-    assert settle(present("b"), START) == ok("b")
+    assert settle(present("a", "slot"), START) == replaced_by("b")
+    assert settle(present("b", "slot"), START) == ok("b")
+    assert backend.rotate(issue("a").name, issue("c"), START) == replaced_by("b")
+    assert settle(present("b", "slot"), START) == ok("b")
     assert settle(present("c"), START) == UNKNOWN
     assert backend.rotate(issue("b").name, issue("c"), START) == ok("b")
-    assert [settle(present(name), START) for name in "abc"] == [spent("a"), spent("b"), ok("c")]
+    shown = [settle(present(name, "slot"), START) for name in "abc"]
+    assert shown == [replaced_by("c"), replaced_by("c"), ok("c")]
 
 
 def test_what_was_never_put_or_has_ended_is_not_rotated(settle: Settle, backend: Backend) -> None:
     assert backend.rotate(issue("a").name, issue("b"), START) == UNKNOWN
     backend.put(issue("a", lasts=10), START)
     assert backend.rotate(issue("a").name, issue("b"), START + 10) == UNKNOWN
-    backend.put(issue("c"), START + 10)
+    backend.put(issue("c", "other"), START + 10)
     assert backend.rotate(issue("a").name, issue("b"), START + 10) == UNKNOWN
     assert settle(present("b"), START + 10) == UNKNOWN
     assert settle(present("c"), START + 10) == ok("c")
 
 
-def test_a_spent_record_is_known_until_its_own_end(settle: Settle, backend: Backend) -> None:
+def test_what_was_rotated_away_is_known_by_its_slot_as_long_as_what_came_after(
+    settle: Settle, backend: Backend
+) -> None:
     backend.put(issue("a", lasts=10), START)
-    backend.put(issue("for good", "other"), START)
     assert backend.rotate(issue("a").name, issue("b", lasts=100), START) == ok("a")
-    backend.rotate(issue("for good").name, issue("next", "other"), START)
-    assert settle(present("a"), START + 9) == spent("a")
-    assert settle(present("a"), START + 10) == UNKNOWN
-    assert settle(present("b"), START + 10) == ok("b")
-    assert settle(present("for good"), START + 1e9) == spent("for good")
+    assert settle(present("a"), START) == UNKNOWN  # by its name alone it is gone
+    assert settle(present("a", "slot"), START + 99) == replaced_by("b")
+    assert settle(present("a", "slot"), START + 100) == UNKNOWN
+    assert settle(present("b", "slot"), START + 100) == UNKNOWN
 
 
-def test_putting_and_dropping_leaves_what_is_spent(settle: Settle, backend: Backend) -> None:
+def test_any_other_name_in_a_slot_is_answered_with_what_is_there(
+    settle: Settle, backend: Backend
+) -> None:
+    assert settle(present("a", "slot"), START) == UNKNOWN
+    backend.put(issue("a"), START)
+    backend.put(issue("b", "other"), START)
+    assert settle(present("never put", "slot"), START) == replaced_by("a")
+    assert settle(present("b", "slot"), START) == replaced_by("a")
+    assert settle(present("b", "other"), START) == ok("b")
+    assert settle(present("b", "nowhere"), START) == UNKNOWN
+
+
+def test_putting_and_dropping_ends_what_was_rotated(settle: Settle, backend: Backend) -> None:
     backend.put(issue("a"), START)
     backend.rotate(issue("a").name, issue("b"), START)
     backend.put(issue("c"), START)
-    assert settle(present("a"), START) == spent("a")
-    assert settle(present("b"), START) == UNKNOWN
-    assert backend.drop(issue("c").slot, START)
-    assert settle(present("a"), START) == spent("a")
+    assert settle(present("a", "slot"), START) == replaced_by("c")
+    assert settle(present("b", "slot"), START) == replaced_by("c")
+    assert backend.drop(HERE, issue("c").slot, START)
+    assert settle(present("a", "slot"), START) == UNKNOWN
 
 
-def test_a_rotation_may_move_to_another_slot(settle: Settle, backend: Backend) -> None:
+def test_a_rotation_stays_in_its_slot(settle: Settle, backend: Backend) -> None:
     backend.put(issue("a"), START)
+    assert backend.rotate(issue("a").name, issue("b", "other"), START) == UNKNOWN
     backend.put(issue("x", "other"), START)
-    assert backend.rotate(issue("a").name, issue("b", "other"), START) == ok("a")
-    assert [settle(present(name), START) for name in "axb"] == [spent("a"), UNKNOWN, ok("b")]
-    assert not backend.drop(issue("a").slot, START)
+    assert backend.rotate(issue("a").name, issue("b", "other"), START) == replaced_by("x")
+    assert [settle(present(name), START) for name in "axb"] == [ok("a"), ok("x"), UNKNOWN]
 
 
 # Drop
@@ -181,11 +185,11 @@ def test_a_rotation_may_move_to_another_slot(settle: Settle, backend: Backend) -
 
 def test_a_dropped_record_is_gone(settle: Settle, backend: Backend) -> None:
     slot = issue("a").slot
-    assert backend.drop(slot, START) is False
+    assert backend.drop(HERE, slot, START) is False
     backend.put(issue("a"), START)
     backend.put(issue("b", "other"), START)
-    assert backend.drop(slot, START) is True
-    assert backend.drop(slot, START) is False
+    assert backend.drop(HERE, slot, START) is True
+    assert backend.drop(HERE, slot, START) is False
     assert settle(present("a"), START) == UNKNOWN
     assert backend.rotate(issue("a").name, issue("c"), START) == UNKNOWN
     assert settle(present("b"), START) == ok("b")
@@ -198,7 +202,7 @@ def test_what_has_ended_is_not_there_to_be_dropped_nor_comes_back(
 ) -> None:
     _leave_behind(backend, 200)
     backend.put(issue("a", lasts=10), START)
-    assert backend.drop(issue("a").slot, START + 10) is False
+    assert backend.drop(HERE, issue("a").slot, START + 10) is False
     assert settle(present("a"), START) == UNKNOWN  # the clock went back
 
 
@@ -247,14 +251,16 @@ def test_the_time_of_the_request_does_not_count_for_the_record(
     assert settle(present("a", issued_at=START + 50, revocable=(TOKEN,)), START + 50) == REVOKED
 
 
-def test_revoked_comes_before_spent_and_after_ended(settle: Settle, backend: Backend) -> None:
-    backend.put(issue("a", lasts=10, revocable=(TOKEN,)), START)
-    backend.rotate(issue("a").name, issue("b"), START)
+def test_revoked_comes_before_replaced_and_after_ended(settle: Settle, backend: Backend) -> None:
+    backend.put(issue("a", revocable=(TOKEN,)), START)
+    backend.rotate(issue("a").name, issue("b", lasts=10, revocable=(SUBJECT,)), START)
     backend.revoke([Revocation(TOKEN)], START)
-    assert settle(present("a"), START) == REVOKED
-    assert backend.rotate(issue("a").name, issue("c"), START) == REVOKED
-    assert settle(present("a"), START + 10) == UNKNOWN
-    assert settle(present("b"), START) == ok("b")
+    assert settle(present("a", "slot"), START) == replaced_by("b")
+    backend.revoke([Revocation(SUBJECT)], START)
+    for name in "ab":
+        assert settle(present(name, "slot"), START) == REVOKED
+        assert backend.rotate(issue(name).name, issue("c"), START) == REVOKED
+        assert settle(present(name, "slot"), START + 10) == UNKNOWN
 
 
 def test_the_names_that_the_request_itself_has_are_asked_first(
@@ -281,12 +287,12 @@ def test_names_that_a_gone_record_had_do_not_stay_with_its_name(
 
 def test_a_nonce_is_spent_only_where_the_record_stands(settle: Settle, backend: Backend) -> None:
     nonce = Nonce(b"n" * 16, START + 90)
-    asked = present("a", subject="s", issued_at=START, nonce=nonce)
+    asked = present("a", issued_at=START, nonce=nonce)
     assert settle(asked, START) == UNKNOWN
     backend.put(issue("a", revocable=(TOKEN,)), START)
     backend.rotate(issue("a").name, issue("b", revocable=(TOKEN,)), START)
-    assert settle(asked, START) == spent("a")
-    assert backend.spent([nonce.name], START) == frozenset()
+    assert settle(replace(asked, slot=issue("b").slot), START) == replaced_by("b")
+    assert backend.spent(HERE, [nonce.name], START) == frozenset()
     asked = replace(asked, record=issue("b").name)
     assert settle(asked, START) == ok("b")
     assert settle(asked, START) == Answer.REPLAYED  # the nonce: without the record's value
@@ -381,7 +387,9 @@ def test_of_many_threads_that_rotate_one_record_exactly_one_wins(backend: Backen
     run_in_threads(run, threads)
     for number, each in enumerate(answers):
         old = f"old {number}"
-        assert Counter(answer for _, answer in each) == {ok(old): 1, spent(old): threads - 1}
+        (winner,) = (mine for mine, answer in each if answer.verdict is Verdict.OK)
+        expected = {ok(old): 1, replaced_by(winner): threads - 1}
+        assert Counter(answer for _, answer in each) == expected
         for mine, answer in each:
             found = backend.settle(present(mine), START)
             assert found == (ok(mine) if answer.verdict is Verdict.OK else UNKNOWN)
@@ -397,54 +405,52 @@ def test_tasks_that_show_a_record_all_get_it(backend: Backend) -> None:
 
 # Many processes. memory:// lives in one process and has no rows here, by what it is.
 
-SHARED = [pytest.param(kind, id=kind.name) for kind in KINDS if kind.shared]
 
-
-def _patient(kind: Kind, directory: Path) -> str:
-    """Return a URL with which no process gives up while others wait for the disk."""
-    return kind.url(directory) + "?timeout=10s"
-
-
-@pytest.mark.parametrize("kind", SHARED, indirect=False)
+@pytest.mark.parametrize("kind", SHARED, ids=lambda kind: kind.name)
 def test_a_slot_never_has_two_records_nor_none_for_many_processes(
     kind: Kind, tmp_path: Path
 ) -> None:
-    with racing(_patient(kind, tmp_path), "contend", 4, "60", "4") as race:
+    with racing(kind.patient(tmp_path), "contend", 4, "60", "4") as race:
         steps = _steps([result["steps"] for result in race.results()])
     assert len(steps) == 4 * 60 * 7
     assert {step.kind for step in steps} == {"put", "ok", "refused"}
     assert contradictions(steps) == []
 
 
-@pytest.mark.parametrize("kind", SHARED, indirect=False)
+@pytest.mark.parametrize("kind", SHARED, ids=lambda kind: kind.name)
 def test_many_processes_see_each_record_take_the_place_of_the_one_before_at_one_time(
     kind: Kind, tmp_path: Path
 ) -> None:
     with opened(kind, tmp_path) as backend:
         backend.put(issue("0"), START)
-        with racing(_patient(kind, tmp_path), "follow", 3, "200") as race:
+        with racing(kind.patient(tmp_path), "follow", 3, "200") as race:
             steps = _steps([result["steps"] for result in race.results()])
     assert contradictions_of_one_who_puts(steps) == []
 
 
-@pytest.mark.parametrize("kind", SHARED, indirect=False)
+@pytest.mark.parametrize("kind", SHARED, ids=lambda kind: kind.name)
 def test_of_many_processes_that_rotate_one_record_exactly_one_wins(
     kind: Kind, tmp_path: Path
 ) -> None:
     with opened(kind, tmp_path) as backend:
         for number in range(100):
             backend.put(issue(f"old {number}", f"slot {number}"), START)
-        with racing(_patient(kind, tmp_path), "rotate", 4, "100") as race:
+        with racing(kind.patient(tmp_path), "rotate", 4, "100") as race:
             results = race.results()
         won = Counter(number for result in results for number in result["ok"])
         assert won == dict.fromkeys(range(100), 1)
         assert sum(result["replayed"] for result in results) == 300
-        values = sorted(issue(f"old {number}").value for number in range(100))
-        assert [result["values"] for result in results] == [values] * 4
         for result in results:
             for number in result["ok"]:
                 mine = f"{result['me']} {number}"
                 assert backend.settle(present(mine), START) == ok(mine)
+        winners = {n: f"{result['me']} {n}" for result in results for n in result["ok"]}
+        for result in results:
+            expected = [
+                issue(f"old {number}" if number in result["ok"] else winners[number]).value
+                for number in range(100)
+            ]
+            assert result["values"] == expected
 
 
 # The judge of histories
@@ -502,7 +508,7 @@ def test_a_closed_backend_issues_nothing(settle: Settle, backend: Backend) -> No
         lambda: settle(present("a"), START),
         lambda: backend.put(issue("b"), START),
         lambda: backend.rotate(issue("a").name, issue("b"), START),
-        lambda: backend.drop(issue("a").slot, START),
+        lambda: backend.drop(HERE, issue("a").slot, START),
     ):
         with pytest.raises(BackendError):
             question()

@@ -128,9 +128,9 @@ def test_what_a_killed_process_acknowledged_of_records_stands(path: Path) -> Non
         last = acknowledged[-1]
         with opened(path) as backend:
             found = {
-                (word, number): backend.settle(present(f"{word} {number}"), START).verdict
+                (word, number): backend.settle(present(f"{word} {number}", slot), START).verdict
                 for number in range(last + 2)  # one more may have been under way
-                for word in ("put", "start", "dropped")
+                for word, slot in (("put", None), ("start", "rotated"), ("dropped", None))
             }
         assert {found["put", number] for number in range(last)} == {Verdict.UNKNOWN}
         assert {found["start", number] for number in range(last)} == {Verdict.REPLAYED}

@@ -49,7 +49,7 @@ def test_a_locked_file_takes_no_record_and_the_previous_one_stands(path: Path) -
             for write in (
                 lambda: backend.put(issue("b"), START),
                 lambda: backend.rotate(issue("a").name, issue("b"), START),
-                lambda: backend.drop(issue("a").slot, START),
+                lambda: backend.drop(0, issue("a").slot, START),
                 lambda: backend.settle(present("a", nonce=owe("n").nonce), START),
             ):
                 with pytest.raises(BackendError, match="locked"):
@@ -64,12 +64,12 @@ def test_reading_does_not_mind_the_lock(path: Path) -> None:
     with opened(path) as backend:
         backend.put(issue("a"), START)
         backend.settle(owe(b"n" * 16), START)
-        epoch = backend.epoch
+        epoch = backend.epoch(0)
         with locked(path):
             assert backend.settle(present("a"), START).verdict is Verdict.OK
             assert asyncio.run(backend.asettle(present("a"), START)).verdict is Verdict.OK
-            assert backend.spent([b"n" * 16, b"m" * 16], START) == {b"n" * 16}
-            assert backend.epoch == epoch
+            assert backend.spent(0, [b"n" * 16, b"m" * 16], START) == {b"n" * 16}
+            assert backend.epoch(0) == epoch
 
 
 def test_many_threads_that_write_records_to_a_locked_file_are_all_refused_in_time(
@@ -179,6 +179,29 @@ def test_a_cancelled_wait_spends_wholly_or_not_at_all(path: Path) -> None:
         assert Counter(answers)[OK] >= 18  # one may have been under way in each thread
         assert {backend.settle(owe(str(number)), START) for number in range(20)} == {REPLAYED}
     assert_whole(path)
+
+
+def test_closing_ends_every_wait_with_the_refusal_of_a_backend(path: Path) -> None:
+    async def run(backend: SqliteBackend) -> list[object]:
+        tasks = [
+            asyncio.create_task(backend.asettle(owe(str(number)), START)) for number in range(8)
+        ]
+        await asyncio.sleep(0)  # now they all wait: two in threads, the others for a thread
+        closing = threading.Thread(target=backend.close)
+        closing.start()
+        while not backend._refusal:
+            threading.Event().wait(0.001)
+        tasks[7].cancel()  # its own caller ends it
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        closing.join(30)
+        return ended
+
+    with opened(path, timeout=1) as backend, locked(path):
+        *ended, cancelled = asyncio.run(run(backend))
+    assert isinstance(cancelled, asyncio.CancelledError)
+    assert all(isinstance(each, BackendError) for each in ended)
+    told = [each for each in ended if "closed" in str(each)]
+    assert len(told) >= 5  # at once, and not when their time was over
 
 
 def test_thirty_two_threads_share_a_few_connections(path: Path) -> None:

@@ -58,6 +58,14 @@ def test_a_key_is_revoked_with_all_that_it_proves(cli, shop, starter):
     assert shop.call(token, "/v1/") == "revoked"
 
 
+def test_a_wallet_s_key_is_revoked_with_its_session_and_its_api_key(cli, shop):
+    token, key = shop.sign_in(), shop.verifier.new_api_key("solana", shop.wallet.pubkey)
+    assert (shop.call(token), shop.call(key)) == ("session", "api_key")
+    told = cli(*ALL, "--key", shop.wallet.pubkey)
+    assert told.stdout.startswith("Revoked in solana: everything that the key ")
+    assert (shop.call(token), shop.call(key)) == ("revoked", "revoked")
+
+
 def test_a_session_is_revoked_by_its_sid(cli, starter, shop):
     registry = starter / "registry.yaml"
     registry.write_text(registry.read_text().replace("refresh: off", "refresh: rotating"))

@@ -72,6 +72,11 @@ projects:
     match: {path: /local}
     secrets: [{id: a, secret: "${env:MEGANODE_SECRET}"}]
     allow: {ips: [127.0.0.1/32]}
+  browsers:
+    preset: meganode
+    match: {path: /browsers}
+    secrets: [{id: a, secret: "${env:MEGANODE_SECRET}"}]
+    allow: {user_agents: [KHTML]}
   limited:
     preset: meganode
     match: {path: [/limited, /ws/limited]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import subprocess
@@ -79,12 +80,12 @@ class _Handler(WSGIRequestHandler):
 
 
 @contextmanager
-def wsgi(app: Any) -> Iterator[int]:
+def wsgi(app: Any, handler: type[WSGIRequestHandler] = _Handler) -> Iterator[int]:
     """Serve a WSGI application with werkzeug's threaded server; gives the port."""
     with _listener() as listener:
         port = listener.getsockname()[1]
         server = make_server(
-            "127.0.0.1", port, app, threaded=True, request_handler=_Handler, fd=listener.fileno()
+            "127.0.0.1", port, app, threaded=True, request_handler=handler, fd=listener.fileno()
         )
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -126,7 +127,13 @@ def gunicorn(registry: Path, *options: str) -> Iterator[int]:
 
 
 @contextmanager
-def aio(create: Callable[[], web.Application], bound: socket.socket | None = None) -> Iterator[int]:
+def aio(
+    create: Callable[[], web.Application],
+    bound: socket.socket | None = None,
+    *,
+    access_log: logging.Logger | None = None,
+    lingering_time: float = 10.0,
+) -> Iterator[int]:
     """Serve an aiohttp application with its own server; gives the port."""
     started, stop = threading.Event(), asyncio.Event()
     loops: list[asyncio.AbstractEventLoop] = []
@@ -135,10 +142,11 @@ def aio(create: Callable[[], web.Application], bound: socket.socket | None = Non
         async def serve() -> None:
             runner = web.AppRunner(
                 create(),
-                access_log=None,
+                access_log=access_log,
                 max_line_size=FIELD_LIMIT,
                 max_field_size=FIELD_LIMIT,
                 shutdown_timeout=1.0,
+                lingering_time=lingering_time,
             )
             await runner.setup()
             await web.SockSite(runner, listener).start()

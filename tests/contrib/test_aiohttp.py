@@ -294,6 +294,7 @@ class TestLife:
         ("HEAD", "websocket", b""),
         ("GET", "websocket", b"{}"),
         ("GET", "websocket\xa0", b""),
+        ("GET", "\xc2\xa0websocket", b""),  # UTF-8 of a blank that `str.strip` strips
         ("POST", "websocket", b""),
     ],
 )

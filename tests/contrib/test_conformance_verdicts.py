@@ -279,3 +279,30 @@ class TestWebSocket:
         headers = cred.nodius()
         assert handshake(server.port, "/ws/solana", headers).status == 101
         assert handshake(server.port, "/ws/solana", headers).reason == "replayed"
+
+
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0"
+
+
+@pytest.mark.parametrize(
+    ("agents", "status"),
+    [
+        ([BROWSER], 200),
+        (["curl/8.5"], 403),
+        ([], 403),
+        ([BROWSER, "curl/8.5"], 403),
+        (["curl/8.5", BROWSER], 403),
+        (["curl (a", "KHTML, b) Chrome/150.0"], 403),
+    ],
+)
+def test_a_user_agent_is_judged_where_there_is_one(
+    server: Served, agents: list[str], status: int
+) -> None:
+    headers = [*cred.meganode(), *(("User-Agent", agent) for agent in agents)]
+    answer = request(server.port, "POST", "/browsers", headers)
+    if server.framework == "aiohttp" and len(agents) > 1:
+        assert answer.status == 400  # it refuses a second one by itself
+        return
+    assert answer.status == status
+    if status == 403:
+        assert answer.reason == "forbidden_user_agent"

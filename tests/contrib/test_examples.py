@@ -15,14 +15,27 @@ import pytest
 
 from contrib import credentials as cred
 from contrib.wire import handshake, request, websocket
+from rpcguard import Verifier
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ["fastapi", "flask", "aiohttp"]
+SESSIONS = """\
+version: 1
+backend: sqlite:///state.db
+projects:
+  solana:
+    preset: nodius
+    match: {path: /ws/solana}
+    wallets: open
+    session: {secret: "${file:secret}"}
+"""
 
 
 @contextmanager
-def _running(name: str, registry: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    command = [sys.executable, str(EXAMPLES / f"{name}_app.py"), "--port", "0"]
+def _running(
+    name: str, registry: Path, *options: str
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    command = [sys.executable, str(EXAMPLES / f"{name}_app.py"), "--port", "0", *options]
     with subprocess.Popen(
         [*command, "--registry", str(registry)],
         stdout=subprocess.PIPE,
@@ -176,3 +189,37 @@ def test_a_bad_registry_is_told_and_nothing_else_happens(name: str, tmp_path: Pa
     assert (done.returncode, done.stdout) == (1, "")
     assert "nonsense" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_access_log_has_requests_and_no_keys(name: str, registry: Path) -> None:
+    with _running(name, registry, "--access-log") as (process, port):
+        for key in (cred.API_KEY, "bad0bad1bad2bad3bad4bad5bad6bad7"):
+            request(port, "POST", f"/v1/{key}?seen=1", [("X-Api-Key", key)], _call("getSlot"))
+            with websocket(port, f"/ws/v1/{key}?seen=2") as (socket, answer):
+                if answer.status == 101:
+                    assert socket.call(_call("getSlot").decode())["result"] > 0
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+    written = out + err
+    assert "/v1/***?seen=1" in written
+    assert "/ws/v1/***?seen=2" in written
+    assert cred.API_KEY not in written
+    assert "bad0" not in written
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_socket_is_closed_at_the_recheck_after_logging_out(name: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a session secret of more than 32 bytes")
+    (tmp_path / "secret").chmod(0o600)
+    registry = tmp_path / "registry.yaml"
+    registry.write_text(SESSIONS)
+    with (
+        Verifier.from_yaml(registry, watch=False) as verifier,
+        _running(name, registry, "--recheck", "0.2") as (_, port),
+    ):
+        headers = [("Authorization", f"Bearer {verifier.issue('solana', cred.PUBKEY)['token']}")]
+        with websocket(port, "/ws/solana", headers) as (socket, answer):
+            assert answer.status == 101
+            assert request(port, "POST", "/auth/logout", headers).json == {"revoked": True}
+            assert socket.receive() == 1008

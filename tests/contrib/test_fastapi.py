@@ -244,10 +244,11 @@ class TestBodyModel:
     ) -> None:
         body = self._body(cred.MAX_BODY + 1)
         headers = self._headers(cred.nodius(body))
-        outcome = _post(app, f"{prefix}/solana", headers, body[:1000], body[1000:], b"never read")
+        outcome = _post(app, f"{prefix}/solana", headers, body[:1000], body[1000:], b"dropped")
         assert (outcome.status, outcome.reason) == (413, "body_too_large")
         assert outcome.json["error"]["data"]["project"] == "solana"
-        assert outcome.types == ["http.response.start", "http.response.body"]
+        assert outcome.types == ["http.response.start", *["http.response.body"] * 2]
+        assert [each.get("more_body", False) for each in outcome.sent[1:]] == [True, False]
 
     def test_a_body_above_the_limit_with_a_bad_proof_has_the_proofs_refusal(
         self, app: FastAPI

@@ -22,7 +22,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from contrib import websocket_apps as apps
 from contrib.credentials import PUBKEY, nodius
-from contrib.wire import handshake, websocket
+from contrib.wire import HANDSHAKE, handshake, request, websocket
 from rpcguard import Verifier
 from rpcguard.backends.open import open_backend
 
@@ -225,6 +225,36 @@ class TestRefusals:
         assert handshake(served.port, "/ws/sited", fields).status == status
 
 
+class TestForm:
+    """What is no handshake is refused as such, and spends nothing."""
+
+    # The other frameworks' servers see to it by themselves
+    @pytest.mark.parametrize("served", ["werkzeug", "gunicorn"], indirect=True)
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("Sec-WebSocket-Key", None),
+            ("Sec-WebSocket-Key", ""),
+            ("Sec-WebSocket-Key", "short"),
+            ("Sec-WebSocket-Version", None),
+            ("Sec-WebSocket-Version", "12"),
+        ],
+    )
+    def test_a_bad_field(self, served: Served, name: str, value: str | None) -> None:
+        signed = nodius(method="GET", target="/ws/solana")
+        fields = [*((key, value if key == name else old) for key, old in HANDSHAKE), *signed]
+        present = [(key, each) for key, each in fields if each is not None]
+        answer = request(served.port, "GET", "/ws/solana", present, None)
+        assert (answer.status, answer.one("Sec-WebSocket-Version")) == (400, "13")
+        assert name in answer.body.decode()
+        assert handshake(served.port, "/ws/solana", signed).status == 101
+
+    def test_another_method(self, served: Served) -> None:
+        fields = [*HANDSHAKE, ("Authorization", f"Bearer {served.token()}")]
+        answer = request(served.port, "HEAD", "/ws/solana", fields, None)
+        assert answer.status in (400, 405)
+
+
 class TestEnd:
     @pytest.mark.parametrize("way", ["bearer", "offer"])
     def test_G5_it_is_closed_when_the_token_expires(self, served: Served, way: str) -> None:
@@ -353,6 +383,15 @@ class TestInside:
             assert [_closed_with(socket) for socket in sockets[10:]] == [1008] * 10
         assert apps.until(lambda: _watchers() == before)
 
+    def test_a_refusal_is_no_error_in_the_servers_log(
+        self, inside: Served, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        for _ in range(5):
+            assert handshake(inside.port, "/ws/solana").status == 401
+        assert "reason=missing_credentials" in caplog.text
+        assert [each for each in caplog.records if each.levelno > logging.INFO] == []
+
     def test_F17_no_log_line_holds_the_token(
         self, inside: Served, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
     ) -> None:
@@ -382,6 +421,22 @@ def _watchers() -> int:
     # Of every loop: the servers run in threads, with loops of their own
     tasks = [each for each in gc.get_objects() if type(each) is asyncio.Task and not each.done()]
     return threads + sum("_socket" in repr(task) for task in tasks)
+
+
+def test_gunicorns_sockets_are_closed_when_three_rechecks_stay_without_an_answer(
+    tmp_path: Path,
+) -> None:
+    registry = apps.write_registry(tmp_path, PUBKEY)
+    with Verifier.from_yaml(registry) as verifier, apps.serve("gunicorn", registry) as port:
+        served = Served("gunicorn", port, verifier, registry)
+        with served.connect(bearer=served.token()) as socket:
+            assert _call(socket)[1] == "solana"
+            assert request(port, "POST", "/silence").body == b"silent"
+            assert _call(socket)[1] == "solana"  # the handler works on meanwhile
+            assert _closed_with(socket) == 1013
+        with pytest.raises(InvalidStatus) as caught:
+            served.connect(bearer=served.token())
+        assert caught.value.response.status_code == 503
 
 
 def test_F17_gunicorns_logs_hold_no_token(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 One small application with WebSockets per framework, behind real servers, and its registry.
 
 Every socket answers each text with what its handler sees: the subprotocols that the client offers,
-the principal, and the text itself. The applications support the subprotocol `jsonrpc`.
+the principal, and the text itself. The applications support the subprotocol `jsonrpc`, and have the
+routes that issue credentials for the project `solana`.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ projects:
 def fastapi_app(registry: str | Verifier) -> FastAPI:
     """Return the application in FastAPI."""
     app = FastAPI(openapi_url=None)
-    for_fastapi.RPCGuard(app, registry, recheck=RECHECK)
+    guard = for_fastapi.RPCGuard(app, registry, recheck=RECHECK)
+    app.include_router(guard.router(project="solana"))
 
     @app.get("/open")
     async def open_to_all() -> str:
@@ -98,12 +100,19 @@ def flask_app(registry: str | Verifier | None = None) -> Flask:
     """Return the application in Flask."""
     app = Flask(__name__, static_folder=None)
     app.config["SOCK_SERVER_OPTIONS"] = {"subprotocols": ["jsonrpc"]}
-    for_flask.RPCGuard(app, registry, recheck=RECHECK)
+    guard = for_flask.RPCGuard(app, registry, recheck=RECHECK)
+    app.register_blueprint(guard.blueprint(project="solana"))
     sock = Sock(app)
 
     @app.get("/open")
     def open_to_all() -> str:
         return "open"
+
+    @app.post("/silence")
+    def silence() -> str:
+        """From now on the backend gives no answer, in this process."""
+        guard.verifier._backend.close()
+        return "silent"
 
     @sock.route("/ws/<path:path>")
     @rpcguard.protect
@@ -121,6 +130,7 @@ def aiohttp_app(registry: str | Verifier) -> web.Application:
     """Return the application in aiohttp."""
     guard = for_aiohttp.rpc_auth_middleware(registry, exempt=["/open"], recheck=RECHECK)
     app = web.Application(middlewares=[guard])
+    for_aiohttp.add_auth_routes(app, project="solana")
 
     async def open_to_all(_: web.Request) -> web.Response:
         return web.Response(text="open")
@@ -166,7 +176,9 @@ def _uvicorn(app: Any, implementation: str) -> Iterator[int]:
 
 
 @contextmanager
-def _gunicorn(registry: Path) -> Iterator[int]:
+def _gunicorn(
+    registry: Path, app: str = "contrib.websocket_apps:flask_app()", *options: str
+) -> Iterator[int]:
     tests = Path(__file__).parent.parent
     environ = {**os.environ, "RPCGUARD_REGISTRY": str(registry), "PYTHONPATH": str(tests)}
     source = str(Path(rpcguard.__file__).parents[1])
@@ -187,7 +199,7 @@ def _gunicorn(registry: Path) -> Iterator[int]:
         if "control_socket_disable" in servers.make_settings():
             command.append("--no-control-socket")
         process = subprocess.Popen(
-            [*command, "contrib.websocket_apps:flask_app()"],
+            [*command, *options, app],
             env=environ,
             pass_fds=[listener.fileno()],
             cwd=tests,

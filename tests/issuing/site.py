@@ -91,9 +91,12 @@ class Site:
         text: str = answer["challenge"]
         return text
 
-    def verify(self, challenge: str, wallet: Wallet = ALICE, **facts: Any) -> Answer:
-        """Return the session for *wallet*'s signature over *challenge*."""
-        return self.serve("/auth/verify", proof(challenge, wallet), **facts)
+    def verify(
+        self, text: str, wallet: Wallet = ALICE, *, challenge: str | None = None, **facts: Any
+    ) -> Answer:
+        """Return the session for *wallet*'s signature over *text*, naming *challenge* or not."""
+        named = {} if challenge is None else {"challenge": challenge}
+        return self.serve("/auth/verify", proof(text, wallet, **named), **facts)
 
     def sign_in(self, wallet: Wallet = ALICE, **facts: Any) -> Answer:
         """Return a session of *wallet*."""

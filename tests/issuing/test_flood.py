@@ -63,7 +63,7 @@ def test_wrong_answers_write_nothing_either(site, store):
     text = site.challenge()
     for number in range(50):
         site.refuses("/auth/verify", proof(text) | {"signature": BOB.sign(str(number))})
-        site.refuses("/auth/refresh", {"refreshToken": f"rfr_00{number}"})
+        site.refuses("/auth/refresh", {"refreshToken": f"rfr_00{number:065x}"})
         site.denies(f"nod_{number:050x}")
     assert _rows(store) == rows
     assert _bytes(store) == raw

@@ -9,6 +9,7 @@ from minting import NOW
 
 from issuing.site import ALICE, OPEN, Site, proof, registry
 from rpcguard import ConfigError
+from rpcguard.keys import verify_ed25519
 
 
 def _with(*secrets: str) -> str:
@@ -89,6 +90,44 @@ def test_a_challenge_under_one_secret_is_none_under_another(make):
     site.reload(_with(B))
     assert site.refuses("/auth/verify", proof(text)).status == 401
     assert site.sign_in()
+
+
+def test_a_challenge_that_is_named_is_good_for_as_long_as_its_secret_is_active(make):
+    site = make(_with(A))
+    named, unnamed, late = (site.challenge() for _ in range(3))
+    site.reload(_with(B, A))
+    assert site.admits(site.verify(named, challenge=named)["token"]).key_id == "b"
+    assert site.refuses("/auth/verify", proof(named, challenge=named)).reason == "replayed"
+    error = site.refuses("/auth/verify", proof(unnamed))  # only the first secret's are tried
+    assert (error.status, error.reason) == (401, "invalid_credentials")
+    site.reload(_with(B))
+    assert site.refuses("/auth/verify", proof(late, challenge=late)).status == 401
+
+
+def test_one_worker_has_the_edit_before_another(make):
+    """The new secret is appended first, so that each knows what the other gives out."""
+    before, after = make(_with(A, B)), make(_with(B, A))
+    for gives, verifies in ((before, after), (after, before)):
+        text = gives.challenge()
+        assert verifies.admits(verifies.verify(text, challenge=text)["token"])
+
+
+@pytest.mark.parametrize(("named", "checks"), [(False, 48), (True, 1)])
+def test_however_many_secrets_a_verify_costs_no_more_signature_checks(
+    make, monkeypatch, named, checks
+):
+    counted = []
+
+    def counting(*arguments):
+        counted.append(arguments)
+        return verify_ed25519(*arguments)
+
+    monkeypatch.setattr("rpcguard.issuing.verify_ed25519", counting)
+    site = make(_with(B, A, 'id: c, secret: "${env:C}"'))
+    text = site.challenge()
+    body = proof("something else") | ({"challenge": text} if named else {})
+    assert site.refuses("/auth/verify", body).status == 401
+    assert len(counted) == checks
 
 
 def test_the_short_form_is_one_secret(make):

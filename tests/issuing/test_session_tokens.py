@@ -300,7 +300,11 @@ def test_a_logout_that_cannot_be_recorded_is_503_and_not_a_success(make):
 @pytest.mark.parametrize("route", ["/auth/challenge", "/auth/verify", "/auth/refresh"])
 def test_without_the_backend_every_route_is_503(make, route):
     site = make(registry(session=", refresh: rotating"))
-    body = {"pubkey": ALICE.pubkey, "signature": ALICE.sign("x"), "refreshToken": "rfr_00x"}
+    body = {
+        "pubkey": ALICE.pubkey,
+        "signature": ALICE.sign("x"),
+        "refreshToken": "rfr_00" + "x" * 65,
+    }
     site.verifier.close()
     error = site.refuses(route, body)
     assert (error.status, error.reason, error.project) == (503, "backend_unavailable", "sol-1")

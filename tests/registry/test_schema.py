@@ -18,7 +18,7 @@ def test_absent_keys_are_none_and_the_top_has_its_defaults(look_at: Any) -> None
     assert registry.backend == "sqlite:///rpcguard.db"
     assert registry.trusted_proxies == []
     assert registry.bounds.model_dump() == {
-        "max_credential": 8192, "max_body": 5 << 20, "max_batch": 100,
+        "max_credential": 8192, "max_body": 5 << 20, "max_batch": 100, "body_timeout": 30.0,
     }  # fmt: skip
     assert registry.max_server_skew == 30.0
     project = registry.projects["p"]
@@ -134,6 +134,8 @@ WRONG = [
     ("max_keys: 0", "max_keys: must be from 1 to 1000000000"),
     ("max_nonces: 1_000", "max_nonces: expected a whole number from 1 to 1000000000"),
     ("max_subject_nonces: 0", "max_subject_nonces: must be from 1 to 1000000000"),
+    ("max_records: 1M", "max_records: expected a whole number from 1 to 1000000000"),
+    ("max_subject_records: 0", "max_subject_records: must be from 1 to 1000000000"),
     ("secret_bytes: 0", "secret_bytes: must be from 1 to 4096"),
     ("secret_encoding: hexx", "secret_encoding: expected utf8, hex, base64 or base64url"),
     ("public_prefix: api", "public_prefix: expected a path that begins with /"),
@@ -289,6 +291,14 @@ TOP = [
     (
         "version: 1\nbounds: {max_body: 0}\nprojects: {p: {preset: bearer}}",
         "2:20: bounds.max_body: must be from 1 to 1073741824 bytes",
+    ),
+    (
+        "version: 1\nbounds: {body_timeout: 0s}\nprojects: {p: {preset: bearer}}",
+        "2:24: bounds.body_timeout: must be more than 0",
+    ),
+    (
+        "version: 1\nbounds: {body_timeout: 2h}\nprojects: {p: {preset: bearer}}",
+        "2:24: bounds.body_timeout: must be at most 60m",
     ),
     (
         "version: 1\nmax_server_skew: 2h\nprojects: {p: {preset: bearer}}",

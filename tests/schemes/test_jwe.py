@@ -592,16 +592,16 @@ def test_all_wrappings_of_one_token_have_its_name(incoming):
     texts = [inner, seal(inner), seal(inner)]
     nonces = {where.prove(incoming(bearer(text)), NOW).owed.nonce for text in texts}
     assert len(nonces) == 1
-    assert {where.name_of(text, NOW)[0] for text in texts} == {nonces.pop().name}
-    named = {where.name_of(seal(token(hour(jti="j", n=n))), NOW) for n in range(2)}
-    assert named == {where.name_of(token(hour(jti="j")), NOW)}
+    assert {where.revocation(text, NOW).name for text in texts} == {nonces.pop().name}
+    named = {where.revocation(seal(token(hour(jti="j", n=n))), NOW) for n in range(2)}
+    assert named == {where.revocation(token(hour(jti="j")), NOW)}
 
 
 def test_a_required_wrapping_is_not_needed_to_name_a_token():
     inner = token(hour())
-    assert scheme(required=True).name_of(inner, NOW) == scheme().name_of(inner, NOW)
+    assert scheme(required=True).revocation(inner, NOW) == scheme().revocation(inner, NOW)
     with pytest.raises(AuthError, match="invalid_credentials"):
-        scheme().name_of(seal(inner, key=b"x" * 32), NOW)
+        scheme().revocation(seal(inner, key=b"x" * 32), NOW)
 
 
 @pytest.mark.parametrize("filler", ["", "x" * CACHED_TOKEN_BYTES], ids=["cached", "too long"])

@@ -19,6 +19,7 @@ from rpcguard.schemes.claims import ClaimRules
 from rpcguard.schemes.jwt import JwtRules, JwtScheme
 from rpcguard.schemes.session import (
     OWN_CLAIMS,
+    Family,
     Sessions,
     SessionScheme,
     SigningSecret,
@@ -148,10 +149,19 @@ def test_a_family():
     sid = _claims(first.token)["sid"]
     assert (record.issued_at, record.expires_at) == (NOW + 0.5, NOW + 60)
     assert record.name == owed.refresh_name("p", text)
-    assert set(record.revocable) == {owed.session_name("p", sid), owed.subject_name("p", PUBKEY)}
+    assert record.slot == owed.session_name("p", sid)
+    assert (record.project, record.subject) == ("p", PUBKEY)
+    assert record.bucket == owed.bucket("p", PUBKEY)
+    names = {owed.session_name("p", sid), owed.subject_name("p", PUBKEY)}
+    assert set(record.revocable) == names | {owed.key_name("p", PUBKEY)}
+    no_wallet = _sessions(refresh_ttl=60, wallets=None).start(PUBKEY, NOW, {})[2]
+    assert no_wallet.revocable == (no_wallet.slot, owed.subject_name("p", PUBKEY))
     assert text not in record.value
     assert text[6:] not in record.value
-    second, other, following = sessions.renew(record.value, NOW + 30)
+    family = Family.of(text)
+    assert (family.bucket, family.sid) == (record.bucket, sid)
+    assert family.handle not in record.value + repr(record) + repr(family)
+    second, other, following = sessions.renew(family, record.value, NOW + 30)
     assert _claims(second.token)["sid"] == sid
     assert _claims(second.token)["role"] == "x"
     assert following.slot == record.slot
@@ -159,6 +169,35 @@ def test_a_family():
     assert following.expires_at == NOW + 90
     assert other != text
     assert other[:6] == text[:6] == f"rfr_{owed.bucket('p', PUBKEY):02x}"
+    assert Family.of(other) == family
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text[1:],
+        lambda text: text + "A",
+        lambda text: text[:-1],
+        lambda text: text[:-1] + "=",
+        lambda text: text[:-1] + "é",
+        lambda text: "rfr_" + "0A" + text[6:],
+        lambda text: text.replace("rfr_", "Rfr_"),
+        lambda text: text + "\n",
+    ],
+)
+def test_what_is_no_text_of_a_refresh_token_names_no_family(change: Callable[[str], str]):
+    _, text, _ = _sessions(refresh_ttl=60).start(PUBKEY, NOW, {})
+    assert Family.of(change(text)) is None
+
+
+def test_every_part_of_the_handle_counts_for_the_sid():
+    _, text, _ = _sessions(refresh_ttl=60).start(PUBKEY, NOW, {})
+    others = [
+        text[:at] + ("1" if text[at] == "0" else "0") + text[at + 1 :] for at in range(4, len(text))
+    ]
+    sids = [Family.of(other).sid for other in others]
+    assert len({*sids[:24], Family.of(text).sid}) == 25  # the bucket and 128 random bits
+    assert {*sids[24:]} == {Family.of(text).sid}  # the secret, of 256
 
 
 def test_two_families_of_one_subject_have_slots_of_their_own():
@@ -284,11 +323,12 @@ def test_the_body_is_never_needed(incoming):
     assert not _scheme(_sessions()).wants_body(incoming(bearer("x")))
 
 
-def test_the_name_of_a_token_is_known_after_its_end():
+def test_what_revokes_a_token_is_known_after_its_end():
     sessions = _sessions()
     token = sessions.mint(PUBKEY, NOW, {}).token
     name = owed.digest("jti", "p", "a", _claims(token)["jti"])
-    assert _scheme(sessions).name_of(token, NOW + 10_000) == (name, NOW + 3600 + 30)
-    assert _scheme(_sessions(_secret("a", SECOND))).name_of(token, NOW) is None
+    expected = owed.Revocation(name, None, NOW + 3600 + 30, owed.bucket("p", PUBKEY))
+    assert _scheme(sessions).revocation(token, NOW + 10_000) == expected
+    assert _scheme(_sessions(_secret("a", SECOND))).revocation(token, NOW) is None
     with pytest.raises(AuthError):
-        _scheme(sessions).name_of("x", NOW)
+        _scheme(sessions).revocation("x", NOW)

@@ -14,7 +14,10 @@ LATEST = 1e12
 
 class Backend(Protocol):
     """
-    One store of nonces and revocations. Thread-safe; time always comes from the caller.
+    One store of nonces, revocations and records. Thread-safe; time always comes from the caller.
+
+    All that one request can owe is in one of 256 buckets, so that a store that is spread over
+    machines answers from one of them. A store of one machine ignores the buckets.
 
     A backend never lies on the safe side's cost: what it cannot know it refuses. It raises
     `BackendError` within a bounded time (default 250 ms) when it is down, slow, locked or full.
@@ -37,42 +40,51 @@ class Backend(Protocol):
         """`settle` without ever blocking the running event loop for long."""
         ...
 
-    @property
-    def epoch(self) -> bytes:
-        """What changes when the backend may have forgotten what was spent; challenges hold it."""
-        ...
-
-    def spent(self, names: Sequence[bytes], now: float) -> frozenset[bytes]:
+    def epoch(self, bucket: int) -> bytes:
         """
-        Return those of *names* that are spent nonces.
+        Return what changes when the backend may have forgotten what was spent in *bucket*;
+        challenges hold it.
 
         Raises:
             BackendError: If the backend could not answer.
         """
         ...
 
-    def put(self, record: Record, now: float) -> None:
+    def spent(self, bucket: int, names: Sequence[bytes], now: float) -> frozenset[bytes]:
+        """
+        Return those of *names* that are spent nonces of *bucket*.
+
+        Raises:
+            BackendError: If the backend could not answer.
+        """
+        ...
+
+    def put(self, record: Record, now: float) -> Answer:
         """
         Keep *record*, durably, before returning; what its slot held ends in the same step.
 
+        `SUBJECT_FULL` or `PROJECT_FULL`, and nothing changes, where the slot holds no live record
+        and the subject or the project has as many as it may. What has ended does not count.
+
         Raises:
-            BackendError: If it could not be recorded; then the previous one still stands.
+            BackendError: If it could not be recorded, or if another slot has a record of this name;
+                then the previous one still stands.
         """
         ...
 
     def rotate(self, name: bytes, record: Record, now: float) -> Answer:
         """
-        Spend the record *name* and put *record* in its place, in one durable step.
+        Put *record* in the place of the record *name*, in one durable step, if its slot holds that.
 
-        Of two callers one gets `OK` and the other `REPLAYED` with the value of the spent record;
-        `UNKNOWN` where there is no such record, or it has ended.
+        The answer is that to an `Owed` with this name and slot. Of two callers with one name one
+        gets `OK`, and the other `REPLAYED` with the value of what is there now.
 
         Raises:
-            BackendError: If it could not be recorded.
+            BackendError: As `put`.
         """
         ...
 
-    def drop(self, slot: bytes, now: float) -> bool:
+    def drop(self, bucket: int, slot: bytes, now: float) -> bool:
         """
         End the record in *slot*, durably; return whether there was one.
 

@@ -15,7 +15,6 @@ from rpcguard.backends.memory_records import Records
 from rpcguard.errors import BackendError
 from rpcguard.owed import Answer, Owed, Record, Revocation, Verdict
 
-MAX_REVOCATIONS = 1_000_000
 _STEP = 64  # revocations that are over dropped by one `revoke`
 _EPOCH_BYTES = 16
 _FORK_PATIENCE = 1.0  # seconds that a fork waits for the operation of another thread
@@ -83,7 +82,7 @@ class MemoryBackend:
         with self._lock:
             if self._revoked and self._refuses(owed, now):
                 return Answer.REVOKED
-            answer = Answer.OK if owed.record is None else self._standing(owed.record, now)
+            answer = self._standing(owed, now)
             if nonce is None or answer.verdict is not Verdict.OK:
                 return answer
             spent = self._nonces.spend(owed, nonce, now)
@@ -93,8 +92,7 @@ class MemoryBackend:
         """`settle`, which never waits for anything outside the process."""
         return self.settle(owed, now)
 
-    @property
-    def epoch(self) -> bytes:
+    def epoch(self, bucket: int) -> bytes:  # noqa: ARG002 - there is one for all
         """
         What this object alone has, and a forked copy of it not.
 
@@ -104,7 +102,7 @@ class MemoryBackend:
         self._check_open()
         return self._epoch
 
-    def spent(self, names: Sequence[bytes], now: float) -> frozenset[bytes]:
+    def spent(self, bucket: int, names: Sequence[bytes], now: float) -> frozenset[bytes]:  # noqa: ARG002
         """
         Return those of *names* that are spent nonces and have not ended.
 
@@ -115,36 +113,34 @@ class MemoryBackend:
         with self._lock:
             return self._nonces.spent(names, now)
 
-    def put(self, record: Record, now: float) -> None:
+    def put(self, record: Record, now: float) -> Answer:
         """
         Keep *record*; what its slot held ends in the same step. It lasts as long as the process.
 
+        `SUBJECT_FULL` or `PROJECT_FULL`, and nothing changes, where there is no room.
+
         Raises:
-            BackendError: If the backend is closed or holds as many records as it may, or if the
-                name is that of another record. What the slot held still stands then.
+            BackendError: If the backend is closed, or if another slot has a record of this name.
         """
         self._check_open()
         with self._lock:
-            self._records.put(record, now)
+            return self._records.put(record, now)
 
     def rotate(self, name: bytes, record: Record, now: float) -> Answer:
         """
-        Spend the record *name* and put *record* in its place, in one step.
-
-        The spent one is kept until its own end, or for good where it has none, and answers
-        `REPLAYED` with its value.
+        Put *record* in the place of the record *name*, in one step, if its slot holds that.
 
         Raises:
-            BackendError: As `put`; nothing is spent then.
+            BackendError: As `put`; nothing has changed then.
         """
         self._check_open()
         with self._lock:
-            answer = self._standing(name, now)
+            answer = self._standing(Owed(record=name, slot=record.slot), now)
             if answer.verdict is Verdict.OK:
-                self._records.put(record, now, spends=self._records.find(name, now))
+                self._records.put(record, now)  # which takes a place and needs no room
             return answer
 
-    def drop(self, slot: bytes, now: float) -> bool:
+    def drop(self, bucket: int, slot: bytes, now: float) -> bool:  # noqa: ARG002
         """
         End the record in *slot*; return whether there was one.
 
@@ -160,14 +156,11 @@ class MemoryBackend:
         Record *revocations*; they last as long as the process.
 
         Raises:
-            BackendError: If the backend is closed, or holds as many as it may.
+            BackendError: If the backend is closed.
         """
         self._check_open()
         with self._lock:
             self._drop_revocations(now, _STEP + len(revocations))
-            names = {revocation.name for revocation in revocations}
-            if len(self._revoked) + len(names - self._revoked.keys()) > MAX_REVOCATIONS:
-                raise BackendError("the memory backend holds as many revocations as it may")
             for revocation in revocations:
                 self._record(revocation, now)
 
@@ -196,15 +189,17 @@ class MemoryBackend:
         if self._closed:
             raise BackendError("the memory backend is closed")
 
-    def _standing(self, name: bytes, now: float) -> Answer:
-        """Answer for the record *name*: that it is revoked comes before that it is spent."""
-        record = self._records.find(name, now)
+    def _standing(self, owed: Owed, now: float) -> Answer:
+        """Answer for the record of *owed*: that it is revoked comes before that it is another."""
+        if owed.record is None:
+            return Answer.OK
+        record = self._records.find(owed.record, owed.slot, now)
         if record is None:
             return Answer.UNKNOWN
         if self._revoked and self._refuses(record, now):
             return Answer.REVOKED
-        spent = self._records.is_spent(record)
-        return Answer(Verdict.REPLAYED if spent else Verdict.OK, record.value)
+        asked_for = record.name == owed.record
+        return Answer(Verdict.OK if asked_for else Verdict.REPLAYED, record.value)
 
     def _refuses(self, asked: Owed | Record, now: float) -> bool:
         issued_at = asked.issued_at

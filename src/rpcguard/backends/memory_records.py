@@ -1,21 +1,20 @@
 """
 The records of `memory://`: API keys and refresh tokens that rpcguard issued.
 
-A record stands under its name, and the live one of a slot under the slot too: a record that its
-slot does not hold is spent. Those that end are listed by the minute, a heap orders the minutes,
-and what has ended is dropped by the writes in bounded steps.
+A record stands in its slot, and its name leads there. A heap orders the ends of the slots that have
+one: a slot stands in it once, with an end that is not later than its record's. What has ended is
+dropped by the writes in bounded steps, and does not count where a budget is full.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Hashable
 
 from rpcguard.errors import BackendError
-from rpcguard.owed import Record
+from rpcguard.owed import Answer, Record
 
-MAX_RECORDS = 1_000_000
-_MINUTE = 60
 _STEP = 64  # ended records dropped by one write
 _STEP_WHEN_FULL = 1024  # and by one that would be refused for want of room
 
@@ -23,98 +22,102 @@ _STEP_WHEN_FULL = 1024  # and by one that would be refused for want of room
 class Records:
     """What one process has issued. The caller sees to it that one thread at a time is here."""
 
-    __slots__ = ("_ending", "_minutes", "_names", "_slots")
+    __slots__ = ("_ends", "_listed", "_live", "_names", "_slots")
 
     def __init__(self) -> None:
-        self._names: dict[bytes, Record] = {}
-        self._slots: dict[bytes, bytes] = {}
-        self._ending: dict[float, set[bytes]] = {}
-        self._minutes: list[float] = [math.inf]  # a heap; the sentinel keeps [0] valid
+        self._slots: dict[bytes, Record] = {}
+        self._names: dict[bytes, bytes] = {}
+        self._live: dict[Hashable, int] = {}  # by project, and by (project, subject)
+        self._ends: list[tuple[float, bytes]] = []
+        self._listed: dict[bytes, float] = {}  # the end with which a slot stands in the heap
 
-    def find(self, name: bytes, now: float) -> Record | None:
-        """Return the record *name*, live or spent; None where there is none or it has ended."""
-        record = self._names.get(name)
+    def find(self, name: bytes, slot: bytes | None, now: float) -> Record | None:
+        """Return the live record in *slot*, or without one that of this *name*."""
+        where = self._names.get(name) if slot is None else slot
+        record = None if where is None else self._slots.get(where)
         return record if record is not None and now < _end(record) else None
 
-    def is_spent(self, record: Record) -> bool:
-        """Return whether *record*, which was found, is spent."""
-        return self._slots.get(record.slot) != record.name
-
-    def put(self, record: Record, now: float, spends: Record | None = None) -> None:
+    def put(self, record: Record, now: float) -> Answer:
         """
         Keep *record*; what its slot held ends.
 
-        Args:
-            record: Its name is new, or that of the record which the slot holds.
-            now: Unix seconds.
-            spends: The live record that is kept as spent, if any.
-
         Raises:
-            BackendError: If the name is taken, or if there is no room; nothing has changed then.
+            BackendError: If another slot has a record of this name; nothing has changed then.
         """
         self._prune(now, _STEP)
-        held = self._slots.get(record.slot)
-        if spends is not None and held == spends.name:
-            held = None
-        if record.name in self._names and record.name != held:
+        if self._names.get(record.name, record.slot) != record.slot:
             raise BackendError("the memory backend has a record of this name")
-        if held is None and len(self._names) >= MAX_RECORDS:
-            self._prune(now, _STEP_WHEN_FULL)
-            if len(self._names) >= MAX_RECORDS:
-                raise BackendError("the memory backend holds as many records as it may")
-        if spends is not None:
-            del self._slots[spends.slot]
-        if held is not None:
-            self._forget(held)
-        self._names[record.name] = record
-        self._slots[record.slot] = record.name
-        self._list(record)
+        lasts = now < _end(record)
+        if lasts and self.find(record.name, record.slot, now) is None:
+            refusal = self._full(record)
+            if refusal is not None:
+                self._prune(now, _STEP_WHEN_FULL)
+                refusal = self._full(record)
+                if refusal is not None:
+                    return refusal
+        self._forget(record.slot)
+        if lasts:
+            self._keep(record)
+        return Answer.OK
 
     def drop(self, slot: bytes, now: float) -> bool:
         """End the record in *slot*; return whether there was one."""
         self._prune(now, _STEP)
-        name = self._slots.get(slot)
-        if name is None:
+        return self._forget(slot, now)
+
+    def _full(self, record: Record) -> Answer | None:
+        if self._live.get((record.project, record.subject), 0) >= record.subject_limit:
+            return Answer.SUBJECT_FULL
+        if self._live.get(record.project, 0) >= record.project_limit:
+            return Answer.PROJECT_FULL
+        return None
+
+    def _keep(self, record: Record) -> None:
+        self._slots[record.slot] = record
+        self._names[record.name] = record.slot
+        for account in (record.project, (record.project, record.subject)):
+            self._live[account] = self._live.get(account, 0) + 1
+        end = _end(record)
+        if end < self._listed.get(record.slot, math.inf):
+            self._list(record.slot, end)
+
+    def _forget(self, slot: bytes, now: float = -math.inf) -> bool:
+        """Empty *slot*; return whether it had a record that was live at *now*."""
+        record = self._slots.pop(slot, None)
+        if record is None:
             return False
-        live = self.find(name, now) is not None
-        self._forget(name)
-        return live
+        del self._names[record.name]
+        for account in (record.project, (record.project, record.subject)):
+            self._live[account] -= 1
+            if not self._live[account]:
+                del self._live[account]
+        return now < _end(record)
 
-    def _list(self, record: Record) -> None:
-        minute = _minute(record)
-        if not minute < math.inf:
-            return
-        names = self._ending.get(minute)
-        if names is None:
-            names = self._ending[minute] = set()
-            heapq.heappush(self._minutes, minute)
-        names.add(record.name)
-
-    def _forget(self, name: bytes) -> None:
-        record = self._names.pop(name)
-        if self._slots.get(record.slot) == name:
-            del self._slots[record.slot]
-        minute = _minute(record)
-        if minute in self._ending:
-            self._ending[minute].discard(name)
+    def _list(self, slot: bytes, end: float) -> None:
+        self._listed[slot] = end
+        heapq.heappush(self._ends, (end, slot))
+        if len(self._ends) > 2 * len(self._slots) + _STEP_WHEN_FULL:  # most of it is left over
+            ends = {each: _end(record) for each, record in self._slots.items()}
+            self._listed = {each: end for each, end in ends.items() if end < math.inf}
+            self._ends = [(end, each) for each, end in self._listed.items()]
+            heapq.heapify(self._ends)
 
     def _prune(self, now: float, steps: int) -> None:
         """Drop at most *steps* ended records, the earliest first."""
-        while steps > 0 and self._minutes[0] <= now:
-            names = self._ending[self._minutes[0]]
-            while names and steps > 0:
-                steps -= 1
-                self._forget(names.pop())
-            if not names:
-                steps -= 1
-                del self._ending[heapq.heappop(self._minutes)]
+        while steps > 0 and self._ends and self._ends[0][0] <= now:
+            steps -= 1
+            end, slot = heapq.heappop(self._ends)
+            if self._listed.get(slot) != end:  # it was listed again with an earlier end
+                continue
+            del self._listed[slot]
+            record = self._slots.get(slot)
+            if record is None:
+                continue
+            if _end(record) <= now:
+                self._forget(slot)
+            elif _end(record) < math.inf:
+                self._list(slot, _end(record))
 
 
 def _end(record: Record) -> float:
     return math.inf if record.expires_at is None else record.expires_at
-
-
-def _minute(record: Record) -> float:
-    """Return the end of the minute in which *record* ends; infinity where it does not."""
-    end = _end(record)
-    return math.ceil(end / _MINUTE) * _MINUTE if math.isfinite(end) else end

@@ -125,8 +125,7 @@ class SqliteBackend:
         except TimeoutError:
             raise BusyError("sqlite: the file is locked by another process") from None
 
-    @property
-    def epoch(self) -> bytes:
+    def epoch(self, bucket: int) -> bytes:  # noqa: ARG002 - there is one for all
         """
         What all processes read in the file; another after a restart of the machine.
 
@@ -135,7 +134,7 @@ class SqliteBackend:
         """
         return self._ask(self._readers, sqlite_ledger.epoch)
 
-    def spent(self, names: Sequence[bytes], now: float) -> frozenset[bytes]:
+    def spent(self, bucket: int, names: Sequence[bytes], now: float) -> frozenset[bytes]:  # noqa: ARG002
         """
         Return those of *names* that are spent nonces and have not ended.
 
@@ -144,29 +143,29 @@ class SqliteBackend:
         """
         return self._ask(self._readers, sqlite_ledger.spent_of, names, now)
 
-    def put(self, record: Record, now: float) -> None:
+    def put(self, record: Record, now: float) -> Answer:
         """
         Keep *record*, on the disk, before returning; what its slot held ends in the same step.
 
+        `SUBJECT_FULL` or `PROJECT_FULL`, and nothing changes, where there is no room.
+
         Raises:
-            BackendError: If it could not be recorded, or if the name is that of another record.
+            BackendError: If it could not be recorded, or if another slot has a record of this name.
                 What the slot held still stands then.
         """
-        self._ask(self._writers, sqlite_records.put, record, now)
+        return self._ask(self._writers, sqlite_records.put, record, now)
 
     def rotate(self, name: bytes, record: Record, now: float) -> Answer:
         """
-        Spend the record *name* and put *record* in its place, in one step and on the disk.
-
-        The spent one is kept until its own end, or for good where it has none, and answers
-        `REPLAYED` with its value, in every process.
+        Put *record* in the place of the record *name*, in one step and on the disk, if its slot
+        holds that.
 
         Raises:
-            BackendError: As `put`; nothing is spent then.
+            BackendError: As `put`; nothing has changed then.
         """
         return self._ask(self._writers, sqlite_records.rotate, name, record, now)
 
-    def drop(self, slot: bytes, now: float) -> bool:
+    def drop(self, bucket: int, slot: bytes, now: float) -> bool:  # noqa: ARG002
         """
         End the record in *slot*, on the disk; return whether there was one.
 

@@ -11,66 +11,20 @@ of the epoch: processes that have the file open read the same one, whoever opens
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import sqlite3
 import threading
 from pathlib import Path
 from urllib.parse import quote
 
+from rpcguard.backends import sqlite_schema
 from rpcguard.errors import ConfigError
 
-APPLICATION_ID = 0x72706367  # "rpcg", in the header of the file
-SCHEMA_VERSION = 2
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _EPOCH_BYTES = 16
 _SMALLEST = 512  # bytes of the smallest database; SQLite would overwrite a file of one byte
 _ATTEMPTS = 250  # at opening, while other workers open the same new file
 _PAUSE = 0.02  # seconds between them
-
-# Times are Unix seconds; infinity stands for "for ever". `account` and `id` are 63 bits of a digest
-# of (project, subject) or of the project: the file holds no name of a caller. A record without a
-# slot is spent; the schema itself sees to it that a slot has one live record.
-_SCHEMA = (
-    """CREATE TABLE state(
-        one INTEGER PRIMARY KEY CHECK (one = 1),
-        boot TEXT,
-        guard_from REAL NOT NULL,
-        pruned_through REAL NOT NULL,
-        epoch BLOB NOT NULL
-    )""",
-    """CREATE TABLE nonce(
-        name BLOB PRIMARY KEY,
-        deadline INTEGER NOT NULL,
-        account INTEGER NOT NULL
-    ) WITHOUT ROWID""",
-    "CREATE INDEX nonce_deadline ON nonce(deadline)",
-    "CREATE TABLE budget(id INTEGER PRIMARY KEY, parent INTEGER, live INTEGER NOT NULL)",
-    """CREATE TABLE revocation(
-        name BLOB PRIMARY KEY,
-        before REAL NOT NULL,
-        expires REAL NOT NULL
-    ) WITHOUT ROWID""",
-    "CREATE INDEX revocation_expires ON revocation(expires)",
-    """CREATE TABLE record(
-        name BLOB PRIMARY KEY,
-        slot BLOB UNIQUE,
-        value TEXT NOT NULL,
-        issued REAL NOT NULL,
-        expires REAL NOT NULL
-    ) WITHOUT ROWID""",
-    "CREATE INDEX record_expires ON record(expires)",
-    """CREATE TABLE revocable(
-        record BLOB,
-        name BLOB,
-        PRIMARY KEY(record, name)
-    ) WITHOUT ROWID""",
-    """CREATE TRIGGER record_gone AFTER DELETE ON record BEGIN
-        DELETE FROM revocable WHERE record = old.name;
-    END""",
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
-)
 
 
 def boot_id() -> str | None:
@@ -152,16 +106,17 @@ def _try_prepare(path: Path, now: float, boot: str | None) -> bool:
     """
     try:
         with contextlib.closing(connect(path)) as connection:
-            _refuse_foreign(connection)  # before anything is written
+            sqlite_schema.version_of(connection)  # before anything is written
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 raise ConfigError("sqlite: the file system does not support WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("BEGIN IMMEDIATE")
-            if _refuse_foreign(connection):
-                _create(connection, boot)
-            else:
+            if sqlite_schema.version_of(connection):
+                sqlite_schema.upgrade(connection)
                 _note_boot(connection, now, boot)
+            else:
+                sqlite_schema.create(connection, boot, os.urandom(_EPOCH_BYTES))
             connection.execute("COMMIT")
     except sqlite3.OperationalError as error:
         if is_busy(error):
@@ -174,30 +129,6 @@ def is_busy(error: Exception) -> bool:
     """Return whether *error* says that another connection has the file."""
     code: int = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-
-def _refuse_foreign(connection: sqlite3.Connection) -> bool:
-    """Return whether the file is empty; raise if it is neither that nor ours."""
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if application == APPLICATION_ID:
-        if version != SCHEMA_VERSION:
-            raise ConfigError(
-                f"sqlite: the file has schema version {version}, this rpcguard needs"
-                f" {SCHEMA_VERSION}"
-            )
-        return False
-    if application or version or tables:
-        raise ConfigError("sqlite: the file is a database of another application")
-    return True
-
-
-def _create(connection: sqlite3.Connection, boot: str | None) -> None:
-    for statement in _SCHEMA:
-        connection.execute(statement)
-    state = (boot, -math.inf, -math.inf, os.urandom(_EPOCH_BYTES))
-    connection.execute("INSERT INTO state VALUES(1, ?, ?, ?, ?)", state)
 
 
 def _note_boot(connection: sqlite3.Connection, now: float, boot: str | None) -> None:

@@ -12,18 +12,18 @@ import contextlib
 import functools
 import math
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from rpcguard.backends.base import LATEST
-from rpcguard.owed import Answer, Nonce, Owed, Revocation, Verdict, digest
+from rpcguard.backends.sqlite_budgets import accounts, full, give_back, live, take
+from rpcguard.owed import Answer, Nonce, Owed, Revocation, Verdict
 
 T = TypeVar("T")
 
 _HOLD_OFF = 20  # milliseconds to wait for readers, and for other processes that write
 STEP = 64  # ended nonces dropped at once
-_STEP_WHEN_FULL = 256  # the same, where a request would be refused for want of room
+STEP_WHEN_FULL = 256  # the same, where a request would be refused for want of room
 
 _RECORD = """
     INSERT INTO revocation(name, before, expires) VALUES(:name, :before, :expires)
@@ -31,21 +31,6 @@ _RECORD = """
         before = max(excluded.before, CASE WHEN expires > :now THEN before ELSE -9e999 END),
         expires = max(excluded.expires, expires)
 """
-_TAKE = """
-    INSERT INTO budget(id, parent, live) VALUES(?, ?, 1), (?, NULL, 1)
-    ON CONFLICT(id) DO UPDATE SET live = live + 1
-"""
-_GIVE_BACK_TO_PARENT = """
-    UPDATE budget SET live = live - ? WHERE id = (SELECT parent FROM budget WHERE id = ?)
-"""
-
-
-@functools.lru_cache(maxsize=4096)
-def _accounts(project: str, subject: str) -> tuple[int, int]:
-    """Return the ids of the budgets of the subject and of the project."""
-    names = digest("subject", project, subject), digest("project", project)
-    one, other = (int.from_bytes(name[:8], "big") >> 1 for name in names)
-    return one, other
 
 
 @functools.lru_cache(maxsize=64)
@@ -73,15 +58,15 @@ def _state_sql(names: int) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _record_sql(names: int) -> str:
-    """Parameters: those of `_revoked_sql`, `now`, the record."""
+def _record_sql(names: int, by: str) -> str:
+    """Parameters: those of `_revoked_sql`, `now`, the record's slot or name as *by* says."""
     return (
-        f"SELECT {_revoked_sql(names)},"  # noqa: S608 - marks alone
-        " record.value, record.issued, record.expires, record.slot IS NULL,"
+        f"SELECT {_revoked_sql(names)},"  # noqa: S608 - marks and names of columns
+        " record.name, record.value, record.issued, record.expires,"
         " EXISTS(SELECT 1 FROM revocable JOIN revocation ON revocation.name = revocable.name"
         " WHERE revocable.record = record.name"
         " AND revocation.before >= record.issued AND revocation.expires > ?)"
-        " FROM state LEFT JOIN record ON record.name = ?"
+        f" FROM state LEFT JOIN record ON record.{by} = ?"
     )
 
 
@@ -114,29 +99,30 @@ def look(connection: sqlite3.Connection, owed: Owed, now: float) -> Answer:
     names = owed.revocable
     question: tuple[object, ...] = (*names, owed.issued_at, now) if names else ()
     if owed.record is not None:
-        sql = _record_sql(len(names))
-        row = connection.execute(sql, (*question, now, owed.record)).fetchone()
-        return _standing(row, now)
+        by, where = ("name", owed.record) if owed.slot is None else ("slot", owed.slot)
+        sql = _record_sql(len(names), by)
+        row = connection.execute(sql, (*question, now, where)).fetchone()
+        return _standing(row, owed.record, now)
     if not names:
         return Answer.OK
     (found,) = connection.execute("SELECT " + _revoked_sql(len(names)), question).fetchone()
     return Answer.REVOKED if found else Answer.OK
 
 
-def _standing(row: tuple[Any, ...] | None, now: float) -> Answer:
-    """Answer from a row of `_record_sql`: that it is revoked comes before that it is spent."""
+def _standing(row: tuple[Any, ...] | None, asked: bytes, now: float) -> Answer:
+    """Answer from a row of `_record_sql`: that it is revoked comes before that it is another."""
     if row is None:
         raise sqlite3.DatabaseError("the row of state is missing")
-    revoked, value, issued, expires, spent, ended = row
+    revoked, name, value, issued, expires, ended = row
     if revoked:
         return Answer.REVOKED
-    if value is None or expires <= now:
+    if name is None or expires <= now:
         return Answer.UNKNOWN
     if not (isinstance(value, str) and isinstance(issued, float)):
         raise sqlite3.DatabaseError("junk in a record")
     if ended:
         return Answer.REVOKED
-    return Answer(Verdict.REPLAYED if spent else Verdict.OK, value)
+    return Answer(Verdict.OK if name == asked else Verdict.REPLAYED, value)
 
 
 def spent_of(
@@ -174,15 +160,15 @@ def spend(
 
 
 def _spend(connection: sqlite3.Connection, owed: Owed, nonce: Nonce, now: float) -> Answer:
-    accounts = _accounts(owed.project, owed.subject)
+    ids = accounts(owed.project, owed.subject)
     names = owed.revocable
-    question: tuple[object, ...] = (nonce.name, *accounts)
+    question: tuple[object, ...] = (nonce.name, *ids)
     if names:
         question += (*names, owed.issued_at, now)
     row = connection.execute(_state_sql(len(names)), question).fetchone()
     if row is None:
         raise sqlite3.DatabaseError("the row of state is missing")
-    guard_from, pruned_through, deadline, of_subject, of_project, revoked = row
+    guard_from, pruned_through, deadline, *counts, revoked = row
     if revoked:
         return Answer.REVOKED
     if not (now < nonce.expires_at < LATEST and pruned_through < nonce.expires_at):
@@ -193,33 +179,17 @@ def _spend(connection: sqlite3.Connection, owed: Owed, nonce: Nonce, now: float)
         if now < deadline:
             return Answer.REPLAYED
         _drop_ended(connection, nonce.name)
-        of_subject, of_project = _live(connection, accounts)
-    refusal = _full(nonce, of_subject, of_project)
-    if refusal is not None:
-        _prune(connection, now, _STEP_WHEN_FULL)
-        refusal = _full(nonce, *_live(connection, accounts))
+        counts = live(connection, ids)
+    limits = nonce.subject_limit, nonce.project_limit
+    if full(counts, *limits):
+        _prune(connection, now, STEP_WHEN_FULL)
+        refusal = full(live(connection, ids), *limits)
         if refusal is not None:
             return refusal
-    row = (nonce.name, math.ceil(nonce.expires_at), accounts[0])
+    row = (nonce.name, math.ceil(nonce.expires_at), ids[0])
     connection.execute("INSERT INTO nonce(name, deadline, account) VALUES(?, ?, ?)", row)
-    connection.execute(_TAKE, (*accounts, accounts[1]))
+    take(connection, ids)
     return Answer.OK
-
-
-def _full(nonce: Nonce, of_subject: int | None, of_project: int | None) -> Answer | None:
-    if (of_subject or 0) >= nonce.subject_limit:
-        return Answer.SUBJECT_FULL
-    if (of_project or 0) >= nonce.project_limit:
-        return Answer.PROJECT_FULL
-    return None
-
-
-def _live(
-    connection: sqlite3.Connection, accounts: tuple[int, int]
-) -> tuple[int | None, int | None]:
-    sql = "SELECT (SELECT live FROM budget WHERE id = ?), (SELECT live FROM budget WHERE id = ?)"
-    of_subject, of_project = connection.execute(sql, accounts).fetchone()
-    return of_subject, of_project
 
 
 def _prune(connection: sqlite3.Connection, now: float, steps: int) -> None:
@@ -241,17 +211,9 @@ def _drop_ended(connection: sqlite3.Connection, name: bytes) -> None:
 
 
 def _drop(connection: sqlite3.Connection, rows: Iterable[tuple[bytes, int]]) -> None:
-    counts: Counter[int] = Counter()
-    names = []
-    for name, account in rows:
-        names.append((name,))
-        counts[account] += 1
-    connection.executemany("DELETE FROM nonce WHERE name = ?", names)
-    changes = [(count, account) for account, count in counts.items()]
-    connection.executemany(_GIVE_BACK_TO_PARENT, changes)
-    connection.executemany("UPDATE budget SET live = live - ? WHERE id = ?", changes)
-    idle = [(account,) for account in counts]
-    connection.executemany("DELETE FROM budget WHERE id = ? AND live <= 0", idle)
+    gone = list(rows)
+    connection.executemany("DELETE FROM nonce WHERE name = ?", [(name,) for name, _ in gone])
+    give_back(connection, (account for _, account in gone))
 
 
 def record(connection: sqlite3.Connection, revocations: Sequence[Revocation], now: float) -> None:

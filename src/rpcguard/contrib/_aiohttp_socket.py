@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from aiohttp import web
+from aiohttp import EofStream, WSMsgType, web
 from aiohttp.typedefs import Handler
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from rpcguard.contrib._sockets import SUBPROTOCOL, Watch, offer
 
-_FAREWELL: Final = 1.0  # seconds that a close frame may take to leave
+_FAREWELL: Final = 1.0  # seconds that the peer has to take a close frame, and to answer it
 
 
 class _Keeper:
@@ -43,7 +43,28 @@ class _Keeper:
             if socket.prepared:
                 code = await self._watch.acheck()
         self._closing = True
+        await _close(socket, code)
+
+
+async def _close(socket: web.WebSocketResponse, code: int) -> None:
+    """
+    Close *socket*, and the connection when the peer has answered.
+
+    Where a handler is receiving, aiohttp itself would close the connection right behind its close
+    frame, and a browser that had no time to answer says that the socket was not closed cleanly.
+    """
+    reader, close_connection = socket._reader, socket._close_transport  # noqa: SLF001
+    vars(socket)["_close_transport"] = lambda: None
+    try:
         await socket.close(code=code)
+        if socket._closing and reader is not None:  # noqa: SLF001 - the handler was receiving
+            async with asyncio.timeout(_FAREWELL):
+                while (await reader.read()).type is not WSMsgType.CLOSE:
+                    pass  # what came after the end is nobody's
+    except (TimeoutError, EofStream):
+        pass
+    finally:
+        close_connection()
 
 
 async def attend(request: web.Request, handler: Handler, watch: Watch) -> web.StreamResponse:

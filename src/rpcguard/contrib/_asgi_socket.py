@@ -74,6 +74,10 @@ class Socket:
         if kind == "websocket.accept":
             self._accepted = True
             self._start()
+        elif kind == "websocket.http.response.body" and not message.get("more_body"):
+            # uvicorn (0.54) learns that a denial ends the handshake when the connection is gone; if
+            # the application returns earlier, it logs an error (Kludex/uvicorn, pull request 3138)
+            await asyncio.sleep(0)
 
     async def end(self) -> None:
         """End with the connection: leave no task behind."""

@@ -23,6 +23,8 @@ from rpcguard.verifier import Verifier
 ENVIRONMENT: Final = "RPCGUARD_REGISTRY"
 SCHEMES: Final = frozenset({"jwt", "signature", "api_key", "session"})
 
+SLOW: Final = "body_timeout"  # the cause of a refusal after which the connection must close
+
 # What the core refuses as `invalid_target`: the honest value where the server gave no usable target
 NO_TARGET: Final = ""
 
@@ -145,6 +147,11 @@ def chosen(schemes: Iterable[str] | None) -> frozenset[str] | None:
     if not names or names - SCHEMES:
         raise ValueError(f"schemes must be some of {', '.join(sorted(SCHEMES))}")
     return names
+
+
+def slow_body(seconds: float) -> AuthError:
+    """Return the refusal of a body that has not come within *seconds*."""
+    return AuthError("invalid_body", cause=SLOW, detail=f"the body took more than {seconds:g} s")
 
 
 class Source:

@@ -5,6 +5,7 @@ environment and then reads and writes it by itself.
 
 from __future__ import annotations
 
+import re
 import selectors
 import socket
 import threading
@@ -13,10 +14,28 @@ from typing import Any, Final
 
 from rpcguard.contrib._sockets import SUBPROTOCOL, Watch, offer
 
+VERSION: Final = "13"  # of RFC 6455
+
 _FIELD: Final = "HTTP_SEC_WEBSOCKET_PROTOCOL"
 _SOCKETS: Final = ("werkzeug.socket", "gunicorn.socket")
 _FAREWELL: Final = 1.0  # seconds that the peer has to take a close frame, and to answer it
+_KEY: Final = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes
 _UNKNOWN: Final = "rpcguard guards WebSockets under werkzeug's server and gunicorn alone"
+
+
+def flaw(environ: dict[str, Any]) -> str:
+    """
+    Return what is wrong with a handshake (RFC 6455 section 4.2.1), "" if nothing is.
+
+    simple-websocket would raise an error of its own, which is an answer of 500.
+    """
+    if environ["REQUEST_METHOD"] != "GET":
+        return "the method of a WebSocket handshake is GET"
+    if environ.get("HTTP_SEC_WEBSOCKET_VERSION") != VERSION:
+        return f"Sec-WebSocket-Version is not {VERSION}"
+    if not _KEY.fullmatch(environ.get("HTTP_SEC_WEBSOCKET_KEY", "")):
+        return "Sec-WebSocket-Key is missing or malformed"
+    return "" if environ.get("HTTP_HOST") else "Host is missing"
 
 
 class Wire:

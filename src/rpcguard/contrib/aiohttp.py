@@ -8,11 +8,21 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
-from aiohttp import StreamReader, web
+from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from rpcguard.contrib._aiohttp_body import Body
 from rpcguard.contrib._aiohttp_socket import attend
-from rpcguard.contrib._http import Registry, Source, Verdicts, chosen, issued, refusal, refusal_text
+from rpcguard.contrib._http import (
+    SLOW,
+    Registry,
+    Source,
+    Verdicts,
+    chosen,
+    issued,
+    refusal,
+    refusal_text,
+)
 from rpcguard.contrib._sockets import RECHECK, Watch
 from rpcguard.errors import AuthError
 from rpcguard.issuing import MAX_BODY, ROUTES
@@ -135,8 +145,10 @@ class _Issuing:
         if verifier is None:
             raise RuntimeError("add_auth_routes needs rpc_auth_middleware on this application")
         try:
-            body: bytes | None = await _Body(request).read(MAX_BODY)
-        except AuthError:
+            body: bytes | None = await Body(request, verifier).read(MAX_BODY)
+        except AuthError as error:
+            if error.cause == SLOW:
+                return _refused(error)
             body = None
         asked = _request_of(request).with_body(body)
         reply = await asyncio.to_thread(issued, verifier, self._route, asked, self._project)
@@ -194,7 +206,7 @@ class RPCAuthMiddleware:
         request[_VERIFIER] = self.verifier
         if self._is_exempt(request):
             return await handler(request)
-        body = _Body(request)
+        body = Body(request, self.verifier)
         try:
             watched = _WATCH in request
             await self._authenticate(request, body)
@@ -203,8 +215,7 @@ class RPCAuthMiddleware:
                 return await handler(request)
             return await attend(request, handler, watch)
         except AuthError as error:
-            status, headers, content = refusal(error, body.data)
-            return web.Response(status=status, headers=headers, body=content)
+            return _refused(error, body.data)
 
     def _is_exempt(self, request: web.Request) -> bool:
         if request.raw_path.partition("?")[0] in self._paths:
@@ -212,7 +223,7 @@ class RPCAuthMiddleware:
         owner = getattr(request.match_info.handler, "__self__", None)
         return isinstance(owner, _Issuing) or request.match_info.route.name in self._names
 
-    async def _authenticate(self, request: web.Request, body: _Body) -> None:
+    async def _authenticate(self, request: web.Request, body: Body) -> None:
         verdicts: Verdicts | None = request.get(_VERDICTS)
         if verdicts is None:
             verdicts = request[_VERDICTS] = Verdicts()
@@ -233,6 +244,14 @@ class RPCAuthMiddleware:
                     request[_WATCH] = watch
                 watch.add(verifier, self._project, self._schemes, principal, frames=frames)
         request[_PRINCIPAL] = principal
+
+
+def _refused(error: AuthError, body: bytes | None = None) -> web.Response:
+    status, headers, content = refusal(error, body)
+    response = web.Response(status=status, headers=headers, body=content)
+    if error.cause == SLOW:
+        response.force_close()
+    return response
 
 
 def _is_handshake(request: web.Request) -> bool:
@@ -271,55 +290,3 @@ def _peer(request: web.Request) -> str | None:
     if isinstance(name, tuple | list):
         return str(name[0])
     return None if name is None else "unix"
-
-
-class _Body:
-    """The body, read by the guard with its own bound and put back for the handler."""
-
-    __slots__ = ("_request", "data")
-
-    def __init__(self, request: web.Request) -> None:
-        self._request = request
-        self.data: bytes | None = None
-
-    async def read(self, limit: int) -> bytes:
-        self.data = await self._take(limit)
-        return self.data
-
-    async def _take(self, limit: int) -> bytes:
-        request, content = self._request, self._request.content
-        if not request.body_exists:
-            return b""
-        if (request.content_length or 0) > limit:
-            raise AuthError("body_too_large")
-        if content.at_eof() and content.total_bytes:  # an earlier middleware has read it
-            return _checked(await request.read(), content, limit)
-        data = bytearray()
-        try:
-            while chunk := await content.readany():
-                data += chunk
-                if len(data) > limit:
-                    raise AuthError("body_too_large")
-        except (web.RequestPayloadError, ConnectionError) as error:
-            raise web.HTTPBadRequest(text="the body is not complete") from error
-        body = _checked(bytes(data), content, limit)
-        if body:
-            _put_back(request, body)
-        return body
-
-
-def _checked(data: bytes, content: StreamReader, limit: int) -> bytes:
-    if len(data) > limit:
-        raise AuthError("body_too_large")
-    if len(data) != content.total_bytes:
-        raise RuntimeError("the body was consumed before rpcguard could read it")
-    return data
-
-
-def _put_back(request: web.Request, body: bytes) -> None:
-    """Give the handler a stream of its own: `read`, `post`, `multipart` and `content` all work."""
-    stream = StreamReader(request.protocol, len(body) + 1)
-    stream.feed_data(body)
-    stream.feed_eof()
-    request._payload = stream  # noqa: SLF001 - there is no public way to give bytes back
-    request._cache.pop("content", None)  # noqa: SLF001

@@ -21,15 +21,19 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketState
 
-from rpcguard.contrib._asgi import (
-    KEY,
-    DisconnectedError,
-    Exchange,
-    Layer,
-)
+from rpcguard.contrib._asgi import KEY, Exchange, Layer
+from rpcguard.contrib._asgi_body import DisconnectedError
 from rpcguard.contrib._asgi_request import encoded, request_of
 from rpcguard.contrib._asgi_socket import Scope
-from rpcguard.contrib._http import Registry, Source, chosen, issued, refusal, refusal_text
+from rpcguard.contrib._http import (
+    SLOW,
+    Registry,
+    Source,
+    chosen,
+    issued,
+    refusal,
+    refusal_text,
+)
 from rpcguard.contrib._openapi import Narrowing, expanded
 from rpcguard.contrib._sockets import POLICY_VIOLATION, RECHECK
 from rpcguard.errors import AuthError
@@ -235,7 +239,9 @@ def _issuing(route: str, project: str | None) -> Callable[[Request], Awaitable[R
         assert exchange.body is not None  # an HTTP route has one
         try:
             body: bytes | None = await exchange.body.read(MAX_BODY)
-        except AuthError:
+        except AuthError as error:
+            if error.cause == SLOW:
+                raise
             body = None
         except DisconnectedError:
             raise HTTPException(400, "the client went away") from None

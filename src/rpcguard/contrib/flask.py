@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, ParamSpec, Protocol, TypeVar, overload
 
-from flask import Blueprint, Flask, Response, current_app, request
+from flask import Blueprint, Flask, Response, abort, current_app, request
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.local import LocalProxy
 from werkzeug.wsgi import get_content_length, get_input_stream
@@ -17,7 +17,7 @@ from werkzeug.wsgi import get_content_length, get_input_stream
 from rpcguard.contrib._http import Registry, Source, Verdicts, chosen, issued, refusal, refusal_text
 from rpcguard.contrib._sockets import POLICY_VIOLATION, RECHECK, Watch, interval
 from rpcguard.contrib._wsgi import request_of
-from rpcguard.contrib._wsgi_socket import Wire, attend
+from rpcguard.contrib._wsgi_socket import VERSION, Wire, attend, flaw
 from rpcguard.errors import AuthError
 from rpcguard.issuing import MAX_BODY, ROUTES
 from rpcguard.principal import Principal
@@ -244,6 +244,8 @@ def _authenticate(schemes: frozenset[str] | None, project: str | None, frames: b
         watch: Watch | None = environ.get(_WATCH)
         if watch is not None:
             asked = watch.request
+        elif asked.websocket:
+            _check_form(environ)
         principal = verifier.verify(
             asked, _read_body, project=project, schemes=schemes, frames=frames
         )
@@ -255,6 +257,13 @@ def _authenticate(schemes: frozenset[str] | None, project: str | None, frames: b
                 environ[_WIRE] = attend(environ, watch)
             watch.add(verifier, project, schemes, principal, frames=frames)
     environ[_PRINCIPAL] = principal
+
+
+def _check_form(environ: dict[str, Any]) -> None:
+    wrong = flaw(environ)
+    if wrong:  # the answer names the version, as RFC 6455 section 4.4 has it
+        headers = {"Sec-WebSocket-Version": VERSION}
+        abort(Response(f"no WebSocket handshake: {wrong}\n", 400, headers, mimetype="text/plain"))
 
 
 def _issuing(route: str, project: str | None) -> Response:

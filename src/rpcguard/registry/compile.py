@@ -74,7 +74,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Compiled:
     if problems:
         raise ConfigError(*problems, files=found.files)
     sizes = registry.bounds
-    bounds = Bounds(sizes.max_credential, sizes.max_body, sizes.max_batch)
+    bounds = Bounds(sizes.max_credential, sizes.max_body, sizes.max_batch, sizes.body_timeout)
     warnings = in_order((*found.warnings, *report.warnings), str(path))
     authenticator = Authenticator(projects, router, bounds, proxies)
     return Compiled(authenticator, registry.backend, found.files, warnings)

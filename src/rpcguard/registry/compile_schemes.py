@@ -237,5 +237,7 @@ def _api_key(
             revocable=model.revocation is not False,
             wallets=wallets,
             prefix=(spec.prefix if spec else None) or PREFIX,
+            project_records=model.max_records or owed.PROJECT_RECORDS,
+            subject_records=model.max_subject_records or owed.SUBJECT_RECORDS,
         )
     )

@@ -36,17 +36,15 @@ class LiveRegistry:
         self.compiled = load(self.path, self._environ)
         for warning in self.compiled.warnings:
             _log.warning("%s", warning)
-        self._watcher: Watcher | None = None
+        self._watcher = Watcher(self._files, self._reload_quietly)
 
     def watch(self) -> None:
         """Reload by itself when the file, or a file that it names, changes; until `stop`."""
-        self._watcher = Watcher(self._files, self._reload_quietly)
         self._watcher.start()
 
     def stop(self) -> None:
         """Stop watching. Stopping twice is harmless."""
-        if self._watcher is not None:
-            self._watcher.stop()
+        self._watcher.stop()
 
     def reload(self) -> Compiled:
         """
@@ -55,8 +53,9 @@ class LiveRegistry:
         Raises:
             ConfigError: If the file is wrong; the last good generation stays in use.
         """
-        self.compiled = load(self.path, self._environ)
-        return self.compiled
+        with self._watcher.polling:  # else who read an older file could be the last to set it
+            self.compiled = load(self.path, self._environ)
+            return self.compiled
 
     def _reload_quietly(self) -> None:
         try:

@@ -440,6 +440,10 @@ class Project(_Model):
     """Live nonces of the project; default 1000000."""
     max_subject_nonces: fields.Count | None = None
     """Live nonces of one caller; default 10000."""
+    max_records: fields.Count | None = None
+    """Live API keys and refresh tokens of the project; default 1000000."""
+    max_subject_records: fields.Count | None = None
+    """Live API keys and refresh tokens of one caller; default 1000."""
 
 
 class Bounds(_Model):
@@ -451,6 +455,8 @@ class Bounds(_Model):
     """Bytes of a body that the guard reads; default 5MiB."""
     max_batch: fields.Batch = 100
     """Calls in one JSON-RPC batch; default 100."""
+    body_timeout: fields.BodyTimeout = 30.0
+    """How long a body that the guard reads may take, where the server lets it say; default 30s."""
 
 
 class Registry(_Model):

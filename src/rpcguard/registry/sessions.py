@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rpcguard import keys
 from rpcguard.keys import KeyRing
-from rpcguard.owed import PROJECT_NONCES, SUBJECT_NONCES
+from rpcguard.owed import PROJECT_NONCES, PROJECT_RECORDS, SUBJECT_NONCES, SUBJECT_RECORDS
 from rpcguard.registry import schema
 from rpcguard.registry.report import Loc, Report
 from rpcguard.schemes.base import BearerKinds
@@ -85,6 +85,8 @@ def compile_sessions(
         skew=registry.max_server_skew,
         project_limit=model.max_nonces or PROJECT_NONCES,
         subject_limit=model.max_subject_nonces or SUBJECT_NONCES,
+        project_records=model.max_records or PROJECT_RECORDS,
+        subject_records=model.max_subject_records or SUBJECT_RECORDS,
     )
 
 
@@ -101,6 +103,7 @@ def session_scheme(
         project=sessions.project,
         algorithms=frozenset({"HS256"}),
         typ=frozenset({TYP}),
+        subject_is_key=sessions.wallets is not None,
         skew=sessions.skew,
         max_credential=registry.bounds.max_credential,
         claims=ClaimRules(

@@ -35,6 +35,9 @@ class Watcher:
 
     Callables that are methods do not keep their object alive: when it is gone, the thread ends. In
     the child after a fork the thread starts again, from what was last seen.
+
+    Attributes:
+        polling: Held by a poll, by whoever forks, and by whoever else does what a poll does.
     """
 
     def __init__(
@@ -62,19 +65,18 @@ class Watcher:
         self._complaint = ""
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
-        self._polling = threading.RLock()  # held by a poll, and by whoever forks
+        self.polling = threading.RLock()
+        _all.add(self)
 
     def start(self) -> None:
         """Start the thread. Once started, this does nothing."""
         if self._thread is None:
-            with self._polling:
+            with self.polling:
                 self._adopt()
-            _running[id(self)] = weakref.ref(self)
             self._run()
 
     def stop(self) -> None:
         """Stop the thread and wait for it. Harmless when it does not run."""
-        _running.pop(id(self), None)
         self._end()
         thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
@@ -96,7 +98,7 @@ class Watcher:
 
     def look(self) -> None:
         """Look at the files once, and report if that is due. What the thread does at each poll."""
-        with self._polling:
+        with self.polling:
             try:
                 if self._adopt() and self._is_due():
                     self._report()
@@ -156,16 +158,17 @@ class Watcher:
 
     def hold(self) -> bool:
         """Wait until no poll is under way and keep the next from starting; false after 5 s."""
-        return self._polling.acquire(timeout=_LONGEST_RELOAD)
+        return self.polling.acquire(timeout=_LONGEST_RELOAD)
 
     def release(self) -> None:
         """End what `hold` began."""
-        self._polling.release()
+        self.polling.release()
 
     def restart(self) -> None:
         """Run in a child after a fork, where the thread and the holder of the lock are no more."""
-        self._polling = threading.RLock()
-        self._run()
+        self.polling = threading.RLock()
+        if self._thread is not None:
+            self._run()
 
 
 def _weakly(call: Callable[..., Any], lost: Callable[[], None]) -> Callable[[], Any]:
@@ -175,7 +178,7 @@ def _weakly(call: Callable[..., Any], lost: Callable[[], None]) -> Callable[[], 
     return lambda: call
 
 
-_running: dict[int, weakref.ref[Watcher]] = {}
+_all: weakref.WeakSet[Watcher] = weakref.WeakSet()
 
 
 class _Held(threading.local):
@@ -188,13 +191,9 @@ class _Held(threading.local):
 _held = _Held()
 
 
-def _watchers() -> list[Watcher]:
-    return [watcher for ref in list(_running.values()) if (watcher := ref()) is not None]
-
-
 def _before_fork() -> None:
     # A child that is made in the middle of a reload would keep that reload's locks for ever.
-    _held.watchers = [watcher for watcher in _watchers() if watcher.hold()]
+    _held.watchers = [watcher for watcher in list(_all) if watcher.hold()]
 
 
 def _after_fork_in_parent() -> None:
@@ -205,7 +204,7 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     _held.watchers = []
-    for watcher in _watchers():
+    for watcher in list(_all):
         try:
             watcher.restart()
         except RuntimeError:  # the interpreter is ending; nothing will be asked of the registry

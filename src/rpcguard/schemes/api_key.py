@@ -60,6 +60,8 @@ class ApiKeyRules:
         revocable: Ask the backend whether the key is revoked.
         wallets: Who may hold an issued key; None where keys are not issued.
         prefix: What issued keys start with.
+        project_records: Live records that the project may hold.
+        subject_records: Live records that one subject may hold.
     """
 
     project: str
@@ -72,16 +74,22 @@ class ApiKeyRules:
     revocable: bool = True
     wallets: Wallets | None = None
     prefix: str = PREFIX
+    project_records: int = owed.PROJECT_RECORDS
+    subject_records: int = owed.SUBJECT_RECORDS
 
 
 class ApiKeyScheme:
-    """The `api_key` scheme of one project; see `Scheme`."""
+    """
+    The `api_key` scheme of one project; see `Scheme`.
+
+    Attributes:
+        rules: How it reads keys; logs are redacted by them.
+    """
 
     name = "api_key"
 
     def __init__(self, rules: ApiKeyRules) -> None:
-        self._rules = rules
-        self.in_path = rules.in_path
+        self.rules = rules
         self._by_kid = {key.kid: key for key in rules.static.values()}
         self.challenge = "Bearer" if rules.bearers else "ApiKey"
         names = [rules.header, "authorization" if rules.bearers else ""]
@@ -110,25 +118,33 @@ class ApiKeyScheme:
         Raises:
             LookupError: If the project issues no keys.
         """
-        rules = self._rules
+        rules = self.rules
         if rules.wallets is None:
             raise LookupError(f"project {rules.project!r} issues no API keys")
         shard = owed.bucket(rules.project, subject)
         text = f"{rules.prefix}{shard:02x}{secrets.token_hex(24)}"
         name = owed.api_key_name(rules.project, text)
         kid = name.hex()[:12]
-        value = json.dumps({"subject": subject, "kid": kid, "expires_at": expires_at})
         return text, Record(
-            name,
-            owed.api_key_slot(rules.project, subject),
-            value,
-            now,
-            expires_at,
-            (owed.subject_name(rules.project, subject), owed.key_name(rules.project, kid)),
+            name=name,
+            slot=owed.api_key_slot(rules.project, subject),
+            value=json.dumps({"subject": subject, "kid": kid, "expires_at": expires_at}),
+            issued_at=now,
+            expires_at=expires_at,
+            revocable=(
+                owed.subject_name(rules.project, subject),
+                owed.key_name(rules.project, kid),
+                owed.key_name(rules.project, subject),  # the wallet's
+            ),
+            project=rules.project,
+            subject=subject,
+            bucket=shard,
+            project_limit=rules.project_records,
+            subject_limit=rules.subject_records,
         )
 
     def _found(self, incoming: Incoming) -> list[str]:
-        rules = self._rules
+        rules = self.rules
         found = []
         if rules.in_path and incoming.rest and "/" not in incoming.rest:
             found.append(incoming.rest)
@@ -145,7 +161,7 @@ class ApiKeyScheme:
 
     def prove(self, incoming: Incoming, now: float, *, standing: bool = False) -> Proof | Claim:  # noqa: ARG002 - a key is never fresh
         """Look the key up by digest; see `Scheme.prove`."""
-        rules = self._rules
+        rules = self.rules
         found = self._found(incoming)
         if len(found) != 1:
             raise AuthError("malformed_credentials", detail="not one well-formed API key")
@@ -155,7 +171,9 @@ class ApiKeyScheme:
         key = rules.static.get(hashlib.sha256(text.encode("ascii")).digest())
         if key is None and rules.wallets is not None and text.startswith(rules.prefix):
             name = owed.api_key_name(rules.project, text)
-            return Claim(Owed(rules.project, record=name), self._conclude, rules.wallets.needs_body)
+            shard = owed.named_bucket(text, rules.prefix)
+            questions = Owed(rules.project, record=name, bucket=shard)
+            return Claim(questions, self._conclude, rules.wallets.needs_body)
         if key is None or not key.active(now):
             raise AuthError("invalid_credentials", cause="unknown_kid")
         principal = Principal(
@@ -176,7 +194,7 @@ class ApiKeyScheme:
 
     def _conclude(self, value: str) -> Proof:
         """Return whose issued key it is; a key is worth what its wallet is worth now."""
-        rules = self._rules
+        rules = self.rules
         record = json.loads(value)
         subject = record["subject"]
         wallet = rules.wallets.find(subject) if rules.wallets is not None else ANY
@@ -196,6 +214,6 @@ class ApiKeyScheme:
         key = self._by_kid.get(principal.key_id or "")
         if key is not None and key.active(now) and principal.subject == key.kid:
             return (key.allow,) if key.allow is not None else ()
-        if key is not None or self._rules.wallets is None:
+        if key is not None or self.rules.wallets is None:
             raise AuthError("invalid_credentials", cause="unknown_kid", detail="key not active")
-        return self._rules.wallets.policies(principal.subject)
+        return self.rules.wallets.policies(principal.subject)

@@ -6,7 +6,7 @@ import enum
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from rpcguard.errors import AuthError
 from rpcguard.owed import Owed
@@ -123,8 +123,7 @@ class BearerKinds:
         return self.others or ("" if token else "api_key")
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(NamedTuple):
     """
     What a scheme proved.
 

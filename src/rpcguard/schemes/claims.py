@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rpcguard.errors import AuthError
 
 # Above this, seconds would be the year 5138, and milliseconds below it 1973: the unit is wrong.
 UNIT_BORDER = 1e11
-_TIMES = ("exp", "nbf", "iat")
 _STRINGS = ("iss", "sub", "jti", "sid")
 _HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(NamedTuple):
     """`exp`, `nbf` and `iat` in Unix seconds, None where the token has none."""
 
     exp: float | None
@@ -73,9 +71,10 @@ class ClaimRules:
         for name in self.required:
             if name not in claims:
                 raise AuthError("invalid_claims", detail=f"{name} is missing")
-        for name in (*_STRINGS, *self.strings):
-            if not isinstance(claims.get(name, ""), str):
-                raise AuthError("invalid_claims", detail=f"{name} is not a string")
+        for names in (_STRINGS, self.strings):
+            for name in names:
+                if name in claims and not isinstance(claims[name], str):
+                    raise AuthError("invalid_claims", detail=f"{name} is not a string")
         audience = claims.get("aud", "")
         if not isinstance(audience, str) and not (
             isinstance(audience, list) and all(isinstance(value, str) for value in audience)
@@ -83,7 +82,9 @@ class ClaimRules:
             raise AuthError(
                 "invalid_claims", detail="aud is neither a string nor a list of strings"
             )
-        return Times(*(self._time(name, claims) for name in _TIMES))
+        return Times(
+            self._time("exp", claims), self._time("nbf", claims), self._time("iat", claims)
+        )
 
     def _time(self, name: str, claims: Mapping[str, Any]) -> float | None:
         if name not in claims:

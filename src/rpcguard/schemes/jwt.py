@@ -12,12 +12,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rpcguard import owed, strict_json
 from rpcguard.errors import AuthError
 from rpcguard.keys import Key, KeyRing
+from rpcguard.owed import Revocation
 from rpcguard.policy import Policy
 from rpcguard.principal import Principal
 from rpcguard.schemes.base import NEED_BODY, BearerKinds, Incoming, NeedBody, Proof
@@ -34,8 +34,7 @@ CACHED_TOKENS = 4096  # per project and generation of the registry
 CACHED_TOKEN_BYTES = 2048  # longer ones are verified each time; claims take 10 times their text
 
 
-@dataclass(frozen=True, slots=True)
-class _Verified:
+class _Verified(NamedTuple):
     """A token whose signature and unchanging claims are good."""
 
     opener: DecryptionKey | None
@@ -72,6 +71,7 @@ class JwtScheme:
         self._rules = rules
         self._keys = keys
         self._encryption = encryption
+        self._name_unnamed = owed.namer("jws", rules.project)  # tokens without `jti`
         self._cache: dict[bytes, _Verified] = {}
         names = {"authorization"}
         schemes: dict[str, dict[str, Any]] = {
@@ -119,25 +119,26 @@ class JwtScheme:
             return NEED_BODY
         return verified.proof
 
-    def name_of(self, token: str, now: float) -> tuple[bytes, float | None] | None:
+    def revocation(self, token: str, now: float) -> Revocation | None:
         """
-        Return the name by which *token* is spent and revoked, expired or not, and the Unix seconds
-        until which that can matter.
+        Return what revokes *token*, expired or not, for as long as that can matter.
 
         None if no key of this scheme, active at *now*, has signed it.
 
         Raises:
             AuthError: `malformed_credentials`, or because it is encrypted and cannot be opened.
         """
-        jws = parse(self._open(token, now)[0], self._rules.max_credential)
+        rules = self._rules
+        jws = parse(self._open(token, now)[0], rules.max_credential)
         claims = _payload(jws)
         named = self._keys.get(jws.header.get("kid", ""), now)
         for key in self._keys.active(now) if "kid" not in jws.header else filter(None, [named]):
             if key.alg == jws.header.get("alg") and key.verify(jws.signing_input, jws.signature):
-                end = self._rules.claims.read(claims).exp
+                end = rules.claims.read(claims).exp
                 if end is not None:
-                    end += self._rules.claims.leeway + self._rules.skew
-                return self._name(jws, claims, key), end
+                    end += rules.claims.leeway + rules.skew
+                where = owed.bucket(rules.project, self._subject(claims, key))
+                return Revocation(self._name(jws, claims, key), None, end, where)
         return None
 
     def _open(self, token: str, now: float) -> tuple[str, DecryptionKey | None]:
@@ -146,11 +147,14 @@ class JwtScheme:
             return token, None
         return self._encryption.open(token, now)
 
+    def _subject(self, claims: Mapping[str, Any], key: Key) -> str:
+        subject: str = claims.get(self._rules.subject_claim) or key.kid
+        return subject
+
     def _name(self, jws: Jws, claims: Mapping[str, Any], key: Key) -> bytes:
         if claims.get("jti"):
             return owed.digest("jti", self._rules.project, key.kid, claims["jti"])
-        signed = hashlib.sha256(jws.signing_input).digest()
-        return owed.digest("jws", self._rules.project, signed)
+        return self._name_unnamed(hashlib.sha256(jws.signing_input).digest())
 
     def _remember(self, name: bytes, verified: _Verified) -> None:
         # Only verified tokens come here, so that filling the cache costs a key's owner as many
@@ -230,7 +234,7 @@ class JwtScheme:
 
     def _proof(self, jws: Jws, claims: Mapping[str, Any], times: Times, key: Key) -> Proof:
         rules = self._rules
-        subject = claims.get(rules.subject_claim) or key.kid
+        subject = self._subject(claims, key)
         principal = Principal(
             subject,
             rules.project,
@@ -245,6 +249,8 @@ class JwtScheme:
         if rules.revocable:
             of_subject = owed.subject_name(rules.project, subject)
             revocable = (name, of_subject, owed.key_name(rules.project, key.kid))
+            if rules.subject_is_key:
+                revocable += (owed.key_name(rules.project, subject),)
             if claims.get("sid"):
                 revocable += (owed.session_name(rules.project, claims["sid"]),)
         nonce = None

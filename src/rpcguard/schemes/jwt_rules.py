@@ -24,6 +24,7 @@ class JwtRules:
         types_first: Check claim types before the signature, as All That Node's messages do.
         typ: Accepted `typ` values, lower case; an absent `typ` is accepted.
         subject_claim: Claim that names the subject.
+        subject_is_key: The subject is a wallet's key too: who revokes it revokes the token.
         single_use: Accept each token once.
         revocable: Ask the backend whether token, subject or key is revoked.
         skew: Seconds that a spent token is remembered beyond its end.
@@ -43,6 +44,7 @@ class JwtRules:
     types_first: bool = False
     typ: frozenset[str] = frozenset({"jwt"})
     subject_claim: str = "sub"
+    subject_is_key: bool = False
     single_use: bool = False
     revocable: bool = True
     skew: float = 30.0

@@ -11,14 +11,15 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import jwt
 
 from rpcguard import owed, strict_json
+from rpcguard.base64url import encode
 from rpcguard.errors import AuthError
 from rpcguard.keys import Key
-from rpcguard.owed import Record
+from rpcguard.owed import Record, Revocation
 from rpcguard.policy import Policy
 from rpcguard.principal import Principal
 from rpcguard.schemes.base import BearerKinds, Incoming, NeedBody, Proof
@@ -30,6 +31,8 @@ REFRESH_PREFIX = "rfr_"
 TYP = "rpcguard-session+jwt"
 ISSUER = "rpcguard"
 SUBPROTOCOL = "sec-websocket-protocol"
+# the handle, and 256 random bits: 16 and 32 bytes in base64url
+_REFRESH = re.compile(REFRESH_PREFIX + "([0-9a-f]{2}[A-Za-z0-9_-]{22})[A-Za-z0-9_-]{43}")
 _TOKEN = re.compile(r"[A-Za-z0-9_.-]+")
 OWN_CLAIMS = frozenset({"iss", "aud", "sub", "jti", "sid", "iat", "exp", "nbf"})
 
@@ -57,6 +60,36 @@ class Issued:
 
 
 @dataclass(frozen=True, slots=True)
+class Family:
+    """
+    A refresh family, as the text of each of its refresh tokens names it.
+
+    Attributes:
+        handle: Two hex digits of the bucket and 128 random bits. Who shows it with a secret that is
+            not the present one ends the family, so it is kept as a digest alone, and the `sid` of
+            session tokens does not lead back to it.
+    """
+
+    handle: str = field(repr=False)
+
+    @classmethod
+    def of(cls, text: str) -> Self | None:
+        """Return the family of a refresh token's *text*, or None if it has not that form."""
+        found = _REFRESH.fullmatch(text)
+        return None if found is None else cls(found[1])
+
+    @property
+    def bucket(self) -> int:
+        """Where its record is kept."""
+        return int(self.handle[:2], 16)
+
+    @property
+    def sid(self) -> str:
+        """What its session tokens name it by."""
+        return encode(owed.digest("sid", self.handle))
+
+
+@dataclass(frozen=True, slots=True)
 class Sessions:
     """
     What issues the sessions of one project.
@@ -72,6 +105,8 @@ class Sessions:
         skew: Seconds that a spent challenge is remembered beyond its end.
         project_limit: Live nonces that the project may hold.
         subject_limit: Live nonces that one wallet may hold.
+        project_records: Live records that the project may hold.
+        subject_records: Live records that one subject may hold.
     """
 
     project: str
@@ -84,22 +119,33 @@ class Sessions:
     skew: float
     project_limit: int = owed.PROJECT_NONCES
     subject_limit: int = owed.SUBJECT_NONCES
+    project_records: int = owed.PROJECT_RECORDS
+    subject_records: int = owed.SUBJECT_RECORDS
 
     def longest(self, now: float) -> float:
         """Return the Unix seconds until which a session that exists at *now* can matter."""
         return now + max(self.ttl, self.refresh_ttl or 0) + self.skew
+
+    def active(self, now: float) -> list[SigningSecret]:
+        """
+        Return the secrets that count at *now*; the first of them signs.
+
+        Raises:
+            AuthError: `backend_unavailable`, if there is none: nobody can be let in.
+        """
+        active = [secret for secret in self.secrets if secret.key.active(now)]
+        if not active:
+            raise AuthError("backend_unavailable", detail="no session secret is active")
+        return active
 
     def signing(self, now: float) -> SigningSecret:
         """
         Return the secret that signs at *now*.
 
         Raises:
-            AuthError: `backend_unavailable`, if none is active: nobody can be let in.
+            AuthError: As `active`.
         """
-        for secret in self.secrets:
-            if secret.key.active(now):
-                return secret
-        raise AuthError("backend_unavailable", detail="no session secret is active")
+        return self.active(now)[0]
 
     def mint(self, subject: str, now: float, claims: Mapping[str, Any]) -> Issued:
         """
@@ -145,25 +191,36 @@ class Sessions:
         self, subject: str, now: float, claims: Mapping[str, Any]
     ) -> tuple[Issued, str, Record]:
         """Return the first token, refresh token and record of a new family."""
-        sid = secrets.token_urlsafe(16)
         self.mint(subject, now, claims)  # refuses claims that rpcguard sets
-        return self.renew(json.dumps({"sub": subject, "sid": sid, "claims": dict(claims)}), now)
-
-    def renew(self, value: str, now: float) -> tuple[Issued, str, Record]:
-        """Return the next token, refresh token and record of the family that *value* describes."""
-        family = json.loads(value)
-        subject, sid = family["sub"], family["sid"]
-        issued = self._mint({**family["claims"], "sub": subject, "sid": sid}, now)
         shard = owed.bucket(self.project, subject)
-        text = f"{REFRESH_PREFIX}{shard:02x}{secrets.token_urlsafe(32)}"
-        of_session = owed.session_name(self.project, sid)
+        family = Family(f"{shard:02x}{secrets.token_urlsafe(16)}")
+        return self.renew(family, json.dumps({"sub": subject, "claims": dict(claims)}), now)
+
+    def renew(self, family: Family, value: str, now: float) -> tuple[Issued, str, Record]:
+        """Return the next token, refresh token and record of *family*, which *value* describes."""
+        known = json.loads(value)
+        subject = known["sub"]
+        issued = self._mint({**known["claims"], "sub": subject, "sid": family.sid}, now)
+        text = f"{REFRESH_PREFIX}{family.handle}{secrets.token_urlsafe(32)}"
+        ends = int(now) + (self.refresh_ttl or 0)
+        known["until"] = max(known.get("until", 0), issued.expires_at)
+        known["ends"] = ends
+        slot = owed.session_name(self.project, family.sid)
+        revocable: tuple[bytes, ...] = (slot, owed.subject_name(self.project, subject))
+        if self.wallets is not None:
+            revocable += (owed.key_name(self.project, subject),)
         record = Record(
-            owed.refresh_name(self.project, text),
-            of_session,
-            value,
-            now,
-            int(now) + (self.refresh_ttl or 0),
-            (of_session, owed.subject_name(self.project, subject)),
+            name=owed.refresh_name(self.project, text),
+            slot=slot,
+            value=json.dumps(known),
+            issued_at=now,
+            expires_at=ends,
+            revocable=revocable,
+            project=self.project,
+            subject=subject,
+            bucket=family.bucket,
+            project_limit=self.project_records,
+            subject_limit=self.subject_records,
         )
         return issued, text, record
 
@@ -196,9 +253,9 @@ class SessionScheme:
             return True
         return incoming.request.websocket and bool(offered_tokens(incoming))
 
-    def name_of(self, token: str, now: float) -> tuple[bytes, float | None] | None:
-        """See `JwtScheme.name_of`."""
-        return self._tokens.name_of(token, now)
+    def revocation(self, token: str, now: float) -> Revocation | None:
+        """See `JwtScheme.revocation`."""
+        return self._tokens.revocation(token, now)
 
     def wants_body(self, incoming: Incoming) -> bool:  # noqa: ARG002 - `Scheme` asks with it
         """A session token covers nothing of the request."""

@@ -51,7 +51,7 @@ for number in range(8):
     ended = os.waitpid(child, 0)[1]
     seen = [
         backend.settle(owe(f"after {number}"), START).verdict,
-        backend.settle(present(f"old {number}"), START).verdict,
+        backend.settle(present(f"old {number}", "forks"), START).verdict,
         backend.settle(present(f"new {number}"), START).verdict,
     ]
     print(

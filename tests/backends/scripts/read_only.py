@@ -34,7 +34,7 @@ for question in (
     lambda: backend.revoke([Revocation(b"t")], START),
     lambda: backend.put(issue("b"), START),
     lambda: backend.rotate(issue("a").name, issue("b"), START),
-    lambda: backend.drop(issue("a").slot, START),
+    lambda: backend.drop(0, issue("a").slot, START),
 ):
     try:
         question()

@@ -1,0 +1,77 @@
+"""The body of a request in aiohttp, between the guard and the handler."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import StreamReader, web
+
+from rpcguard.contrib._http import slow_body
+from rpcguard.errors import AuthError
+from rpcguard.verifier import Verifier
+
+
+class Body:
+    """The body, read by the guard with its own bound and put back for the handler."""
+
+    __slots__ = ("_patience", "_request", "data")
+
+    def __init__(self, request: web.Request, verifier: Verifier) -> None:
+        """Take the request, and the verifier whose registry says how long the guard reads."""
+        self._request = request
+        self._patience = verifier.registry.bounds.body_timeout
+        self.data: bytes | None = None
+
+    async def read(self, limit: int) -> bytes:
+        """
+        Return the whole body.
+
+        Raises:
+            AuthError: `body_too_large`, if it exceeds *limit* bytes; `invalid_body`, if it does not
+                come in time.
+            HTTPBadRequest: If the client went away.
+            RuntimeError: If the application consumed it before.
+        """
+        self.data = await self._take(limit)
+        return self.data
+
+    async def _take(self, limit: int) -> bytes:
+        request, content = self._request, self._request.content
+        if not request.body_exists:
+            return b""
+        if (request.content_length or 0) > limit:
+            raise AuthError("body_too_large")
+        if content.at_eof() and content.total_bytes:  # an earlier middleware has read it
+            return _checked(await request.read(), content, limit)
+        data = bytearray()
+        try:
+            async with asyncio.timeout(self._patience):
+                while chunk := await content.readany():
+                    data += chunk
+                    if len(data) > limit:
+                        raise AuthError("body_too_large")
+        except TimeoutError:
+            raise slow_body(self._patience) from None
+        except (web.RequestPayloadError, ConnectionError) as error:
+            raise web.HTTPBadRequest(text="the body is not complete") from error
+        body = _checked(bytes(data), content, limit)
+        if body:
+            _put_back(request, body)
+        return body
+
+
+def _checked(data: bytes, content: StreamReader, limit: int) -> bytes:
+    if len(data) > limit:
+        raise AuthError("body_too_large")
+    if len(data) != content.total_bytes:
+        raise RuntimeError("the body was consumed before rpcguard could read it")
+    return data
+
+
+def _put_back(request: web.Request, body: bytes) -> None:
+    """Give the handler a stream of its own: `read`, `post`, `multipart` and `content` all work."""
+    stream = StreamReader(request.protocol, len(body) + 1)
+    stream.feed_data(body)
+    stream.feed_eof()
+    request._payload = stream  # noqa: SLF001 - there is no public way to give bytes back
+    request._cache.pop("content", None)  # noqa: SLF001
