@@ -86,7 +86,9 @@ def damaged(data: atheris.FuzzedDataProvider, text: str) -> str:
 
 def request_of(data: atheris.FuzzedDataProvider) -> Request:
     """Return the request that an input describes."""
-    target = damaged(data, data.PickValueInList(PATHS))
+    target = data.PickValueInList(PATHS)
+    if data.ConsumeIntInRange(0, 7) == 0:
+        target = damaged(data, target)
     headers = []
     for _ in range(data.ConsumeIntInRange(0, 3)):
         for name, value in data.PickValueInList(FIELDS):
