@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -22,6 +23,9 @@ def run(one_input: Callable[[bytes], None], seeds: Iterable[bytes], longest: int
         seeds: What to begin with.
         longest: Bytes of an input.
     """
+    root = logging.getLogger()
+    root.addHandler(logging.NullHandler())
+    root.setLevel(logging.DEBUG)  # the audit trail is built, and printed nowhere
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder, "corpus")
         corpus.mkdir()

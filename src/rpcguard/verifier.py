@@ -410,6 +410,7 @@ class Verifier:
     def close(self) -> None:
         """Stop watching and close the backend. Closing twice is harmless."""
         self._live.stop()
+        self._limiter.close()
         self._backend.close()
 
     def __enter__(self) -> Self:
