@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint check-format types tests attacks fuzz clean
+.PHONY: demo test bench bench-short lint check-format types tests attacks fuzz clean
 
 demo: $(READY)
 	@$(BIN)/rpcguard demo
@@ -45,6 +45,14 @@ fuzz: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python fuzz/verify.py
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python fuzz/registry.py
+
+# Writes bench/results.json and the figures of docs/performance.md. Leave the machine alone meanwhile.
+bench: $(READY)
+	$(BIN)/python -m bench
+
+# Whether every benchmark works, not how fast anything is.
+bench-short: $(READY)
+	$(BIN)/python -m bench --short
 
 clean:
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -27,6 +27,7 @@ NOW = 1_760_000_000.0
 PROGRAMS = {
     "browser": ("chromium", "chromedriver"),
     "curl": ("curl",),
+    "node": ("node", "npm"),
     "openssl": ("openssl",),
 }
 _left_out: dict[str, int] = {}

@@ -77,7 +77,10 @@ PACKAGES = FRAMEWORKS | {
     "registry/": frozenset({"pydantic", "pydantic_core", "yaml"}),
     "limiter": frozenset({"limits", "redis"}),
     "client/": frozenset(
-        {"aiohttp", "base58", "cryptography", "httpx", "jwt", "nacl", "requests", "web3"}
+        {
+            *("base58", "cryptography", "jwt", "nacl"),
+            *("aiohttp", "httpx", "httpx2", "requests", "urllib3", "web3", "websockets"),
+        }
     ),
     "cli/": frozenset({"click", "cryptography", "httpx", "rich", "typer", "yaml"}),
 }
@@ -252,3 +255,27 @@ def test_an_adapter_loads_its_own_framework_and_no_other(adapter: str) -> None:
 
     assert own in loaded
     assert loaded & (others | {"redis", "typer", "rpcguard.cli", "rpcguard.client"}) == set()
+
+
+# What each shim of the client may load; web3.py itself sends with requests and aiohttp.
+SHIMS = {
+    "httpx": {"httpx"},
+    "httpx2": {"httpx2"},
+    "requests": {"requests"},
+    "aiohttp": {"aiohttp"},
+    "websockets": {"websockets"},
+    "web3": {"web3", "requests", "aiohttp", "websockets"},
+}
+LIBRARIES = set().union(*SHIMS.values())
+
+
+@pytest.mark.parametrize("shim", SHIMS)
+def test_a_shim_loads_its_own_library_and_no_other(shim: str) -> None:
+    loaded = _loaded_after(f"import rpcguard.client.{shim}")
+
+    assert shim in loaded
+    assert loaded & LIBRARIES <= SHIMS[shim]
+
+
+def test_the_signers_load_no_http_library() -> None:
+    assert _loaded_after("import rpcguard.client") & LIBRARIES == set()

@@ -134,11 +134,11 @@ def test_which_of_some_nonces_are_spent_can_be_read_and_spends_none(
     names = [bytes([number]) * 16 for number in range(4)]
     for number, name in enumerate(names[:3]):
         assert settle(owe(name, lasts=number + 1), START) is OK
-    assert backend.spent(HERE, names, START) == frozenset(names[:3])
-    assert backend.spent(HERE, [names[1], names[3]], START) == {names[1]}
-    assert backend.spent(HERE, [], START) == frozenset()
-    assert backend.spent(HERE, names, START + 1) == frozenset(names[1:3])
-    assert backend.spent(HERE, names, START + 3) == frozenset()
+    assert backend.spent("p", "s", names, START) == frozenset(names[:3])
+    assert backend.spent("p", "s", [names[1], names[3]], START) == {names[1]}
+    assert backend.spent("p", "s", [], START) == frozenset()
+    assert backend.spent("p", "s", names, START + 1) == frozenset(names[1:3])
+    assert backend.spent("p", "s", names, START + 3) == frozenset()
     assert settle(owe(names[3]), START) is OK
 
 
@@ -439,7 +439,7 @@ def test_a_closed_backend_answers_nothing_and_can_be_closed_again(
     with pytest.raises(BackendError):
         backend.revoke([Revocation(TOKEN)], START)
     with pytest.raises(BackendError):
-        backend.spent(HERE, [TOKEN], START)
+        backend.spent("p", "s", [TOKEN], START)
     with pytest.raises(BackendError):
         backend.epoch(HERE)
 

@@ -172,7 +172,7 @@ def test_nonces_and_records_are_touched_by_who_has_the_lock_alone() -> None:
         setattr(backend, part, Watched(backend, getattr(backend, part)))
     backend.put(issue("a"), START)
     assert backend.settle(present("a", issued_at=START, nonce=owe("n").nonce), START).record
-    assert backend.spent(0, [b"n"], START) == frozenset()
+    assert backend.spent("p", "s", [b"n"], START) == frozenset()
     assert backend.rotate(issue("a").name, issue("b"), START).verdict is Verdict.OK
     assert backend.drop(0, issue("b").slot, START)
     assert not backend._lock.locked()

@@ -292,7 +292,7 @@ def test_a_nonce_is_spent_only_where_the_record_stands(settle: Settle, backend: 
     backend.put(issue("a", revocable=(TOKEN,)), START)
     backend.rotate(issue("a").name, issue("b", revocable=(TOKEN,)), START)
     assert settle(replace(asked, slot=issue("b").slot), START) == replaced_by("b")
-    assert backend.spent(HERE, [nonce.name], START) == frozenset()
+    assert backend.spent("p", "s", [nonce.name], START) == frozenset()
     asked = replace(asked, record=issue("b").name)
     assert settle(asked, START) == ok("b")
     assert settle(asked, START) == Answer.REPLAYED  # the nonce: without the record's value

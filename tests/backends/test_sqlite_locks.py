@@ -68,7 +68,7 @@ def test_reading_does_not_mind_the_lock(path: Path) -> None:
         with locked(path):
             assert backend.settle(present("a"), START).verdict is Verdict.OK
             assert asyncio.run(backend.asettle(present("a"), START)).verdict is Verdict.OK
-            assert backend.spent(0, [b"n" * 16, b"m" * 16], START) == {b"n" * 16}
+            assert backend.spent("p", "s", [b"n" * 16, b"m" * 16], START) == {b"n" * 16}
             assert backend.epoch(0) == epoch
 
 

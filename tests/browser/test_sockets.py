@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from contrib import websocket_apps as apps
 from contrib.credentials import PUBKEY
-from contrib.test_websockets import Served
+from contrib.websocket_apps import Served
 
 from rpcguard import Verifier
 

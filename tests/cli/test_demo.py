@@ -98,7 +98,7 @@ LIVES = {
         ("WebSocket by Authorization", 101, "session"),
         ("WebSocket by auth.TOKEN", 101, "session"),
         ("the token at another project", 401, "malformed_credentials"),
-        ("logout", 200, "gives revoked"),
+        ("logout with a WebSocket open", 101, "closed with 1008"),
         ("the token after logout", 401, "revoked"),
         ("and at another server", 401, "revoked"),
         ("WebSocket after logout", 401, "revoked"),

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from rpcguard.cli.demo import lives, render
-from rpcguard.cli.demo.case import Accepted, Case, Given, Refused, RefusedBare, bare
+from rpcguard.cli.demo.case import Accepted, Case, Closed, Given, Refused, RefusedBare, bare
 from rpcguard.cli.demo.kit import load
 from rpcguard.cli.demo.runner import Outcome, run
 from rpcguard.cli.demo.servers import FRAMEWORKS
@@ -64,6 +64,8 @@ def refusal(reason: str) -> dict:
         (Given(("token", "expiresAt")), 200, {"token": "t"}, False),
         (Given(("token", "expiresAt")), 401, {"token": "t", "expiresAt": 1}, False),
         (Given(("revoked",)), 200, refusal("revoked"), False),
+        (Closed(1008), 200, {"closed": 1008}, False),
+        (Closed(1008), 401, refusal("revoked"), False),
         (Refused("expired"), 401, refusal("expired"), True),
         (Refused("expired"), 401, refusal("replayed"), False),
         (Refused("expired"), 403, refusal("expired"), False),

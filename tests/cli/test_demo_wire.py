@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import http.client
 import json
 import socket
@@ -141,3 +143,51 @@ def offering(choose):
             return send(port, Shot("/", headers, b"1", websocket=True))
         finally:
             server.shutdown()
+
+
+def ending(status, last):
+    """What comes of a WebSocket whose server answers *status* to a request meanwhile, and *last*."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve_both():
+            opened, _ = listener.accept()
+            with opened, opened.makefile("rb") as stream:
+                key = head(stream).partition(b"Sec-WebSocket-Key: ")[2].split()[0]
+                digest = hashlib.sha1(key + wire._MAGIC.encode()).digest()
+                fields = b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                fields += b"Sec-WebSocket-Accept: " + base64.b64encode(digest)
+                opened.sendall(b"HTTP/1.1 101 Switching Protocols\r\n" + fields + b"\r\n\r\n")
+                stream.read(8)  # a masked frame of two bytes; unread, the connection would be reset
+                opened.sendall(b"\x81\x02{}")
+                posted, _ = listener.accept()
+                with posted, posted.makefile("rb") as request:
+                    assert head(request).startswith(b"POST /logout ")
+                    posted.sendall(b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\n{}" % status)
+                opened.sendall(last)
+
+        thread = threading.Thread(target=serve_both)
+        thread.start()
+        port = listener.getsockname()[1]
+        try:
+            shot = Shot("/ws", (), b"{}", websocket=True, ending=Shot("/logout", (), b""))
+            return send(port, shot)
+        finally:
+            thread.join()
+
+
+def test_a_server_closes_what_a_request_has_ended_meanwhile():
+    reply = ending(200, b"\x88\x02\x03\xf0")
+    assert (reply.status, reply.document) == (101, {"closed": 1008})
+
+
+@pytest.mark.parametrize(
+    ("status", "last", "said"),
+    [
+        (401, b"\x88\x02\x03\xf0", "/logout answered 401"),
+        (200, b"\x81\x02{}", "no close frame"),
+        (200, b"", "no close frame"),
+    ],
+)
+def test_a_server_that_does_not_close_it_is_an_error_of_http(status, last, said):
+    with pytest.raises(http.client.HTTPException, match=said):
+        ending(status, last)

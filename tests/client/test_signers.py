@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from rpcguard.client import tokens
-from rpcguard.client.signers import BearerSigner, OrderSigner, WalletSigner
+from rpcguard.client.signers import ApiKeySigner, BearerSigner, OrderSigner, WalletSigner, reuse_of
 from rpcguard.client.signing_key import SigningKey
 from rpcguard.client.wallet import Wallet, nodius_v1
 
@@ -69,3 +69,41 @@ def test_signers_show_no_secret():
     shown = repr(BearerSigner(lambda _: token)) + repr(OrderSigner("m", KEY, FIELDS))
     assert token not in shown
     assert "a-shared-secret" not in shown
+
+
+@pytest.mark.parametrize(
+    ("signer", "name", "value"),
+    [
+        (ApiKeySigner("nod_00abc"), "Authorization", "Bearer nod_00abc"),
+        (ApiKeySigner("nod_00abc", "authorization"), "authorization", "Bearer nod_00abc"),
+        (ApiKeySigner("nod_00abc", "X-Api-Key"), "X-Api-Key", "nod_00abc"),
+    ],
+)
+def test_an_api_key_goes_where_the_server_reads_it(signer, name, value):
+    assert signer.headers("POST", "/", b"", NOW) == {name: value}
+    assert "nod_00abc" not in repr(signer)
+
+
+@pytest.mark.parametrize("key", ["", " a", "a\n", "a\r\nX-Evil: 1", "é", "a\x00"])
+def test_what_cannot_stand_in_a_header_is_no_api_key(key):
+    with pytest.raises(ValueError):
+        ApiKeySigner(key)
+
+
+@pytest.mark.parametrize(("lifetime", "reuse"), [(3600, 3540), (120, 60), (60, 30), (10, 5)])
+def test_a_token_is_used_until_shortly_before_it_ends(lifetime, reuse):
+    assert reuse_of(lifetime) == reuse
+
+
+@pytest.mark.parametrize(
+    ("signer", "needs_body", "reuse"),
+    [
+        (BearerSigner(lambda _: "t", 5), False, 5),
+        (BearerSigner(lambda _: "t"), False, 0),
+        (ApiKeySigner("k"), False, 0),
+        (WalletSigner(Wallet.generate()), True, 0),
+        (OrderSigner("merchant-1", KEY, FIELDS), True, 0),
+    ],
+)
+def test_a_signer_says_what_it_is_bound_to(signer, needs_body, reuse):
+    assert (signer.needs_body, signer.reuse) == (needs_body, reuse)

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from rpcguard.client import tokens
 from rpcguard.client.order import body_digest, oppiwallet, order_digest
@@ -69,7 +70,7 @@ def test_an_allthatnode_token_is_signed_with_the_algorithm_of_its_key(private_ke
     token = tokens.allthatnode(key, NOW, audience="evm.allthatnode.com")
     assert jwt.get_unverified_header(token) == {"alg": alg, "typ": "JWT", "kid": "54f26cb4"}
     claims = read(token, public_pem(private_keys[alg]), alg)
-    assert claims == {"nbf": 1_760_000_000, "exp": 1_760_003_600, "aud": "evm.allthatnode.com"}
+    assert claims == {"nbf": 1_759_999_970, "exp": 1_760_003_600, "aud": "evm.allthatnode.com"}
 
 
 def test_an_allthatnode_token_has_no_audience_unless_one_is_given(private_keys):
@@ -133,6 +134,39 @@ def test_openssl_makes_the_same_token():
     [
         (partial(SigningKey.from_secret, ""), "empty"),
         (partial(SigningKey.from_secret, SECRET, "RS256"), "HS256, HS384 or HS512"),
+        (partial(SigningKey.from_secret, " "), "blank"),
+        (partial(SigningKey.from_secret, "-----BEGIN PUBLIC KEY-----"), "public key"),
+        (partial(SigningKey.from_secret, '{"kty": "RSA"}'), "public key"),
+        (partial(SigningKey.from_hex, "no hex"), "not hex"),
+        (partial(SigningKey.from_hex, ""), "empty"),
+        (partial(SigningKey.from_jwk, "nonsense"), "not a JWK"),
+        (partial(SigningKey.from_jwk, "[" * 100_000), "not a JWK"),
+        (partial(SigningKey.from_jwk, "[]"), "not a JWK"),
+        (partial(SigningKey.from_jwk, {}), "kty must be"),
+        (partial(SigningKey.from_jwk, {"kty": "RSA", "n": "AQAB"}), "not a JWK of its kty"),
+        (partial(SigningKey.from_jwk, {"kty": "oct", "k": 1}), "not a JWK of its kty"),
+        (partial(SigningKey.from_jwk, {"kty": "oct", "k": "AA", "use": "enc"}), "not for signing"),
+        (
+            partial(SigningKey.from_jwk, {"kty": "oct", "k": "AA", "key_ops": ["verify"]}),
+            "not for signing",
+        ),
+        (
+            partial(SigningKey.from_jwk, {"kty": "oct", "k": "YWFh", "alg": "RS256"}),
+            "HS256, HS384 or HS512",
+        ),
+        (
+            partial(
+                SigningKey.from_jwk,
+                ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key()),
+            ),
+            "and private",
+        ),
+        (
+            partial(
+                SigningKey.from_jwk, ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP521R1()))
+            ),
+            "RSA, P-256, P-384 or Ed25519",
+        ),
         (partial(SigningKey.from_pem, b"-----BEGIN NONSENSE-----"), "not an unencrypted"),
         (partial(SigningKey.from_pem, ""), "not an unencrypted"),
         (
@@ -157,6 +191,44 @@ def test_openssl_makes_the_same_token():
 def test_an_unfit_key_is_refused_when_it_is_made(make, said):
     with pytest.raises(ValueError, match=said):
         make()
+
+
+@pytest.mark.parametrize("alg", ["RS256", "ES256", "ES384", "EdDSA"])
+def test_a_jwk_is_the_key_that_its_pem_is(private_keys, alg):
+    to_jwk = {"RS": RSAAlgorithm, "ES": ECAlgorithm, "Ed": OKPAlgorithm}[alg[:2]].to_jwk
+    members = {**json.loads(to_jwk(private_keys[alg])), "kid": "from-the-jwk"}
+    members.pop("key_ops", None)
+    for jwk in (members, json.dumps(members), json.dumps(members).encode()):
+        key = SigningKey.from_jwk(jwk)
+        assert (key.alg, key.kid) == (alg, "from-the-jwk")
+        assert read(key.mint({"a": 1}), public_pem(private_keys[alg]), alg) == {"a": 1}
+    assert SigningKey.from_jwk(members, "mine").kid == "mine"
+
+
+def test_a_jwk_may_choose_among_the_algorithms_of_its_key(private_keys):
+    members = {**json.loads(RSAAlgorithm.to_jwk(private_keys["RS256"])), "alg": "PS256"}
+    assert SigningKey.from_jwk(members).alg == "PS256"
+    assert SigningKey.from_jwk(members, alg="RS512").alg == "RS512"
+
+
+def test_a_secret_jwk_signs_with_its_hmac():
+    encoded = base64.urlsafe_b64encode(SECRET.encode()).decode().rstrip("=")
+    key = SigningKey.from_jwk({"kty": "oct", "k": encoded, "kid": "s"})
+    assert (key.alg, key.kid) == ("HS256", "s")
+    assert read(key.mint({"a": 1}), SECRET, "HS256") == {"a": 1}
+    longer = base64.urlsafe_b64encode(b"s" * 64).decode().rstrip("=")
+    assert SigningKey.from_jwk({"kty": "oct", "k": longer, "alg": "HS512"}).alg == "HS512"
+
+
+@pytest.mark.parametrize("text", ["0x" + "5a" * 32, "5a" * 32 + "\n", "5A" * 32])
+def test_a_hex_file_is_read_as_execution_clients_write_it(text):
+    assert read(SigningKey.from_hex(text).mint({"a": 1}), b"Z" * 32, "HS256") == {"a": 1}
+
+
+@pytest.mark.parametrize("name", ["alg", "kid", "_material", "other"])
+def test_a_key_is_frozen(name):
+    with pytest.raises((AttributeError, TypeError)):
+        setattr(SigningKey.from_secret(SECRET), name, "x")
 
 
 def test_a_key_never_shows_its_material(private_keys):

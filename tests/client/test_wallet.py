@@ -11,6 +11,9 @@ from pathlib import Path
 
 import base58
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from jwt.algorithms import OKPAlgorithm
 from nacl.signing import SigningKey as NaClKey
 from nacl.signing import VerifyKey
 
@@ -21,7 +24,16 @@ BODY = b'{"jsonrpc":"2.0","id":1,"method":"getSlot"}'
 SHA256 = hashlib.sha256(BODY).hexdigest()
 SEED = bytes(range(32))
 SECRET_KEY = SEED + bytes(NaClKey(SEED).verify_key)
+PRIVATE = ed25519.Ed25519PrivateKey.from_private_bytes(SEED)
+JWK = OKPAlgorithm.to_jwk(PRIVATE)
 VECTORS = Path(__file__).parents[1] / "vectors" / "authored" / "wallet_requests.json"
+
+
+def private_pem(key) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+PEM = private_pem(PRIVATE)
 
 
 def verify(headers: dict[str, str], payload: str) -> None:
@@ -83,10 +95,18 @@ def test_recorded_requests_are_signed_alike():
         Wallet(SEED),
         Wallet.from_secret_key(SECRET_KEY),
         Wallet.from_base58(base58.b58encode(SECRET_KEY).decode()),
+        Wallet.from_base58(base58.b58encode(SEED).decode()),
+        Wallet.from_hex(SEED.hex()),
+        Wallet.from_hex(f"0x{SECRET_KEY.hex()}\n"),
+        Wallet.from_pem(PEM),
+        Wallet.from_jwk(JWK),
         Wallet.from_id_json(json.dumps(list(SECRET_KEY))),
         Wallet.from_id_json(json.dumps(list(SECRET_KEY)).encode()),
     ],
-    ids=["seed", "secret key", "base58", "id.json", "id.json bytes"],
+    ids=[
+        *("seed", "secret key", "base58", "base58 seed", "hex seed", "hex", "PEM", "JWK"),
+        *("id.json", "id.json bytes"),
+    ],
 )
 def test_every_form_of_a_key_gives_the_same_wallet(wallet):
     assert wallet.pubkey == base58.b58encode(SECRET_KEY[32:]).decode()
@@ -111,7 +131,17 @@ def test_a_generated_wallet_is_a_new_one():
         (Wallet.from_base58, "0OIl"),
         (Wallet.from_base58, base58.b58encode(SECRET_KEY).decode() + " "),
         (Wallet.from_base58, "1" * 100_000),
-        (Wallet.from_base58, base58.b58encode(SEED).decode()),
+        (Wallet.from_base58, base58.b58encode(SEED[1:]).decode()),
+        (Wallet.from_base58, base58.b58encode(SECRET_KEY[:40]).decode()),
+        (Wallet.from_hex, ""),
+        (Wallet.from_hex, SEED.hex() + "00"),
+        (Wallet.from_hex, SEED.hex()[:-1] + "g"),
+        (Wallet.from_hex, (SEED + bytes(32)).hex()),
+        (Wallet.from_pem, "nonsense"),
+        (Wallet.from_pem, private_pem(ec.generate_private_key(ec.SECP256R1()))),
+        (Wallet.from_jwk, "nonsense"),
+        (Wallet.from_jwk, '{"kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldA"}'),
+        (Wallet.from_jwk, JWK.replace('"d"', '"e"')),
         (Wallet.from_id_json, ""),
         (Wallet.from_id_json, "[1, 2"),
         (Wallet.from_id_json, "[" * 100_000),
@@ -131,3 +161,9 @@ def test_what_is_no_key_is_refused_and_not_quoted(make, value):
 def test_a_wallet_shows_its_public_key_alone():
     wallet = Wallet(SEED)
     assert repr(wallet) == f"Wallet({wallet.pubkey})"
+
+
+@pytest.mark.parametrize("name", ["pubkey", "_key", "seed", "other"])
+def test_a_wallet_is_frozen(name):
+    with pytest.raises((AttributeError, TypeError)):
+        setattr(Wallet(SEED), name, "x")

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,11 @@ import jwt
 import pytest
 from minting import Wallet
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 from contrib import websocket_apps as apps
 from contrib.credentials import PUBKEY, nodius
+from contrib.websocket_apps import Served
 from contrib.wire import HANDSHAKE, handshake, request, websocket
 from rpcguard import Verifier
 from rpcguard.backends.open import open_backend
@@ -30,40 +30,6 @@ HERE = ["uvicorn-websockets-sansio", "uvicorn-wsproto", "werkzeug", "aiohttp"]  
 SERVERS = [*HERE, "gunicorn"]
 FIELD = apps.FIELD
 QUIET = 5.0  # seconds within which what must happen within a recheck has happened
-
-
-@dataclass
-class Served:
-    """A running server, and a verifier of this process on the same registry and backend."""
-
-    name: str
-    port: int
-    verifier: Verifier
-    registry: Path
-
-    def token(self, project: str = "solana", subject: str = PUBKEY) -> str:
-        """Return a new session token."""
-        token: str = self.verifier.issue(project, subject)["token"]
-        return token
-
-    def connect(
-        self,
-        path: str = "solana",
-        *,
-        bearer: str | None = None,
-        offer: list[str] | None = None,
-        headers: Any = (),
-    ) -> ClientConnection:
-        """Open a socket with the `websockets` library."""
-        fields = [*headers, *([("Authorization", f"Bearer {bearer}")] if bearer else [])]
-        return connect(
-            f"ws://127.0.0.1:{self.port}/ws/{path}",
-            subprotocols=offer,  # type: ignore[arg-type]
-            additional_headers=fields,
-            open_timeout=20,
-            close_timeout=5,
-            proxy=None,
-        )
 
 
 def _call(socket: ClientConnection, text: str = "hello") -> list[Any]:

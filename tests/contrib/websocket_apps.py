@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,9 +25,11 @@ from aiohttp import WSMsgType, web
 from fastapi import Depends, FastAPI, WebSocket, WebSocketDisconnect
 from flask import Flask, request
 from flask_sock import Sock
+from websockets.sync.client import ClientConnection, connect
 
 import rpcguard
 from contrib import servers
+from contrib.credentials import PUBKEY
 from contrib.wire import request as http
 from rpcguard import Principal, Verifier
 from rpcguard.contrib import aiohttp as for_aiohttp
@@ -157,6 +160,40 @@ def write_registry(folder: Path, listed: str) -> Path:
     path = folder / "registry.yaml"
     path.write_text(REGISTRY.replace("LISTED", listed))
     return path
+
+
+@dataclass
+class Served:
+    """A running server, and a verifier of this process on the same registry and backend."""
+
+    name: str
+    port: int
+    verifier: Verifier
+    registry: Path
+
+    def token(self, project: str = "solana", subject: str = PUBKEY) -> str:
+        """Return a new session token."""
+        token: str = self.verifier.issue(project, subject)["token"]
+        return token
+
+    def connect(
+        self,
+        path: str = "solana",
+        *,
+        bearer: str | None = None,
+        offer: list[str] | None = None,
+        headers: Any = (),
+    ) -> ClientConnection:
+        """Open a socket with the `websockets` library."""
+        fields = [*headers, *([("Authorization", f"Bearer {bearer}")] if bearer else [])]
+        return connect(
+            f"ws://127.0.0.1:{self.port}/ws/{path}",
+            subprotocols=offer,  # type: ignore[arg-type]
+            additional_headers=fields,
+            open_timeout=20,
+            close_timeout=5,
+            proxy=None,
+        )
 
 
 @contextmanager

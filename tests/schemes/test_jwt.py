@@ -124,18 +124,18 @@ def test_a_hit_looks_at_the_bindings_again(incoming):
     assert reason(scheme, incoming(headers[:1], body=b'{"c": "x"}')) == "malformed_credentials"
 
 
-def test_the_cache_is_bounded(incoming, monkeypatch):
-    monkeypatch.setattr(module, "CACHED_TOKENS", 3)
+def test_the_cache_is_bounded_and_keeps_what_is_asked_for_again(incoming, monkeypatch):
+    monkeypatch.setattr(module, "CACHED_TOKENS", 4)
     counted = Counting()
     scheme = JwtScheme(RULES, ring(counted.of(secret_key("a", "HS256", SECRET.encode()))))
-    requests = [incoming(bearer(token(hour(jti=str(n))))) for n in range(4)]
+    requests = [incoming(bearer(token(hour(jti=str(n))))) for n in range(9)]
     for request in requests:
         scheme.prove(request, NOW)
-    assert len(scheme._cache) == 3
-    scheme.prove(requests[3], NOW)
-    assert counted.count == 4
-    scheme.prove(requests[0], NOW)  # the oldest had made room
-    assert counted.count == 5
+        scheme.prove(requests[0], NOW)
+        assert len(scheme._cache) <= 4
+    assert counted.count == 9  # each once: the first was never forgotten
+    scheme.prove(requests[1], NOW)
+    assert counted.count == 10  # the second had made room
 
 
 def test_a_long_token_is_verified_each_time(incoming):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +12,28 @@ from minting import NOW, SECRET, bearer, hour, token
 
 from rpcguard import Request
 from rpcguard.keys import KeyRing, secret_key
-from rpcguard.schemes import jwt as module
 from rpcguard.schemes.base import Incoming, Proof
 from rpcguard.schemes.jwt import JwtRules, JwtScheme
+from rpcguard.schemes.remembered import Remembered
 
 RULES = JwtRules("one", frozenset({"HS256"}), key_by="secret")
 
 
-class Cache(dict[bytes, Any]):
+class Cache(Remembered[Any]):
     """A cache whose first writer stops in the midst of it until it may go on."""
 
     def __init__(self) -> None:
+        super().__init__(100)
         self.entered, self.go = threading.Event(), threading.Event()
 
-    def __setitem__(self, name: bytes, verified: Any) -> None:
+    def put(self, name: bytes, found: Any) -> None:
         if not self.entered.is_set():
             self.entered.set()
             assert self.go.wait(60)
-        super().__setitem__(name, verified)
+        super().put(name, found)
 
 
-def scheme_with(cache: dict[bytes, Any]) -> JwtScheme:
+def scheme_with(cache: Remembered[Any]) -> JwtScheme:
     scheme = JwtScheme(RULES, KeyRing([secret_key("a", "HS256", SECRET.encode())]))
     scheme._cache = cache
     return scheme
@@ -97,31 +97,3 @@ def test_a_child_forked_at_that_moment_verifies_and_remembers() -> None:
         check=False,
     )
     assert done.stdout == "0 1\n", done.stderr
-
-
-class Changing(dict[bytes, Any]):
-    """A cache that another thread changes whenever its oldest entry is looked for."""
-
-    def __iter__(self) -> Iterator[bytes]:
-        names = super().__iter__()
-        super().__setitem__(b"of another thread", None)
-        return names
-
-
-class Emptied(dict[bytes, Any]):
-    """A cache that another thread empties before its oldest entry is found."""
-
-    def __iter__(self) -> Iterator[bytes]:
-        self.clear()
-        return super().__iter__()
-
-
-def test_where_another_thread_changes_the_cache_meanwhile_the_token_is_accepted(
-    monkeypatch,
-) -> None:
-    monkeypatch.setattr(module, "CACHED_TOKENS", 1)
-    for cache, left in ((Changing(), 3), (Emptied(), 1)):
-        scheme = scheme_with(cache)
-        for jti in ("a", "b"):
-            assert isinstance(scheme.prove(asked(jti), NOW), Proof)
-        assert len(cache) == left

@@ -50,9 +50,11 @@ class Backend(Protocol):
         """
         ...
 
-    def spent(self, bucket: int, names: Sequence[bytes], now: float) -> frozenset[bytes]:
+    def spent(
+        self, project: str, subject: str, names: Sequence[bytes], now: float
+    ) -> frozenset[bytes]:
         """
-        Return those of *names* that are spent nonces of *bucket*.
+        Return those of *names* that are nonces which *subject* has spent in *project*.
 
         Raises:
             BackendError: If the backend could not answer.

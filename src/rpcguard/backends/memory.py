@@ -102,7 +102,13 @@ class MemoryBackend:
         self._check_open()
         return self._epoch
 
-    def spent(self, bucket: int, names: Sequence[bytes], now: float) -> frozenset[bytes]:  # noqa: ARG002
+    def spent(
+        self,
+        project: str,  # noqa: ARG002 - a name is told apart from all others
+        subject: str,  # noqa: ARG002
+        names: Sequence[bytes],
+        now: float,
+    ) -> frozenset[bytes]:
         """
         Return those of *names* that are spent nonces and have not ended.
 

@@ -6,29 +6,32 @@ An error never quotes the URL: it may hold a password.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+import logging
 from pathlib import Path
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
+from rpcguard.backends import redis_url
 from rpcguard.backends.base import Backend
 from rpcguard.backends.memory import MemoryBackend
 from rpcguard.backends.sqlite import DEFAULT_TIMEOUT, SqliteBackend
-from rpcguard.errors import ConfigError
+from rpcguard.backends.url_options import choice, options, seconds
+from rpcguard.errors import BackendError, ConfigError
 
-_DURATION = re.compile(r"([0-9]{1,6})(ms|s)")
-_SHORTEST, _LONGEST = 0.01, 10.0  # seconds
+_log = logging.getLogger("rpcguard.backends")
 
 
-def open_backend(url: str, *, now: float, base: Path) -> Backend:
+def open_backend(url: str, *, now: float, base: Path, must_answer: bool = False) -> Backend:
     """
     Open the backend that *url* names.
 
     Args:
         url: `memory://`, `memory://?restart_guard=off`, `sqlite:///relative`,
-            `sqlite:////absolute`, `sqlite:///x?timeout=250ms` (10ms to 10s).
+            `sqlite:////absolute`, `sqlite:///x?timeout=250ms` (10ms to 10s), or one of
+            `rpcguard.backends.redis_url`.
         now: Unix seconds; what "before the start" means to the backend.
         base: Directory that relative paths start from: that of the registry's file.
+        must_answer: Raise also where the servers of Redis do not answer at the moment, or must not
+            be used; else that is logged, and each request finds out.
 
     Raises:
         ConfigError: If the URL is wrong or the backend cannot be opened.
@@ -41,49 +44,43 @@ def open_backend(url: str, *, now: float, base: Path) -> Backend:
         return _memory(parts, now)
     if parts.scheme == "sqlite":
         return _sqlite(parts, now, base)
-    raise ConfigError("backend: the URL must begin with memory:// or sqlite:///")
+    if redis_url.is_redis(parts.scheme):
+        return _redis(parts, now, base, must_answer)
+    raise ConfigError("backend: the URL must begin with memory://, sqlite:/// or redis://")
 
 
 def _memory(parts: SplitResult, now: float) -> MemoryBackend:
-    options = _options(parts, {"restart_guard"})
+    found = options(parts, frozenset({"restart_guard"}))
     if parts.netloc or parts.path:
         raise ConfigError("backend: memory:// takes no host and no path")
-    guard = options.get("restart_guard", "on")
-    if guard not in {"on", "off"}:
-        raise ConfigError("backend: restart_guard must be on or off")
+    guard = choice(found, "restart_guard", "on", frozenset({"off"}))
     return MemoryBackend(now=now, restart_guard=guard == "on")
 
 
 def _sqlite(parts: SplitResult, now: float, base: Path) -> SqliteBackend:
-    options = _options(parts, {"timeout"})
+    found = options(parts, frozenset({"timeout"}))
     path = unquote(parts.path)[1:]
     if parts.netloc or not path or "\0" in path:
         raise ConfigError("backend: write sqlite:///relative/path or sqlite:////absolute/path")
     if path == ":memory:":
         raise ConfigError("backend: for a backend in memory write memory://")
-    timeout = _seconds(options["timeout"]) if "timeout" in options else DEFAULT_TIMEOUT
+    timeout = seconds(found, "timeout", DEFAULT_TIMEOUT)
     return SqliteBackend(base / path, now=now, timeout=timeout)
 
 
-def _options(parts: SplitResult, known: set[str]) -> Mapping[str, str]:
+def _redis(parts: SplitResult, now: float, base: Path, must_answer: bool) -> Backend:
+    settings = redis_url.parse(parts, base)
     try:
-        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-    except ValueError:
-        raise ConfigError("backend: the URL's parameters are malformed") from None
-    names = [name for name, _ in pairs]
-    if parts.fragment:
-        raise ConfigError("backend: the URL must have no fragment; write # as %23")
-    if not known.issuperset(names):
-        raise ConfigError(f"backend: this URL takes only the parameter {', '.join(sorted(known))}")
-    if len(set(names)) < len(names):
-        raise ConfigError("backend: a parameter of the URL is there twice")
-    return dict(pairs)
-
-
-def _seconds(text: str) -> float:
-    match = _DURATION.fullmatch(text)
-    if match:
-        seconds = int(match[1]) / (1000 if match[2] == "ms" else 1)
-        if _SHORTEST <= seconds <= _LONGEST:
-            return seconds
-    raise ConfigError("backend: timeout must be between 10ms and 10s, such as 250ms")
+        # Here and not above: who has no Redis need not have its client.
+        from rpcguard.backends.redis import RedisBackend  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ConfigError("backend: install rpcguard[redis] for Redis and Valkey") from error
+    backend = RedisBackend(settings)
+    try:
+        backend.start(now)
+    except BackendError as error:
+        if must_answer:
+            backend.close()
+            raise ConfigError(f"backend: {error}") from error
+        _log.error("%s; requests that need the backend are refused until that is mended", error)
+    return backend

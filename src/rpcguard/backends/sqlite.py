@@ -134,7 +134,13 @@ class SqliteBackend:
         """
         return self._ask(self._readers, sqlite_ledger.epoch)
 
-    def spent(self, bucket: int, names: Sequence[bytes], now: float) -> frozenset[bytes]:  # noqa: ARG002
+    def spent(
+        self,
+        project: str,  # noqa: ARG002 - a name is told apart from all others
+        subject: str,  # noqa: ARG002
+        names: Sequence[bytes],
+        now: float,
+    ) -> frozenset[bytes]:
         """
         Return those of *names* that are spent nonces and have not ended.
 

@@ -44,9 +44,12 @@ class Session:
             ValueError: If it is none.
         """
         token, expires_at = answer.get("token"), answer.get("expiresAt")
+        refresh = answer.get("refreshToken")
         if not isinstance(token, str) or not isinstance(expires_at, int):
             raise ValueError("not the answer of a sign-in")  # noqa: TRY004 - a value of the wire
-        return cls(token, expires_at, answer.get("refreshToken"), answer.get("refreshExpiresAt"))
+        if not isinstance(refresh, str | None):
+            raise ValueError("not the answer of a sign-in")  # noqa: TRY004
+        return cls(token, expires_at, refresh, answer.get("refreshExpiresAt"))
 
     @property
     def headers(self) -> dict[str, str]:
@@ -68,6 +71,27 @@ class Session:
         if self.refresh_token is None:
             raise ValueError("this session has no refresh token")
         return _json(refreshToken=self.refresh_token)
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """
+    A wallet that signs in: what an HTTP library's shim needs to keep a session going by itself.
+
+    Attributes:
+        wallet: Signs the challenges.
+        prefix: Path in front of `/auth/challenge` and its like, such as "/solana"; "" for none.
+
+    Raises:
+        ValueError: If the prefix is not empty and does not begin with "/", or ends with one.
+    """
+
+    wallet: Wallet
+    prefix: str = ""
+
+    def __post_init__(self) -> None:
+        if self.prefix and (self.prefix[0] != "/" or self.prefix[-1] == "/"):
+            raise ValueError('a prefix begins with "/" and does not end with one')
 
 
 def bearer(credential: str) -> dict[str, str]:

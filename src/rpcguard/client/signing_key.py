@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self, final
 
 import jwt
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from rpcguard import keys
+from rpcguard.client import private_key
+from rpcguard.client.private_key import Jwk, Private
 
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384"}
-_HMAC = frozenset({"HS256", "HS384", "HS512"})
 
-Material = bytes | RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
+Material = bytes | Private
 
 
 @final
+@dataclass(frozen=True, slots=True, eq=False)
 class SigningKey:
     """
     Key material, parsed once. Its repr shows no material.
@@ -28,12 +30,9 @@ class SigningKey:
         kid: Key id for the token's header, or None to leave it out.
     """
 
-    __slots__ = ("_material", "alg", "kid")
-
-    def __init__(self, material: Material, alg: str, kid: str | None = None) -> None:
-        self._material = material
-        self.alg = alg
-        self.kid = kid
+    _material: Material = field(repr=False)
+    alg: str
+    kid: str | None = None
 
     @classmethod
     def from_secret(cls, secret: bytes | str, alg: str = "HS256", kid: str | None = None) -> Self:
@@ -41,14 +40,29 @@ class SigningKey:
         Make a key from a shared secret; text counts as its UTF-8 bytes.
 
         Raises:
-            ValueError: If *alg* is not HS256, HS384 or HS512, or the secret is empty.
+            ValueError: If *alg* is not HS256, HS384 or HS512, or the secret is empty, or is the
+                text of a public key, which everybody knows.
         """
         raw = secret.encode() if isinstance(secret, str) else secret
-        if alg not in _HMAC:
+        if alg not in keys.HMAC_BYTES:
             raise ValueError("a shared secret signs with HS256, HS384 or HS512")
-        if not raw:
-            raise ValueError("the secret is empty")
+        keys.secret_key("", alg, raw, allow_weak=True)  # what a server would refuse
         return cls(raw, alg, kid)
+
+    @classmethod
+    def from_hex(cls, text: str, alg: str = "HS256", kid: str | None = None) -> Self:
+        """
+        Make a key from a shared secret in hex, as in an execution client's `jwt.hex`.
+
+        Args:
+            text: Hex digits, behind `0x` or not; white space around them is dropped.
+            alg: HS256, HS384 or HS512.
+            kid: Key id for the token's header.
+
+        Raises:
+            ValueError: If it is not hex, or see `from_secret`. The message never quotes it.
+        """
+        return cls.from_secret(keys.secret_bytes(text.strip(), "hex"), alg, kid)
 
     @classmethod
     def from_pem(cls, pem: bytes | str, kid: str | None = None, alg: str | None = None) -> Self:
@@ -65,19 +79,40 @@ class SigningKey:
             ValueError: If it is no such key, or *alg* is not one of the key's. The message never
                 quotes the key.
         """
-        raw = pem.encode() if isinstance(pem, str) else pem
-        try:
-            material = load_pem_private_key(raw, password=None)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
-            raise ValueError("not an unencrypted private key in PEM") from None
+        return cls._from_private(private_key.from_pem(pem), kid, alg)
+
+    @classmethod
+    def from_jwk(cls, jwk: Jwk, kid: str | None = None, alg: str | None = None) -> Self:
+        """
+        Make a key from a private JWK (RFC 7517), or from a secret one of kind `oct`.
+
+        Args:
+            jwk: JSON text, or its members.
+            kid: Left out: the JWK's own `kid`.
+            alg: Left out: the JWK's own `alg`, else as for `from_pem`, and HS256 for a secret.
+
+        Raises:
+            ValueError: As `from_pem` and `from_secret`; also if the JWK is not for signing.
+        """
+        members = private_key.jwk_members(jwk)
+        own_kid, own_alg = members.get("kid"), members.get("alg")
+        kid = own_kid if kid is None else kid
+        alg = own_alg if alg is None else alg
+        material = private_key.from_jwk(members)
+        if isinstance(material, bytes):
+            return cls.from_secret(material, alg or "HS256", kid)
+        return cls._from_private(material, kid, alg)
+
+    @classmethod
+    def _from_private(cls, material: Private, kid: str | None, alg: str | None) -> Self:
         if isinstance(material, RSAPrivateKey):
             fit: tuple[str, ...] = ("RS256", "RS384", "RS512", "PS256")
-        elif isinstance(material, EllipticCurvePrivateKey) and material.curve.name in _CURVES:
+        elif isinstance(material, EllipticCurvePrivateKey):
+            if material.curve.name not in _CURVES:
+                raise ValueError("the key must be RSA, P-256, P-384 or Ed25519")
             fit = (_CURVES[material.curve.name],)
-        elif isinstance(material, Ed25519PrivateKey):
-            fit = ("EdDSA",)
         else:
-            raise ValueError("the key must be RSA, P-256, P-384 or Ed25519")
+            fit = ("EdDSA",)
         if alg is not None and alg not in fit:
             raise ValueError(f"this key signs {' or '.join(fit)}")
         return cls(material, alg or fit[0], kid)
@@ -88,6 +123,3 @@ class SigningKey:
         return jwt.encode(
             dict(claims), self._material, algorithm=self.alg, headers={**fields, **(header or {})}
         )
-
-    def __repr__(self) -> str:
-        return f"SigningKey(alg={self.alg!r}, kid={self.kid!r})"

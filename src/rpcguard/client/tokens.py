@@ -13,6 +13,7 @@ from typing import Any
 from rpcguard.client.signing_key import SigningKey
 
 HOUR = 3600
+NBF_MARGIN = 30  # seconds; servers grant `nbf` no leeway, and no two clocks agree to the second
 
 
 def meganode(key: SigningKey, now: float, *, lifetime: int = HOUR) -> str:
@@ -40,12 +41,12 @@ def allthatnode(
     Return a token for preset `allthatnode`; the key needs the `kid` of its registered public key.
 
     The claims are optional in that protocol. `exp` is set all the same, for a token without it
-    lives as long as its key; `aud` only when an *audience* is given.
+    lives as long as its key; `nbf` is half a minute back; `aud` only when an *audience* is given.
 
     Source: All That Node, "By JSON Web Token (JWT)".
     """
     issued = int(now)
-    claims: dict[str, Any] = {"nbf": issued, "exp": issued + lifetime}
+    claims: dict[str, Any] = {"nbf": issued - NBF_MARGIN, "exp": issued + lifetime}
     if audience is not None:
         claims["aud"] = audience
     return key.mint(claims)

@@ -11,19 +11,26 @@ import hashlib
 import json
 import re
 import secrets
+from dataclasses import InitVar, dataclass, field
 from typing import Self, final
 
 import base58
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nacl.signing import SigningKey as Ed25519Key
 
+from rpcguard import keys
 from rpcguard.base58 import decode
+from rpcguard.client import private_key
+from rpcguard.client.private_key import Jwk
 
 SEED_BYTES = 32
 SECRET_KEY_BYTES = 64  # seed, then public key: the form of Solana's tools
+SEED_DIGITS = 44  # base58 digits that 32 bytes have at most; 64 bytes have 64 at least
 CHALLENGE = re.compile(r"[a-z][a-z0-9-]{0,31}:challenge:[A-Za-z0-9_-]{16,64}:[1-9][0-9]{0,11}")
 
 
 @final
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Wallet:
     """
     An Ed25519 key pair. Its repr shows the public key alone.
@@ -32,13 +39,17 @@ class Wallet:
         pubkey: The public key in base58, the wallet's address.
     """
 
-    __slots__ = ("_key", "pubkey")
+    seed: InitVar[bytes]
+    pubkey: str = field(init=False)
+    _key: Ed25519Key = field(init=False)
 
-    def __init__(self, seed: bytes) -> None:
+    def __post_init__(self, seed: bytes) -> None:
         if len(seed) != SEED_BYTES:
             raise ValueError(f"a seed has {SEED_BYTES} bytes")
-        self._key = Ed25519Key(seed)
-        self.pubkey = base58.b58encode(bytes(self._key.verify_key)).decode("ascii")
+        key = Ed25519Key(seed)
+        pubkey = base58.b58encode(bytes(key.verify_key)).decode("ascii")
+        object.__setattr__(self, "_key", key)
+        object.__setattr__(self, "pubkey", pubkey)
 
     @classmethod
     def generate(cls) -> Self:
@@ -64,12 +75,56 @@ class Wallet:
     @classmethod
     def from_base58(cls, text: str) -> Self:
         """
-        Make a wallet from a base58 secret key, as wallets export it.
+        Make a wallet from a base58 secret key, as wallets export it: 64 bytes, or the seed's 32.
+
+        A public key has 32 bytes too. Given one, this makes a wallet that anybody could make:
+        compare `pubkey` with the address that you expect.
 
         Raises:
-            ValueError: If it does not spell a 64-byte secret key. The message never quotes it.
+            ValueError: If it spells neither. The message never quotes it.
         """
-        return cls.from_secret_key(decode(text, SECRET_KEY_BYTES))
+        size = SEED_BYTES if len(text) <= SEED_DIGITS else SECRET_KEY_BYTES
+        return cls._from_bytes(decode(text, size))
+
+    @classmethod
+    def from_hex(cls, text: str) -> Self:
+        """
+        Make a wallet from a secret key in hex, 64 bytes or the seed's 32; see `from_base58`.
+
+        Raises:
+            ValueError: If it spells neither. The message never quotes it.
+        """
+        return cls._from_bytes(keys.secret_bytes(text.strip(), "hex"))
+
+    @classmethod
+    def from_pem(cls, pem: bytes | str) -> Self:
+        """
+        Make a wallet from an unencrypted Ed25519 private key in PEM.
+
+        Raises:
+            ValueError: If it is no such key. The message never quotes it.
+        """
+        return cls._from_private(private_key.from_pem(pem))
+
+    @classmethod
+    def from_jwk(cls, jwk: Jwk) -> Self:
+        """
+        Make a wallet from a private JWK on Ed25519 (RFC 8037).
+
+        Raises:
+            ValueError: If it is no such key. The message never quotes it.
+        """
+        return cls._from_private(private_key.from_jwk(private_key.jwk_members(jwk)))
+
+    @classmethod
+    def _from_bytes(cls, raw: bytes) -> Self:
+        return cls(raw) if len(raw) == SEED_BYTES else cls.from_secret_key(raw)
+
+    @classmethod
+    def _from_private(cls, key: object) -> Self:
+        if not isinstance(key, Ed25519PrivateKey):
+            raise ValueError("a wallet's key is on Ed25519")  # noqa: TRY004 - a value of a file
+        return cls(key.private_bytes_raw())
 
     @classmethod
     def from_id_json(cls, text: str | bytes) -> Self:

@@ -61,13 +61,18 @@ class Body:
         self._lost = False  # some bytes passed that are not in _kept
         self._exceeded = False
         self.error: AuthError | None = None  # raised into the application, which may hide it
-        self.refused = False  # as too large
-        self.slow = False  # and refused for that
+        self.refused = False  # with or without a look at it; `answering` reads the rest
+        self.slow = False  # and refused for that, so that there is no rest to wait for
 
     @property
     def whole(self) -> bytes | None:
         """The body, where all of it was read and kept."""
         return bytes(self._kept) if self._ended and not self._lost else None
+
+    @property
+    def unread(self) -> bool:
+        """Whether the request is refused and some of the body may still be on its way."""
+        return self.refused and not self.slow and not self._ended
 
     async def receive(self) -> Message:
         """
@@ -166,9 +171,9 @@ class Body:
 
 def answering(scope: Scope, body: Body, send: Send) -> Send:
     """
-    Return *send*, but once the body has been refused, no answer but ours leaves, and the rest of
-    the body is read: uvicorn closes a connection with bytes unread, the kernel resets it then, and
-    the answer may be lost on its way to a client that is still sending.
+    Return *send*, but once the body has been refused, no answer but ours leaves, and behind every
+    refusal the rest of the body is read: uvicorn closes a connection with bytes unread, the kernel
+    resets it then, and the answer may be lost on its way to a client that is still sending.
     """
     started = False
 
@@ -187,7 +192,7 @@ def answering(scope: Scope, body: Body, send: Send) -> Send:
         kind = message["type"]
         if kind == "http.response.start" and body.slow and scope["http_version"] < "2":
             message = {**message, "headers": [*message.get("headers", ()), _CLOSE]}
-        elif kind == "http.response.body" and body.refused and not message.get("more_body"):
+        elif kind == "http.response.body" and body.unread and not message.get("more_body"):
             await send({**message, "more_body": True})
             await body.drain()
             message = {"type": kind}

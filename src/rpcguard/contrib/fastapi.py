@@ -285,6 +285,8 @@ def _teach(scope: Scope) -> None:
 async def _answer(connection: HTTPConnection, error: AuthError) -> Response | None:
     exchange: Exchange | None = connection.scope.get(KEY)
     body = exchange.body if exchange is not None else None
+    if body is not None:
+        body.refused = True
     status, headers, content = refusal(error, body.whole if body is not None else None)
     response = Response(content, status)
     response.raw_headers.extend(encoded(headers))

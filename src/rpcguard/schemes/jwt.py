@@ -9,7 +9,6 @@ can change (time, key dates, bindings to the request) is checked every time.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +23,7 @@ from rpcguard.schemes.base import NEED_BODY, BearerKinds, Incoming, NeedBody, Pr
 from rpcguard.schemes.claims import Times
 from rpcguard.schemes.jws import Jws, parse
 from rpcguard.schemes.jwt_rules import JwtRules
+from rpcguard.schemes.remembered import Remembered
 
 if TYPE_CHECKING:  # a project without encryption does without joserfc
     from rpcguard.schemes.jwe import DecryptionKey, Encryption
@@ -72,7 +72,7 @@ class JwtScheme:
         self._keys = keys
         self._encryption = encryption
         self._name_unnamed = owed.namer("jws", rules.project)  # tokens without `jti`
-        self._cache: dict[bytes, _Verified] = {}
+        self._cache: Remembered[_Verified] = Remembered(CACHED_TOKENS)
         names = {"authorization"}
         schemes: dict[str, dict[str, Any]] = {
             "rpcBearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
@@ -110,7 +110,7 @@ class JwtScheme:
         if verified is None or not (verified.opener is None or verified.opener.active(now)):
             verified = self._verify(token, incoming, now, standing)
             if cacheable:
-                self._remember(name, verified)
+                self._cache.put(name, verified)
         else:
             if not verified.key.active(now):
                 raise AuthError("invalid_credentials", cause="unknown_kid", detail="key not active")
@@ -156,15 +156,6 @@ class JwtScheme:
             return owed.digest("jti", self._rules.project, key.kid, claims["jti"])
         return self._name_unnamed(hashlib.sha256(jws.signing_input).digest())
 
-    def _remember(self, name: bytes, verified: _Verified) -> None:
-        # Only verified tokens come here, so that filling the cache costs a key's owner as many
-        # signatures; the oldest entry makes room. No lock, which a fork could leave held: another
-        # thread may change the dictionary meanwhile, then one entry more is kept.
-        if len(self._cache) >= CACHED_TOKENS:
-            with contextlib.suppress(RuntimeError, StopIteration):
-                self._cache.pop(next(iter(self._cache)), None)
-        self._cache[name] = verified
-
     def _check_bindings(self, verified: _Verified, incoming: Incoming) -> NeedBody | None:
         rules = self._rules
         if rules.key_by == "header":
@@ -203,11 +194,13 @@ class JwtScheme:
         if not isinstance(algorithm, str) or algorithm not in self._rules.algorithms:
             raise AuthError("unsupported_algorithm")
         known = self._candidates(jws, incoming, now)
-        candidates = [key for key in known if key.alg == algorithm]
-        for key in candidates:
-            if key.verify(jws.signing_input, jws.signature):
-                return key
-        if known and not candidates:
+        fits = False
+        for key in known:
+            if key.alg == algorithm:
+                if key.verify(jws.signing_input, jws.signature):
+                    return key
+                fits = True
+        if known and not fits:
             raise AuthError("unsupported_algorithm", detail="alg is not that of the key")
         if not known:
             # An unknown key costs what a wrong one costs: a stranger learns no ids by the clock.

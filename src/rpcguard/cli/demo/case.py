@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from rpcguard.cli.demo.wire import Shot
+from rpcguard.cli.demo.wire import SWITCHING_PROTOCOLS, Shot
 from rpcguard.client.signers import Signer
 from rpcguard.client.signing_key import SigningKey
 from rpcguard.errors import REASONS
@@ -44,6 +44,20 @@ class Given:
     def answer(self) -> str:
         """What the outcome shows."""
         return f"gives {', '.join(self.members)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The server closes a WebSocket that was open, with this code."""
+
+    status: ClassVar[int] = SWITCHING_PROTOCOLS
+
+    code: int
+
+    @property
+    def answer(self) -> str:
+        """What the outcome shows."""
+        return f"closed with {self.code}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +103,7 @@ class Case:
     protocol: str
     sent: str
     make: Make
-    expect: Accepted | Given | Refused | RefusedBare
+    expect: Accepted | Given | Closed | Refused | RefusedBare
     spent: Literal["", "here", "elsewhere"] = ""
     framework: str = ""
     learn: Learn = _forget

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from rpcguard.cli.demo.case import WHOAMI, Accepted, Case, Given, Make, Refused, signed
+from rpcguard.cli.demo.case import WHOAMI, Accepted, Case, Closed, Given, Make, Refused, signed
 from rpcguard.cli.demo.kit import Kit
 from rpcguard.cli.demo.servers import FRAMEWORKS
 from rpcguard.cli.demo.wire import Shot
@@ -48,6 +48,14 @@ class _Life:
         return lambda _: Shot(
             WEBSOCKET, tuple(bearer(getattr(self, name)).items()), WHOAMI, websocket=True
         )
+
+    def ends(self, name: str, target: str) -> Make:
+        """Make a WebSocket with the credential *name*, and end it at *target* meanwhile."""
+
+        def make(now: float) -> Shot:
+            return replace(self.opens(name)(now), ending=self.bears(name, target, b"")(now))
+
+        return make
 
     def offers(self) -> Make:
         """Make a WebSocket as a browser does, with the token as a subprotocol."""
@@ -87,7 +95,7 @@ def _session(kit: Kit, here: str, other: str) -> list[Case]:
         row("WebSocket by Authorization", life.opens("token"), caller),
         row("WebSocket by auth.TOKEN", life.offers(), caller),
         row("the token at another project", life.bears("token", "/bots"), _NO_JWT),
-        row("logout", life.bears("token", "/auth/logout", b""), Given(("revoked",))),
+        row("logout with a WebSocket open", life.ends("token", "/auth/logout"), Closed(1008)),
         row("the token after logout", life.bears("token"), _REVOKED),
         row("and at another server", life.bears("token"), _REVOKED, framework=other),
         row("WebSocket after logout", life.offers(), _REVOKED),

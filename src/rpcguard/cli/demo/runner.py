@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rpcguard.cli.demo.case import Accepted, Case, Given
+from rpcguard.cli.demo.case import Accepted, Case, Closed, Given
 from rpcguard.cli.demo.servers import Server
 from rpcguard.cli.demo.wire import SWITCHING_PROTOCOLS, Reply, Shot, send
 
@@ -91,11 +91,13 @@ def _first(case: Case, framework: str, frameworks: list[str]) -> str:
 
 
 def _gist(reply: Reply) -> str:
-    """Return the caller, the reason, the message, or the members, whichever comes first."""
+    """Return caller, close code, reason, message, or members, whichever comes first."""
     result, error = (_member(reply.document, name) for name in ("result", "error"))
     if isinstance(result, dict):
         who = (str(result.get(name)) for name in ("project", "scheme", "subject"))
         return Accepted(*who).answer
+    if (code := _member(reply.document, "closed")) is not None:
+        return Closed(code).answer
     reason = _member(_member(error, "data"), "reason")
     message = _member(error, "message") or _member(reply.document, "message")
     if reason or message or not isinstance(reply.document, dict):

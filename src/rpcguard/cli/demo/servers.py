@@ -20,6 +20,7 @@ FRAMEWORKS = ("fastapi", "flask", "aiohttp")
 READY_SECONDS = 60.0
 STOP_SECONDS = 5.0
 _LOG_LINES = 15
+_RECHECK = "0.5"  # seconds; nobody waits half a minute to see a WebSocket closed
 _READY = re.compile(r"ready http://127\.0\.0\.1:(\d+)\s*")
 
 
@@ -50,7 +51,7 @@ class Server:
         self._log = registry.with_name(f"{framework}.log")
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         program = examples() / f"{framework}_app.py"
-        options = ["--port", str(port), "--registry", str(registry)]
+        options = ["--port", str(port), "--registry", str(registry), "--recheck", _RECHECK]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, str(program), *options],

@@ -11,6 +11,7 @@ import secrets
 import select
 import socket
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, BinaryIO
 
 HOST = "127.0.0.1"
@@ -36,12 +37,14 @@ class Shot:
         headers: (name, value) pairs beside those of the transport; they hold credentials.
         body: The body, or for a WebSocket the text sent after the handshake.
         websocket: Open a WebSocket instead of posting.
+        ending: Posted while the WebSocket is open; the server must close that by itself then.
     """
 
     target: str = field(repr=False)
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     body: bytes = field(repr=False)
     websocket: bool = False
+    ending: Shot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +121,21 @@ def _handshake(port: int, shot: Shot) -> Reply:
             _check_subprotocol(shot, answered.get("Sec-WebSocket-Protocol"))
             connection.sendall(_frame(_TEXT, shot.body))
             document = _json(_read_text(stream))
+            if shot.ending is not None:
+                return Reply(status, _ended(port, shot.ending, stream))
             connection.sendall(_frame(_CLOSE, (1000).to_bytes(2, "big")))
             return Reply(status, document)
+
+
+def _ended(port: int, ending: Shot, stream: BinaryIO) -> dict[str, int]:
+    """Send *ending*, and return with which code the server closes the WebSocket after it."""
+    status = _post(port, ending).status
+    if status != HTTPStatus.OK:
+        raise http.client.HTTPException(f"{ending.target} answered {status}")
+    frame = stream.read(2)
+    if frame[:1] != bytes([_CLOSE]):
+        raise http.client.HTTPException("the server sent no close frame")
+    return {"closed": int.from_bytes(stream.read(frame[1])[:2], "big")}
 
 
 def _check_subprotocol(shot: Shot, chosen: str | None) -> None:

@@ -1,0 +1,38 @@
+-- The records of a bucket, for the scripts that ask for one or write one.
+--
+-- KEYS[3]  hash    names: name -> slot
+-- KEYS[4]  hash    records: slot -> packed record
+
+local NAMES, RECORDS = KEYS[3], KEYS[4]
+
+local function record_in(slot)
+  local packed = redis.call('HGET', RECORDS, slot)
+  if not packed then
+    return nil
+  end
+  local name, issued, ends, value, revocable, subject, project = unpack(cmsgpack.unpack(packed))
+  return {
+    name = name,
+    issued = issued,
+    ends = ends,
+    value = value,
+    revocable = revocable,
+    subject = subject,
+    project = project,
+  }
+end
+
+-- Answer for the record `name`: the one in `slot`, or without a slot the one where the name leads.
+local function standing(name, slot)
+  if slot == '' then
+    slot = redis.call('HGET', NAMES, name)
+  end
+  local record = slot and record_in(slot)
+  if not record or record.ends <= NOW then
+    return UNKNOWN
+  end
+  if is_revoked(record.revocable, record.issued) then
+    return REVOKED
+  end
+  return record.name == name and OK or REPLAYED, record.value
+end

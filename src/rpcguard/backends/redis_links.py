@@ -1,0 +1,282 @@
+"""
+One connection to a server, for threads and for event loops, and what is said over it.
+
+redis-py connects, authenticates, encrypts and parses; when to give up is decided here. Each new
+connection asks the server who it is, and whether it may evict: a server that forgets nonces to make
+room would accept them twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+from redis import asyncio as redis_asyncio
+from redis import connection as redis_sync
+from redis import exceptions
+
+from rpcguard.backends.redis_flow import LostError, Outcome, Reply, Send
+from rpcguard.backends.redis_scripts import bulk
+from rpcguard.backends.redis_settings import Address, Settings
+
+_LEAST = 0.02  # seconds; with less left, connecting is not begun
+_SHARE = 0.5  # of the time that is left, for connecting, and for each reply while doing so
+_REPLY_EARLIER = 0.9  # of the time that is left: when WAIT must have ended
+_ACCEPTED = inspect.signature(redis_sync.AbstractConnection.__init__).parameters
+# redis-py would tell the server its own name and version: two commands more for each connection.
+_NAMING = ("driver_info",) if "driver_info" in _ACCEPTED else ("lib_name", "lib_version")
+_PLAIN = {
+    **dict.fromkeys(_NAMING),
+    "protocol": 2,
+    "health_check_interval": 0,
+    "socket_timeout": None,
+    "socket_connect_timeout": None,
+}
+
+_ERRORS = (exceptions.RedisError, OSError)
+
+
+def packed(*arguments: str) -> bytes:
+    """Return a command as it is sent."""
+    return b"*%d\r\n" % len(arguments) + b"".join(bulk(each.encode()) for each in arguments)
+
+
+_ASKING = packed("ASKING")
+_GREETING = packed("INFO", "server") + packed("INFO", "memory")
+
+
+def greeted(replies: Sequence[Any], *, guard: bool) -> bytes:
+    """
+    Return the argument that names the server, from its replies to the greeting.
+
+    Args:
+        replies: To `INFO server` and `INFO memory`.
+        guard: Whether a restart is to be noticed.
+
+    Raises:
+        LostError: If the server may evict, or does not say.
+    """
+    for reply in replies:
+        if not isinstance(reply, bytes):
+            raise LostError("the server does not permit INFO; let the user run it (ACL: +info)")
+    fields = dict(
+        line.split(b":", 1) for reply in replies for line in reply.splitlines() if b":" in line
+    )
+    limit, policy = fields.get(b"maxmemory", b"0"), fields.get(b"maxmemory_policy", b"")
+    if limit != b"0" and policy != b"noeviction":
+        raise LostError(
+            "the server evicts keys when its memory is full, and would accept again what it has"
+            " evicted; set maxmemory-policy noeviction"
+        )
+    return bulk(fields.get(b"run_id", b"") if guard else b"")
+
+
+def written(steps: Sequence[Send], server: bytes, replicas: int, patience: float) -> list[bytes]:
+    """
+    Return the commands that put some questions at once.
+
+    Args:
+        steps: The questions.
+        server: Names the server.
+        replicas: How many must have what is written; 0 does not ask.
+        patience: Seconds that are left.
+    """
+    commands = []
+    for step in steps:
+        if step.asking:
+            commands.append(_ASKING)
+        commands.append(step.question.command(server, step.again, step.in_full))
+    if replicas and any(step.question.writes for step in steps):
+        milliseconds = max(1, int(patience * 1000 * _REPLY_EARLIER))
+        commands.append(packed("WAIT", str(replicas), str(milliseconds)))
+    return commands
+
+
+def outcomes(steps: Sequence[Send], replies: list[Any]) -> list[Outcome]:
+    """Return what came back for each of *steps*, from the replies to all commands."""
+    iterator = iter(replies)
+    found = []
+    for step in steps:
+        if step.asking:
+            next(iterator)
+        found.append(next(iterator))
+    confirmed = next(iterator, 0)
+    number = confirmed if isinstance(confirmed, int) else 0
+    return [
+        each if isinstance(each, exceptions.ResponseError) else Reply(each, number)
+        for each in found
+    ]
+
+
+class Link:
+    """A connection that one thread at a time uses."""
+
+    __slots__ = ("_connection", "server")
+
+    def __init__(self, settings: Settings, address: Address, deadline: float) -> None:
+        """
+        Connect.
+
+        Args:
+            settings: The backend's.
+            address: The server.
+            deadline: When to give up, by the monotonic clock.
+
+        Raises:
+            LostError: If that fails.
+        """
+        self.server = b""
+        self._connection = _connection(settings, address, _left(deadline))
+        try:
+            self._connection.connect()
+        except _ERRORS as error:
+            raise _lost(error, sent=False) from error
+
+    def greet(self, *, guard: bool, deadline: float) -> None:
+        """
+        Ask the server who it is; needed before questions are put.
+
+        Raises:
+            LostError: If it does not answer, or must not be used; the link is closed then.
+        """
+        try:
+            self.server = greeted(self.exchange([_GREETING], 2, deadline), guard=guard)
+        except BaseException:
+            self.close()
+            raise
+
+    def ask(self, steps: Sequence[Send], replicas: int, deadline: float) -> list[Outcome]:
+        """
+        Put some questions at once.
+
+        Raises:
+            LostError: If the replies do not all come in time; the link is of no use then.
+        """
+        commands = written(steps, self.server, replicas, deadline - monotonic())
+        return outcomes(steps, self.exchange(commands, len(commands), deadline))
+
+    def exchange(self, commands: list[bytes], replies: int, deadline: float) -> list[Any]:
+        """
+        Send *commands* and return the replies, error replies among them.
+
+        Raises:
+            LostError: As `ask`.
+        """
+        connection = self._connection
+        found: list[Any] = []
+        try:
+            connection.send_packed_command([b"".join(commands)], check_health=False)
+            for _ in range(replies):
+                if not connection.can_read(max(0.0, deadline - monotonic())):
+                    raise LostError("no answer in time", sent=True, late=True)
+                try:
+                    found.append(connection.read_response())
+                except exceptions.ResponseError as error:
+                    found.append(error)
+        except _ERRORS as error:
+            raise _lost(error, sent=True) from error
+        return found
+
+    def close(self) -> None:
+        """Close the connection."""
+        with contextlib.suppress(*_ERRORS):
+            self._connection.disconnect()
+
+
+class AsyncLink:
+    """A connection of one event loop. Nothing here has a bound of its own: callers set one."""
+
+    __slots__ = ("_connection", "server")
+
+    def __init__(self, settings: Settings, address: Address) -> None:
+        self._connection = _async_connection(settings, address)
+        self.server = b""
+
+    async def open(self, *, guard: bool) -> None:
+        """
+        Connect.
+
+        Raises:
+            LostError: If that fails, or the server must not be used.
+        """
+        try:
+            await self._connection.connect()
+        except _ERRORS as error:
+            raise _lost(error, sent=False) from error
+        replies = await self._exchange([_GREETING], 2)
+        self.server = greeted(replies, guard=guard)
+
+    async def ask(self, steps: Sequence[Send], replicas: int, patience: float) -> list[Outcome]:
+        """
+        Put some questions at once.
+
+        Raises:
+            LostError: If the connection fails; the link is of no use then.
+        """
+        commands = written(steps, self.server, replicas, patience)
+        return outcomes(steps, await self._exchange(commands, len(commands)))
+
+    async def _exchange(self, commands: list[bytes], replies: int) -> list[Any]:
+        connection = self._connection
+        found: list[Any] = []
+        try:
+            await connection.send_packed_command([b"".join(commands)], check_health=False)
+            for _ in range(replies):
+                try:
+                    found.append(await connection.read_response())
+                except exceptions.ResponseError as error:
+                    found.append(error)
+        except _ERRORS as error:
+            raise _lost(error, sent=True) from error
+        return found
+
+    async def close(self) -> None:
+        """Close the connection."""
+        with contextlib.suppress(*_ERRORS):
+            await self._connection.disconnect(nowait=True)
+
+
+def _left(deadline: float) -> float:
+    left = deadline - monotonic()
+    if left < _LEAST:
+        raise LostError("no time is left to connect", late=True)
+    return left
+
+
+def _lost(error: Exception, *, sent: bool) -> LostError:
+    if isinstance(error, exceptions.BusyLoadingError):
+        return LostError("the server is loading its data")
+    if isinstance(error, exceptions.AuthenticationError):
+        return LostError("the server does not accept the user and password")
+    if isinstance(error, exceptions.TimeoutError):
+        return LostError("no answer in time", sent=sent, late=True)
+    if "max number of clients" in str(error):
+        return LostError("the server has as many clients as it may")
+    return LostError(f"the connection failed ({type(error).__name__})", sent=sent)
+
+
+def _arguments(settings: Settings, address: Address) -> dict[str, Any]:
+    where: dict[str, Any] = (
+        {"host": address.host, "port": address.port} if address.port else {"path": address.host}
+    )
+    return _PLAIN | dict(settings.connection) | where
+
+
+# redis-py's connections have no types that hold for all its versions.
+def _connection(settings: Settings, address: Address, left: float) -> Any:
+    arguments = _arguments(settings, address) | {
+        "socket_connect_timeout": min(settings.connect_timeout, left * _SHARE),
+        "socket_timeout": left * _SHARE,
+    }
+    kind: Any = redis_sync.SSLConnection if settings.tls else redis_sync.Connection
+    unix: Any = redis_sync.UnixDomainSocketConnection
+    return (kind if address.port else unix)(**arguments)
+
+
+def _async_connection(settings: Settings, address: Address) -> Any:
+    kind: Any = redis_asyncio.SSLConnection if settings.tls else redis_asyncio.Connection
+    kind = kind if address.port else redis_asyncio.UnixDomainSocketConnection
+    return kind(**_arguments(settings, address))

@@ -1,0 +1,261 @@
+"""
+What is asked of Redis: the keys and arguments of each question, and what its answer means.
+
+Keys are `{<prefix>:<bucket>}:…`: the part in braces decides the slot of a Cluster, and no text of a
+caller enters it. All names in keys and arguments are digests or our own.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rpcguard.backends import redis_scripts as scripts
+from rpcguard.backends.base import LATEST
+from rpcguard.backends.redis_scripts import Script, bulk
+from rpcguard.errors import BackendError
+from rpcguard.owed import Answer, Owed, Record, Revocation, Verdict, bucket, digest
+
+BUCKETS = 256
+_ACCOUNT_BYTES = 8
+_RANDOM_BYTES = 16
+_ATTEMPT_OUTLIVES = 4  # times the timeout: by then nobody asks again
+_REVOCATIONS_AT_ONCE = 500
+_ANSWERS = tuple(Answer(verdict) for verdict in Verdict)  # in the order of `bucket.lua`
+_TAKEN = len(_ANSWERS)
+_YES, _NO = bulk(b"1"), bulk(b"0")
+_NO_NONCE = (b"",) * 6
+
+_STATE, _REVOKED, _NAMES, _RECORDS = b"state", b"revoked", b"names", b"records"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """
+    One call of one script.
+
+    Attributes:
+        bucket: Which of the 256 buckets it is about.
+        script: The script.
+        keys: The number of keys, and the keys.
+        rest: The arguments behind those that `command` is given.
+        arguments: How many arguments the command has in all.
+        writes: Whether it may write something that must not be lost.
+    """
+
+    bucket: int
+    script: Script
+    keys: bytes
+    rest: bytes
+    arguments: int
+    writes: bool
+
+    def command(self, server: bytes, again: bool, in_full: bool) -> bytes:
+        """
+        Return the bytes to send.
+
+        Args:
+            server: The argument that names the server which gets them; see `bucket.lua`.
+            again: Whether an earlier sending may have arrived.
+            in_full: Whether to send the script's text instead of its hash.
+        """
+        return b"*%d\r\n%b%b%b%b%b" % (
+            self.arguments,
+            self.script.in_full if in_full else self.script.by_hash,
+            self.keys,
+            server,
+            _YES if again else _NO,
+            self.rest,
+        )
+
+
+class Asking:
+    """Makes questions about the keys with one prefix."""
+
+    __slots__ = ("_attempt", "_prefix")
+
+    def __init__(self, prefix: str, timeout: float) -> None:
+        """
+        Args:
+            prefix: What every key begins with.
+            timeout: Seconds within which a question is answered or given up.
+        """
+        self._prefix = prefix
+        self._attempt = b"%d" % math.ceil(timeout * 1000 * _ATTEMPT_OUTLIVES)
+
+    def opening(self, now: float) -> list[Question]:
+        """Return what notes, in each bucket, that what is spent from *now* on will be known."""
+        # A proof made at that very time is good: it cannot have been spent before.
+        before = math.nextafter(now, -math.inf)
+        return [
+            self._question(number, scripts.OPEN, before, (_STATE, _REVOKED))
+            for number in range(BUCKETS)
+        ]
+
+    def settle(self, owed: Owed, now: float) -> Question:
+        """Return what asks for everything in *owed*."""
+        number, project, subject = _place(owed.project, owed.subject)
+        if owed.bucket is not None:
+            number = owed.bucket
+        keys: tuple[bytes, ...] = (_STATE, _REVOKED, _NAMES, _RECORDS)
+        nonce = owed.nonce
+        spends = _NO_NONCE
+        if nonce is not None:
+            keys += (b"nonces:" + project.hex().encode(), b"live:" + project.hex().encode())
+            spends = (
+                b"%d" % (math.ceil(nonce.expires_at) if now < nonce.expires_at < LATEST else 0),
+                nonce.name,
+                subject,
+                b"%d" % nonce.subject_limit,
+                project,
+                b"%d" % share(nonce.project_limit, nonce.subject_limit),
+            )
+        arguments = (
+            _time(owed.issued_at),
+            owed.record or b"",
+            owed.slot or b"",
+            self._attempt,
+            *spends,
+            *owed.revocable,
+        )
+        writes = nonce is not None
+        return self._question(number, scripts.SETTLE, now, keys, arguments, writes, once=writes)
+
+    def epoch(self, number: int) -> Question:
+        """Return what asks for the epoch of a bucket."""
+        return self._question(number, scripts.READ, 0.0, (_STATE, _REVOKED, b"nonces:"))
+
+    def spent(self, project: str, subject: str, names: Sequence[bytes], now: float) -> Question:
+        """Return what asks which of some nonces are spent."""
+        number, of_project, of_subject = _place(project, subject)
+        keys = (_STATE, _REVOKED, b"nonces:" + of_project.hex().encode())
+        members = [of_subject + name for name in names]
+        return self._question(number, scripts.READ, now, keys, members)
+
+    def put(self, record: Record, now: float) -> Question:
+        """Return what puts *record* in its slot."""
+        return self._write(record.bucket, scripts.PUT, now, record.slot, _packed(record))
+
+    def rotate(self, name: bytes, record: Record, now: float) -> Question:
+        """Return what puts *record* in the place of the record *name*."""
+        arguments = (name, *_packed(record))
+        return self._write(record.bucket, scripts.ROTATE, now, record.slot, arguments)
+
+    def drop(self, number: int, slot: bytes, now: float) -> Question:
+        """Return what ends the record in *slot*."""
+        return self._write(number, scripts.DROP, now, slot, ())
+
+    def revoke(self, revocations: Sequence[Revocation], now: float) -> Iterator[Question]:
+        """Yield what records *revocations*, bucket by bucket."""
+        by_bucket: dict[int, list[bytes]] = defaultdict(list)
+        for one in revocations:
+            before = math.inf if one.before is None else one.before
+            end = math.inf if one.expires_at is None else one.expires_at
+            if not now < end:
+                continue
+            for number in range(BUCKETS) if one.bucket is None else (one.bucket,):
+                by_bucket[number] += (one.name, _time(before), _time(end))
+        keys = (_STATE, _REVOKED, b"revoked:ends")
+        for number, arguments in by_bucket.items():
+            for start in range(0, len(arguments), 3 * _REVOCATIONS_AT_ONCE):
+                some = arguments[start : start + 3 * _REVOCATIONS_AT_ONCE]
+                yield self._question(number, scripts.REVOKE, now, keys, some, writes=True)
+
+    def _write(
+        self, number: int, script: Script, now: float, slot: bytes, arguments: Sequence[bytes]
+    ) -> Question:
+        keys = (_STATE, _REVOKED, _NAMES, _RECORDS, b"ends", b"held")
+        arguments = (self._attempt, slot, *arguments)
+        return self._question(number, script, now, keys, arguments, writes=True, once=True)
+
+    def _question(
+        self,
+        number: int,
+        script: Script,
+        now: float,
+        keys: tuple[bytes, ...],
+        arguments: Sequence[bytes] = (),
+        writes: bool = False,
+        once: bool = False,
+    ) -> Question:
+        random = os.urandom(_RANDOM_BYTES)
+        block = _keys(self._prefix, number, keys, once)
+        if once:  # a key that no other question has: when it is asked again, it finds its answer
+            block += bulk(slot_key(self._prefix, number) + b"attempt:" + random.hex().encode())
+        rest = b"".join(map(bulk, (_time(now), random, *arguments)))
+        # the call and its hash, the number of keys; the server and whether it was asked before
+        count = 3 + len(keys) + once + 4 + len(arguments)
+        return Question(number, script, block, rest, count, writes)
+
+
+def share(project_limit: int, subject_limit: int) -> int:
+    """
+    Return how many live entries a project may have in one bucket.
+
+    Buckets are on several machines, so nobody counts a project's whole; a subject must be able to
+    use what it may.
+    """
+    return min(project_limit, max(subject_limit, math.ceil(project_limit / BUCKETS)))
+
+
+def answer_of(reply: Any) -> Answer:
+    """
+    Return what a script said.
+
+    Raises:
+        BackendError: If another slot has a record of this name, or the reply is none of ours.
+    """
+    verdict, value = reply, None
+    if isinstance(reply, list) and reply:
+        verdict, value = reply[0], reply[1] if len(reply) > 1 else None
+    if verdict == _TAKEN:
+        raise BackendError("redis: another slot has a record of this name")
+    if not (isinstance(verdict, int) and 0 <= verdict < _TAKEN):
+        raise BackendError("redis: the server gave an answer that is none of ours")
+    answer = _ANSWERS[verdict]
+    return answer if value is None else Answer(answer.verdict, value.decode("utf-8"))
+
+
+@functools.lru_cache(maxsize=4096)
+def _place(project: str, subject: str) -> tuple[int, bytes, bytes]:
+    """Return the bucket, and the names of the budgets of the project and of the subject."""
+    of_project = digest("project", project)[:_ACCOUNT_BYTES]
+    of_subject = digest("subject", project, subject)[:_ACCOUNT_BYTES]
+    return bucket(project, subject), of_project, of_subject
+
+
+def _packed(record: Record) -> tuple[bytes, ...]:
+    _, project, subject = _place(record.project, record.subject)
+    return (
+        record.name,
+        _time(record.issued_at),
+        _time(math.inf if record.expires_at is None else record.expires_at),
+        record.value.encode("utf-8"),
+        subject,
+        b"%d" % record.subject_limit,
+        project,
+        b"%d" % share(record.project_limit, record.subject_limit),
+        *record.revocable,
+    )
+
+
+def _time(seconds: float) -> bytes:
+    """Return Unix seconds as a text that Lua reads; what is no number counts as long ago."""
+    return b"-inf" if math.isnan(seconds) else repr(float(seconds)).encode("ascii")
+
+
+@functools.lru_cache(maxsize=8192)
+def _keys(prefix: str, number: int, names: tuple[bytes, ...], more: bool) -> bytes:
+    """Return the number of keys, with one *more* that is not here, and the keys."""
+    tag = slot_key(prefix, number)
+    return bulk(b"%d" % (len(names) + more)) + b"".join(bulk(tag + name) for name in names)
+
+
+def slot_key(prefix: str, number: int) -> bytes:
+    """Return what the keys of a bucket begin with; it is in their slot itself."""
+    return f"{{{prefix}:{number:02x}}}:".encode("ascii")

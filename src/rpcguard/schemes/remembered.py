@@ -1,0 +1,45 @@
+"""What was found out about tokens, by their SHA-256, for as long as there is room."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Remembered(Generic[T]):
+    """
+    A bounded cache in two halves: when the younger is full it becomes the older, which is dropped.
+
+    What is asked for again stays. Nothing is searched or sorted to make room, and there is no lock,
+    which a fork could leave held: two threads at once may lose an entry, never mix two up.
+    """
+
+    __slots__ = ("_half", "_older", "_younger")
+
+    def __init__(self, most: int) -> None:
+        """
+        Args:
+            most: Entries to keep, at least 2.
+        """
+        self._half = most // 2
+        self._younger: dict[bytes, T] = {}
+        self._older: dict[bytes, T] = {}
+
+    def __len__(self) -> int:
+        return len(self._younger) + len(self._older.keys() - self._younger.keys())
+
+    def get(self, name: bytes) -> T | None:
+        """Return what is known of *name*."""
+        found = self._younger.get(name)
+        if found is None:
+            found = self._older.get(name)
+            if found is not None:
+                self.put(name, found)
+        return found
+
+    def put(self, name: bytes, found: T) -> None:
+        """Remember *found*."""
+        if len(self._younger) >= self._half:
+            self._older, self._younger = self._younger, {}
+        self._younger[name] = found
