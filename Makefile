@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test bench bench-short lint check-format types tests attacks clean record
+.PHONY: demo test bench bench-short lint check-format types tests attacks fuzz clean record
 
 demo: $(READY)
 	@$(BIN)/rpcguard demo
@@ -37,6 +37,14 @@ tests: $(READY)
 # The rows of tests/attacks/rows.txt that no test carries the number of.
 attacks: $(READY)
 	@PYTHONPATH=tests $(BIN)/python -m attacks
+
+# Coverage-guided, FUZZ_SECONDS for each harness. Atheris has no wheel for every platform, so it is
+# no part of the other set-up.
+FUZZ_SECONDS ?= 60
+fuzz: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python fuzz/verify.py
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python fuzz/registry.py
 
 # Writes bench/results.json and the figures of docs/performance.md. Leave the machine alone meanwhile.
 bench: $(READY)

@@ -12,8 +12,9 @@ from minting import CALL, NOW
 
 from rpcguard import AuthError, Principal, Request
 from rpcguard.authenticator import Authenticator
-from rpcguard.owed import Owed, Pending
+from rpcguard.owed import Owed
 from rpcguard.peer import Proxies
+from rpcguard.pending import Pending
 from rpcguard.policy import Names, Policy
 from rpcguard.project import Bounds, Project, Refusals
 from rpcguard.schemes.base import NEED_BODY, Incoming, NeedBody, Proof

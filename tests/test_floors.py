@@ -26,7 +26,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "base64url", "base58", "strict_json", "ecmascript", "peer", "trace"}),
     frozenset({"request", "principal", "jsonrpc", "target", "rates"}),
     frozenset({"owed"}),
-    frozenset({"policy"}),
+    frozenset({"policy", "pending"}),
     frozenset({"keys"}),
     frozenset({"schemes/", "backends/"}),
     frozenset({"project", "ending"}),
@@ -41,7 +41,9 @@ FLOORS: tuple[frozenset[str], ...] = (
             "contrib._aiohttp_socket",
         }
     ),
-    frozenset({"contrib._asgi_request", "contrib._wsgi", "contrib._aiohttp_body"}),
+    frozenset(
+        {"contrib._asgi_request", "contrib._wsgi", "contrib._aiohttp_body", "contrib._flask_body"}
+    ),
     frozenset({"contrib._asgi_body"}),
     frozenset({"contrib._asgi"}),
     frozenset({"contrib.fastapi", "contrib.flask", "contrib.aiohttp", "contrib.redaction", "cli/"}),
@@ -68,6 +70,7 @@ FRAMEWORKS = {
 # Packages outside the standard library, by room; a room that is not here has none.
 PACKAGES = FRAMEWORKS | {
     "contrib._aiohttp_body": frozenset({"aiohttp"}),
+    "contrib._flask_body": frozenset({"flask", "werkzeug"}),
     "contrib._aiohttp_socket": frozenset({"aiohttp", "multidict"}),
     "keys": frozenset({"cryptography", "jwt", "nacl"}),
     "schemes/": frozenset({"cryptography", "joserfc", "jwt"}),

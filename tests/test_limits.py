@@ -253,6 +253,38 @@ def test_threads_are_counted_together_to_the_last_one(guard):
     assert (results.count(PASS), results.count(FULL)) == (40, 40)
 
 
+FORKED = """
+import os, sys, threading
+from rpcguard.errors import AuthError
+from rpcguard.limiter import Limiter
+from rpcguard.rates import Charge, Rate
+
+limiter = Limiter(None)
+charge = Charge("per_ip", (Rate(86400, 1),), ("p", "a"))
+limiter.spend([charge], lambda error: error)
+storage = limiter._strategies()[0].storage
+name = next(iter(storage.events))
+storage.locks[name].acquire()  # as another thread may hold it at the moment of the fork
+child = os.fork()
+if child == 0:
+    limiter.spend([charge], lambda error: error)  # its own counters: it neither hangs nor is refused
+    os._exit(0)
+storage.locks[name].release()
+print(os.waitpid(child, 0)[1])
+"""
+
+
+def test_a_child_of_a_fork_counts_for_itself():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.strip() == "0"
+
+
 def test_a_limit_survives_a_reload_of_the_registry(guard):
     verifier = guard(registry("per_project: 1/day"))
     assert told(sync, verifier, ask()) == PASS

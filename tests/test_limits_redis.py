@@ -95,6 +95,16 @@ def test_processes_count_together_with_and_without_a_loop(url: str) -> None:
     assert asyncio.run(aspent(one)) == "rate_limited"
 
 
+def test_a_closed_limiter_has_let_its_connections_go(url: str, server: Server) -> None:
+    before = len(server.client.client_list())
+    limiter = Limiter(url)
+    assert spent(limiter) == ""
+    assert len(server.client.client_list()) == before + 1
+    limiter.close()
+    limiter.close()
+    assert len(server.client.client_list()) == before
+
+
 def test_tasks_of_one_loop_are_counted_to_the_last_one(url: str) -> None:
     limiter = Limiter(url)
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from minting import CALL, NOW, SECRET, Wallet, bearer, hour, key_digest, token
 
 from rpcguard import AuthError, Principal, Request, Verifier
@@ -118,6 +120,19 @@ MESSAGES = [
 def test_a_message_is_judged_by_the_rules_of_its_key(guard, check, text, reason):
     verifier = guard(REGISTRY)
     assert told(check, verifier, by_token(verifier), text) == reason
+
+
+def test_any_message_is_let_through_or_refused(guard):
+    verifier = guard(REGISTRY)
+    principal = by_token(verifier)
+
+    @given(st.text() | st.binary() | st.from_regex(r"[\[{\"a-z0-9:,.\\}\]]{0,40}"))
+    def judge(text):
+        assert told(sync, verifier, principal, text) in (
+            *("", "invalid_body", "forbidden_method", "body_too_large"),
+        )
+
+    judge()
 
 
 def test_the_refusal_names_the_first_forbidden_method(guard):

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rpcguard.errors import AuthError
-from rpcguard.owed import NAME_BYTES, Answer, Nonce, Owed, Pending, Verdict, digest
+from rpcguard.owed import NAME_BYTES, Answer, Nonce, Owed, Verdict, digest
+from rpcguard.pending import Pending
 from rpcguard.principal import Principal
 
 PRINCIPAL = Principal("alice", "main", "jwt", claims={"roles": ["read"]})

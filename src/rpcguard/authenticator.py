@@ -5,7 +5,7 @@ Every request goes the same way: target, project, one kind of credential, its sc
 clock and no I/O: where the body is needed and not read, the answer is "read it and ask again", and
 where a limit counts requests before anything is checked, "count it and ask again".
 
-Longer than other modules because the order of the checks is read in one piece.
+Longer than other modules because the whole way of a request is read here, in its order.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from rpcguard.errors import AuthError
 from rpcguard.jsonrpc import Call
 from rpcguard.jsonrpc import calls as read_calls
 from rpcguard.messages import judge
-from rpcguard.owed import Owed, Pending
+from rpcguard.owed import Owed
 from rpcguard.peer import FIELDS as PEER_FIELDS
 from rpcguard.peer import Proxies
+from rpcguard.pending import Pending
 from rpcguard.policy import Facts, Policy, charges_of, may_be_several
 from rpcguard.principal import Principal
 from rpcguard.project import Bounds, Project

@@ -22,7 +22,8 @@ from rpcguard.backends.base import Backend
 from rpcguard.ending import end_family, log_out
 from rpcguard.errors import AuthError
 from rpcguard.keys import check_ed25519, verify_ed25519
-from rpcguard.owed import Answer, Nonce, Owed, Pending, Verdict
+from rpcguard.owed import Answer, Nonce, Owed, Verdict
+from rpcguard.pending import Pending
 from rpcguard.principal import Principal
 from rpcguard.project import Project
 from rpcguard.request import Request

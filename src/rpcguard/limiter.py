@@ -68,6 +68,13 @@ class Limiter:
         else:
             self.spend(charges, dress)
 
+    def close(self) -> None:
+        """Close the connections. Closing twice is harmless."""
+        while self._opened:
+            _, (strategy, _) = self._opened.popitem()
+            if self._url is not None:
+                strategy.storage.storage.close()  # type: ignore[attr-defined]  # the Redis client
+
     def _spend(self, charge: Charge) -> None:
         name = digest(charge.kind, *charge.names).hex()
         for rate in charge.rates:

@@ -26,7 +26,8 @@ from rpcguard.backends.open import open_backend
 from rpcguard.errors import AuthError, BackendError
 from rpcguard.issuing import ROUTES, Desk
 from rpcguard.limiter import Limiter
-from rpcguard.owed import Pending, Revocation
+from rpcguard.owed import Revocation
+from rpcguard.pending import Pending
 from rpcguard.principal import Principal
 from rpcguard.registry.live import LiveRegistry
 from rpcguard.request import Request
@@ -410,6 +411,7 @@ class Verifier:
     def close(self) -> None:
         """Stop watching and close the backend. Closing twice is harmless."""
         self._live.stop()
+        self._limiter.close()
         self._backend.close()
 
     def __enter__(self) -> Self:

@@ -26,6 +26,7 @@ from contrib.servers import wsgi
 from contrib.wire import Headers, websocket
 from rpcguard import AuthError, ConfigError, Verifier
 from rpcguard.contrib import flask as adapter
+from rpcguard.contrib._flask_body import read_body
 from rpcguard.contrib.flask import RPCGuard, current_principal
 
 
@@ -256,14 +257,14 @@ class TestBody:
         environ["wsgi.input_terminated"] = True
         environ["wsgi.input"] = io.BytesIO(b"x")
         with app.request_context(environ), pytest.raises(ClientDisconnected):
-            adapter._read_body(100)
+            read_body(100)
 
     def test_a_body_is_read_once(self, app: Flask) -> None:
         with app.test_request_context("/solana", method="POST", data=b"xy"):
-            assert adapter._read_body(100) == b"xy"
-            assert adapter._read_body(100) == b"xy"
+            assert read_body(100) == b"xy"
+            assert read_body(100) == b"xy"
             with pytest.raises(AuthError, match="body_too_large"):
-                adapter._read_body(1)
+                read_body(1)
 
 
 class TestEnviron:

@@ -120,6 +120,25 @@ def test_a_malformed_claim_refuses(guard, claims):
     assert verdict(guard(REGISTRY), claims, CALL) == "invalid_claims"
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2)
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["methods", "addresses", "origins", "x"]), JSON))
+def test_any_claims_give_policies_or_are_refused(claims):
+    try:
+        found = NARROWING.read(claims)
+    except AuthError as error:
+        assert error.reason == "invalid_claims"
+    else:
+        assert bool(found) is bool({"methods", "addresses", "origins"} & claims.keys())
+
+
 def test_a_claim_that_the_project_does_not_name_is_the_applications_own(guard):
     claims = {"origins": 3, "addresses": [TWO]}
     assert verdict(guard(PARTLY), claims, CALL) == ""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import functools
-import io
 import re
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, ParamSpec, Protocol, TypeVar, overload
 
 from flask import Blueprint, Flask, Response, abort, current_app, request
-from werkzeug.exceptions import ClientDisconnected
 from werkzeug.local import LocalProxy
-from werkzeug.wsgi import get_content_length, get_input_stream
 
+from rpcguard.contrib._flask_body import BODY, read_body
 from rpcguard.contrib._http import Registry, Source, Verdicts, chosen, issued, refusal, refusal_text
 from rpcguard.contrib._sockets import POLICY_VIOLATION, RECHECK, Watch, interval
 from rpcguard.contrib._wsgi import request_of
@@ -30,7 +28,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _EXTENSION: Final = "rpcguard"
-_BODY: Final = "rpcguard.body"
 _PRINCIPAL: Final = "rpcguard.principal"
 _VERDICTS: Final = "rpcguard.verdicts"
 _GUARD: Final = "__rpcguard__"  # on a protected view: what its guard asks for
@@ -247,12 +244,12 @@ def _authenticate(schemes: frozenset[str] | None, project: str | None, frames: b
         elif asked.websocket:
             _check_form(environ)
         principal = verifier.verify(
-            asked, _read_body, project=project, schemes=schemes, frames=frames
+            asked, read_body, project=project, schemes=schemes, frames=frames
         )
         verdicts.add(verifier, principal)
         if asked.websocket:
             if watch is None:
-                watch = Watch(asked.with_body(environ.get(_BODY, b"")), source.recheck)
+                watch = Watch(asked.with_body(environ.get(BODY, b"")), source.recheck)
                 environ[_WATCH] = watch
                 environ[_WIRE] = attend(environ, watch)
             watch.add(verifier, project, schemes, principal, frames=frames)
@@ -268,7 +265,7 @@ def _check_form(environ: dict[str, Any]) -> None:
 
 def _issuing(route: str, project: str | None) -> Response:
     try:
-        body: bytes | None = _read_body(MAX_BODY)
+        body: bytes | None = read_body(MAX_BODY)
     except AuthError:
         body = None
     asked = _request_of(request.environ).with_body(body)
@@ -278,42 +275,9 @@ def _issuing(route: str, project: str | None) -> Response:
 
 
 def _answer(error: AuthError) -> Response:
-    status, headers, content = refusal(error, request.environ.get(_BODY))
+    status, headers, content = refusal(error, request.environ.get(BODY))
     return Response(content, status, headers)
 
 
 def _request_of(environ: dict[str, Any]) -> Request:
     return request_of(environ, websocket=_is_websocket())
-
-
-def _read_body(limit: int) -> bytes:
-    environ = request.environ
-    if _BODY not in environ:
-        environ[_BODY] = _taken_body(environ, limit)
-    body: bytes = environ[_BODY]
-    if len(body) > limit:
-        raise AuthError("body_too_large")
-    return body
-
-
-def _taken_body(environ: dict[str, Any], limit: int) -> bytes:
-    state = vars(request)
-    cached: bytes | None = state.get("_cached_data")
-    if cached is not None:
-        return cached
-    if "stream" in state:
-        raise RuntimeError("the body was consumed before rpcguard could read it")
-    length = get_content_length(environ)
-    if length is not None and length > limit:
-        raise AuthError("body_too_large")
-    try:
-        # One byte more than the limit, since werkzeug stops silently when it has read what it may
-        body = get_input_stream(environ, max_content_length=limit + 1).read()
-    except Exception as error:
-        raise ClientDisconnected from error
-    if len(body) > limit:
-        raise AuthError("body_too_large")
-    if length is not None and len(body) < length:
-        raise ClientDisconnected
-    environ["wsgi.input"] = io.BytesIO(body)
-    return body

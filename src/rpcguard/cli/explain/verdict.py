@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from rpcguard.authenticator import Authenticator
 from rpcguard.backends.base import Backend
 from rpcguard.errors import AuthError, BackendError
-from rpcguard.owed import Answer, Owed, Pending, Verdict
+from rpcguard.owed import Answer, Owed, Verdict
+from rpcguard.pending import Pending
 from rpcguard.principal import Principal
 from rpcguard.request import Request
 from rpcguard.steps import Asked, Counting
