@@ -26,11 +26,13 @@ class Site:
     A guarded server.
 
     Attributes:
+        framework: Its name.
         port: On 127.0.0.1.
         verifier: Its verifier.
         seen: How often each path was asked for.
     """
 
+    framework: str
     port: int
     verifier: Verifier
     seen: Counter[str] = field(default_factory=Counter)
@@ -121,10 +123,10 @@ def running(framework: str, folder: Path, refresh: str = "off") -> Iterator[Site
     with closing(Verifier.from_yaml(path, watch=False)) as verifier:
         if framework == "fastapi":
             with asgi(_Asgi(create(framework, verifier), seen)) as port:
-                yield Site(port, verifier, seen)
+                yield Site(framework, port, verifier, seen)
         elif framework == "flask":
             with wsgi(_Wsgi(create(framework, verifier), seen)) as port:
-                yield Site(port, verifier, seen)
+                yield Site(framework, port, verifier, seen)
         else:
             with aio(lambda: _aiohttp(create(framework, verifier), seen)) as port:
-                yield Site(port, verifier, seen)
+                yield Site(framework, port, verifier, seen)
