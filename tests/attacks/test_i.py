@@ -13,6 +13,7 @@ from attacks.site import Site, problems, project, registry
 from rpcguard import ConfigError, Verifier
 
 HEAD = "version: 1\nbackend: memory://\nprojects:\n  bsc:\n    preset: meganode\n"
+PLAIN = "s3cr3t-that-must-not-show-0123456789abcdef"
 LITERAL = f'    secrets: [{{id: a, secret: "{SECRET}"}}]\n'
 
 
@@ -91,6 +92,27 @@ def test_I5_an_unknown_key_is_an_error_with_its_place(tmp_path, key):
     shown = problems(tmp_path, HEAD + LITERAL + f"    {key}: [HS256]\n")
     assert f":7:5: projects.bsc.{key}: unknown key" in shown
     assert SECRET not in shown
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        'secret:"VALUE"',  # a flow mapping takes all of it for a key
+        "secret:VALUE",
+        "secret=VALUE",
+        "secret VALUE",
+        "VALUE",
+        '"VALUE": x',
+        "secret: x, VALUE: y",
+        "secret.VALUE: x",
+    ],
+)
+def test_I5_a_value_that_a_misspelling_makes_a_key_is_not_printed(tmp_path, entry):
+    text = HEAD + f"    secrets: [{{id: a, {entry.replace('VALUE', PLAIN)}}}]\n"
+    told = problems(tmp_path, text)
+    assert "projects.bsc.secrets[0]" in told
+    assert PLAIN not in told
+    assert PLAIN[:12] not in told
 
 
 @pytest.mark.parametrize(

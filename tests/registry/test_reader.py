@@ -250,7 +250,9 @@ def test_the_c_parser_is_not_asked_to_recurse() -> None:
 
 @pytest.mark.parametrize(("path", "shown"), [
     ((), ""), (("projects", "bsc", "secrets", 0, "secret"), "projects.bsc.secrets[0].secret"),
-    (("a\x1b[31m\n",), "a\\u001b[31m\\u000a"), (("k" * 100,), "k" * 63 + "…"), ((0, "a"), "[0].a"),
+    (("a\x1b[31m\n",), "a…"), (("k" * 100,), "kkkkkkkk…"), ((0, "a"), "[0].a"), (("",), "…"),
+    (("X-Http-Path",), "X-Http-Path"), (("/payouts/withdraw",), "/payouts/withdraw"), (("é",), "…"),
+    (('secret:"0123"',), "secret…"), (("k" * 31,), "k" * 31), (("k" * 32,), "kkkkkkkk…"),
 ])  # fmt: skip
 def test_a_path_of_keys_is_shown_so_that_a_log_can_hold_it(path: Any, shown: str) -> None:
     assert show(path) == shown

@@ -8,6 +8,7 @@ them, and an alias is the same node twice.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias, final
 
@@ -112,17 +113,24 @@ class Mapping(Node):
         return self.entries.get(step) if isinstance(step, str) else None
 
 
-_SHOWN = 64  # characters of a key in a message
+# What a key looks like. A misspelling (`secret:"…"` in braces, `secret=…`) makes a key of a value,
+# and a secret has 32 characters or more.
+_KEY = re.compile(r"[A-Za-z0-9_./-]{1,31}")
+_WORD = re.compile(r"[A-Za-z_]{0,8}")
 
 
 def show(path: Iterable[str | int]) -> str:
-    """Return *path* as messages show it: ``projects.bsc.secrets[0].secret``. Safe to log."""
+    """
+    Return *path* as messages show it: ``projects.bsc.secrets[0].secret``. Safe to log: of what does
+    not look like a key, the first letters alone are shown.
+    """
     text = ""
     for step in path:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            text += ("." if text else "") + printable(step, _SHOWN)
+            shown = step if _KEY.fullmatch(step) else _WORD.match(step)[0] + "…"  # type: ignore[index]
+            text += ("." if text else "") + shown
     return text
 
 
