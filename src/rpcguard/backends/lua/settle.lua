@@ -21,6 +21,9 @@
 
 local NONCES, LIVE, ATTEMPT = KEYS[5], KEYS[6], KEYS[7]
 
+if ARGV[9] == '' then
+  refuse_on_a_replica()
+end
 if ARGV[15] and is_revoked({ unpack(ARGV, 15) }, tonumber(ARGV[5])) then
   return REVOKED
 end
@@ -32,7 +35,6 @@ if ARGV[6] ~= '' then
   end
 end
 if ARGV[9] == '' then
-  refuse_on_a_replica()
   return { OK, value }
 end
 
