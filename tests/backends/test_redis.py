@@ -354,7 +354,7 @@ def test_a_thread_that_finds_no_connection_free_in_time_is_refused(
         run_in_threads(run, 3)
         server.resume()
         _answered(lambda: backend.settle(owe("o"), START))
-    assert all("no answer in time" in each or "too many threads" in each for each in refusals)
+    assert all(" time" in each for each in refusals), refusals
     assert len(refusals) == 3
 
 
