@@ -1,8 +1,8 @@
 """
 Signed requests through a real `Verifier`, in a process of their own, while something breaks.
 
-The script obeys its standard input, a word a line: `go` begins; `more` answers when 40 further
-requests were accepted; `stop` ends, and prints what was counted as one line of JSON. Each request
+The script obeys its standard input, a word a line: `go` begins; `accepted` and `unavailable` answer
+when some further requests were accepted, or met with a 503; `stop` ends, and prints what was counted as one line of JSON. Each request
 is signed anew, and those of the last seconds are sent again, while all goes on and once more at the
 end: how many were accepted twice is what this is about.
 """
@@ -32,7 +32,7 @@ SLACK = 2.0  # seconds by which a busy machine may delay whoever has been refuse
 PROCESSES = 4
 _AT_ONCE = 4  # threads or tasks of a process
 _PACE = 0.01  # seconds between two requests of one of them
-_ENOUGH = 40
+_ENOUGH = {"accepted": 40, "unavailable": 5}
 _REMEMBERED = 300
 _LIFETIME = 25  # seconds, a little less than what the protocol accepts
 _BODY = b'{"jsonrpc":"2.0","id":1,"method":"getSlot"}'
@@ -138,11 +138,11 @@ def _threads(load: Load, asynchronous: bool) -> list[threading.Thread]:
     return [threading.Thread(target=load.run) for _ in range(_AT_ONCE)]
 
 
-def _wait_for_more(load: Load) -> None:
-    wanted = load.counts["accepted"] + _ENOUGH
+def _wait_for_more(load: Load, name: str) -> None:
+    wanted = load.counts[name] + _ENOUGH[name]
     ends = time.monotonic() + _PATIENCE
-    while load.counts["accepted"] < wanted:
-        assert time.monotonic() < ends, "nothing more is accepted"
+    while load.counts[name] < wanted:
+        assert time.monotonic() < ends, f"no more are {name}"
         time.sleep(0.01)
 
 
@@ -156,14 +156,15 @@ def main(registry: str, driver: str) -> None:
             if word == "go":
                 for thread in threads:
                     thread.start()
+                word = "accepted"
             if word == "stop":
                 load.stopped.set()
                 for thread in threads:
                     thread.join(_PATIENCE)
                 load.replay_all()
                 break
-            _wait_for_more(load)
-            print("more", flush=True)
+            _wait_for_more(load, word)
+            print("seen", flush=True)
     print(json.dumps(load.result()), flush=True)
 
 
@@ -173,22 +174,35 @@ class Loaded:
 
     processes: list[subprocess.Popen[str]]
 
-    def tell(self, word: str, answer: str = "") -> None:
+    def begin(self) -> None:
+        """Begin, and return when each process has had some requests accepted."""
+        self._tell("go")
+        self._each_says("seen")
+
+    def accepted(self) -> None:
+        """Return when each process has had some more requests accepted."""
+        self._tell("accepted")
+        self._each_says("seen")
+
+    def unavailable(self) -> None:
+        """Return when each process has met with some more 503."""
+        self._tell("unavailable")
+        self._each_says("seen")
+
+    def _tell(self, word: str) -> None:
         for process in self.processes:
             assert process.stdin is not None
             process.stdin.write(word + "\n")
             process.stdin.flush()
-        for process in self.processes if answer else ():
-            assert process.stdout is not None
-            assert process.stdout.readline() == answer + "\n"
 
-    def more(self) -> None:
-        """Return when each process has had many more requests accepted."""
-        self.tell("more", "more")
+    def _each_says(self, word: str) -> None:
+        for process in self.processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == word + "\n"
 
     def results(self) -> dict[str, Any]:
         """End all, and return what they counted together."""
-        self.tell("stop")
+        self._tell("stop")
         texts = [process.communicate(timeout=_PATIENCE)[0] for process in self.processes]
         assert [process.returncode for process in self.processes] == [0] * len(self.processes)
         found = [json.loads(text) for text in texts]
@@ -216,10 +230,8 @@ def loaded(url: str, directory: Path) -> Iterator[Loaded]:
             stack.callback(process.kill)
             processes.append(process)
         load = Loaded(processes)
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        load.tell("go", "more")
+        load._each_says("ready")
+        load.begin()
         yield load
 
 
