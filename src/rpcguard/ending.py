@@ -7,11 +7,13 @@ is paid for from a budget.
 
 from __future__ import annotations
 
-from rpcguard import owed, strict_json
+import json
+
+from rpcguard import owed
 from rpcguard.backends.base import Backend
 from rpcguard.owed import Answer, Nonce, Owed, Revocation, Verdict
 from rpcguard.principal import Principal
-from rpcguard.schemes.session import Sessions
+from rpcguard.schemes.session import Family, Sessions
 
 
 def log_out(sessions: Sessions, backend: Backend, principal: Principal, now: float) -> Answer:
@@ -48,10 +50,10 @@ def log_out(sessions: Sessions, backend: Backend, principal: Principal, now: flo
 
 
 def end_family(
-    sessions: Sessions, backend: Backend, asked: Owed, answer: Answer, now: float
+    sessions: Sessions, backend: Backend, family: Family, current: str, now: float
 ) -> None:
     """
-    End the refresh family of *asked*, to which *answer* says that its token was replaced.
+    End *family*, of which an old token was shown; *current* is the value of its record.
 
     Who of two holders is the thief cannot be told, so both are out (RFC 9700 section 4.14). The
     record stays in its place until its end, revoked: what this costs the backend is paid for by the
@@ -60,16 +62,16 @@ def end_family(
     Raises:
         BackendError: If it could not be recorded; the next use of an old token will end it.
     """
-    known = strict_json.loads(answer.record or "{}")
+    known = json.loads(current)
     ends = max(known["ends"] + sessions.skew, known["until"] + sessions.skew, sessions.longest(now))
-    if asked.slot is not None:
-        backend.revoke([Revocation(asked.slot, None, ends, asked.bucket)], now)
+    slot = owed.session_name(sessions.project, family.sid)
+    backend.revoke([Revocation(slot, None, ends, family.bucket)], now)
 
 
 def _longest(sessions: Sessions, backend: Backend, slot: bytes, shard: int, now: float) -> float:
     """Return the Unix seconds until which a session token of the family in *slot* can matter."""
     any_token = Owed(sessions.project, record=b"", slot=slot, bucket=shard)
-    known = strict_json.loads(backend.settle(any_token, now).record or "{}")
+    known = json.loads(backend.settle(any_token, now).record or "{}")
     until: float = max(known.get("until", 0), now + sessions.ttl)
     return until + sessions.skew
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import itertools
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -150,18 +151,19 @@ class Desk:
         project = self.project.name
         name, slot = owed.refresh_name(project, text), owed.session_name(project, family.sid)
         asked = Owed(project, record=name, slot=slot, bucket=family.bucket)
-        value = self._current(sessions, self.backend.settle(asked, self.now), asked)
-        self._check_wallet(sessions, strict_json.loads(value)["sub"], request)
+        value = self._current(sessions, family, self.backend.settle(asked, self.now))
+        self._check_wallet(sessions, json.loads(value)["sub"], request)
         issued, text, record = sessions.renew(family, value, self.now)
-        self._current(sessions, self.backend.rotate(name, record, self.now), asked)
+        self._current(sessions, family, self.backend.rotate(name, record, self.now))
         return _answer(issued, text, record)
 
-    def _current(self, sessions: Sessions, answer: Answer, asked: Owed) -> str:
-        """Return the value of the record that was *asked* for; an old token ends its family."""
+    def _current(self, sessions: Sessions, family: Family, answer: Answer) -> str:
+        """Return the value of *family*'s record for its present token; an old one ends it."""
+        value = answer.record or "{}"
         if answer.verdict is Verdict.REPLAYED:
-            end_family(sessions, self.backend, asked, answer, self.now)
+            end_family(sessions, self.backend, family, value, self.now)
         self._conclude(answer)
-        return answer.record or "{}"
+        return value
 
     def _check_wallet(self, sessions: Sessions, pubkey: str, request: Request) -> None:
         if sessions.wallets is not None:

@@ -193,7 +193,8 @@ class Verifier:
         Args:
             project: Name of the project.
             subject: Refuse what was issued to this subject until now.
-            key: Refuse everything that the key of this id proves.
+            key: Refuse everything that the key of this id proves; a wallet's public key with all
+                that was issued to it.
             session: Refuse every token with this `sid`.
             token: Refuse this JWT, whatever its spelling.
             jti: Refuse the JWT with this `jti`; name its *key* too, which is not revoked then.

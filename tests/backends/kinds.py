@@ -30,7 +30,8 @@ class Kind:
 
     Attributes:
         name: For the test's id.
-        url: The URL, given a directory of the test's own.
+        url: The URL, given a directory of the test's own: for each directory another store, and the
+            same one however often it is asked. It is called late, and may start a server.
         shared: Whether several processes can share it. `memory://` lives in one.
         spread: Whether it is spread over buckets, which may be on several machines. Then nonces of
             one name that two subjects spend are two, and a project has its share of the budget in
@@ -45,7 +46,7 @@ class Kind:
     def patient(self, directory: Path) -> str:
         """Return a URL with which no process gives up while others wait."""
         url = self.url(directory)
-        return url if "timeout=" in url else url + "?timeout=10s"
+        return url if "timeout=" in url else f"{url}?timeout=10s"
 
 
 def _keys_of(url: Callable[[], str]) -> Callable[[Path], str]:
@@ -74,6 +75,9 @@ KINDS = (
     Kind("sqlite", lambda directory: f"sqlite:///{directory}/store.db", shared=True),
     *REDIS,
 )
+
+
+SHARED = tuple(kind for kind in KINDS if kind.shared)  # what several processes can have open
 
 
 def settle_sync(backend: Backend, owed: Owed, now: float) -> Answer:

@@ -13,7 +13,7 @@ import pytest
 
 from backends.kinds import (
     HERE,
-    KINDS,
+    SHARED,
     START,
     Kind,
     Settle,
@@ -421,10 +421,8 @@ def test_what_revoke_has_recorded_refuses_every_later_question(backend: Backend)
 
 # Many processes. memory:// lives in one process and has no rows here, by what it is.
 
-SHARED = [pytest.param(kind, id=kind.name) for kind in KINDS if kind.shared]
 
-
-@pytest.mark.parametrize("kind", SHARED, indirect=False)
+@pytest.mark.parametrize("kind", SHARED, ids=lambda kind: kind.name)
 def test_of_many_processes_with_one_nonce_exactly_one_wins(kind: Kind, tmp_path: Path) -> None:
     with racing(kind.url(tmp_path), "spend", 4, "300") as race:
         answers = race.results()
@@ -434,7 +432,7 @@ def test_of_many_processes_with_one_nonce_exactly_one_wins(kind: Kind, tmp_path:
     assert sum(answer["replayed"] for answer in answers) == 900
 
 
-@pytest.mark.parametrize("kind", SHARED, indirect=False)
+@pytest.mark.parametrize("kind", SHARED, ids=lambda kind: kind.name)
 def test_a_budget_is_exact_under_many_processes(kind: Kind, tmp_path: Path) -> None:
     with racing(kind.url(tmp_path), "fill", 4, "100", "150") as race:
         answers = race.results()
@@ -442,7 +440,7 @@ def test_a_budget_is_exact_under_many_processes(kind: Kind, tmp_path: Path) -> N
     assert sum(answer["subject_full"] for answer in answers) == 250
 
 
-@pytest.mark.parametrize("kind", SHARED, indirect=False)
+@pytest.mark.parametrize("kind", SHARED, ids=lambda kind: kind.name)
 def test_a_revocation_refuses_in_every_process_from_the_next_question_on(
     kind: Kind, tmp_path: Path
 ) -> None:

@@ -134,9 +134,10 @@ def test_a_record_that_ends_before_what_was_in_its_slot_is_dropped_in_time() -> 
     backend = MemoryBackend(now=START)
     for lasts in (100, 10, 50):
         backend.put(issue("a", lasts=lasts), START)
-    for number, left in ((20, 2), (49, 2), (50, 1)):
+    for number, left in ((20, 2), (49, 2), (50, 1), (100, 1)):
         backend.put(issue("b", "other"), START + number)
         assert len(backend._records._slots) == left
+    assert (backend._records._ends, backend._records._listed) == ([], {})
     assert backend.settle(present("b"), START + 100).verdict is Verdict.OK
 
 

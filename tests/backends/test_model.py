@@ -385,7 +385,12 @@ class Comparison(RuleBasedStateMachine):
         self.stack.close()
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+# One server of Redis is enough here: the scripts are the same wherever the servers are, and nothing
+# in this test says where that is.
+SINGLE = [kind for kind in KINDS if kind.name not in {"sentinel", "cluster"}]
+
+
+@pytest.mark.parametrize("kind", SINGLE, ids=lambda kind: kind.name)
 def test_no_order_of_questions_and_times_gets_an_answer_that_is_not_permitted(kind: Kind) -> None:
     machine = type("Machine", (Comparison,), {"kind": kind})
     run_state_machine_as_test(machine, settings=settings(max_examples=150, stateful_step_count=40))

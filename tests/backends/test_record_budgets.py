@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.kinds import HERE, KINDS, START, Kind, issue, opened, owe, present, run_in_threads
+from backends.kinds import HERE, SHARED, START, Kind, issue, opened, owe, present, run_in_threads
 from backends.racers import racing
 from rpcguard.backends.base import Backend
 from rpcguard.owed import Answer, Record, Revocation, Verdict, bucket
@@ -158,6 +158,17 @@ def test_behind_a_mass_of_ended_records_there_is_room(backend: Backend) -> None:
     assert backend.put(one("x", subject_limit=300), START + 5) is SUBJECT_FULL
 
 
+def test_behind_a_mass_of_ended_records_of_others_there_is_room(backend: Backend) -> None:
+    for number in range(200):
+        behind = one(str(number), subject="t", lasts=5.0, subject_limit=200)
+        assert backend.put(behind, START) is OK
+    fill(backend, lasts=6.0)
+    assert backend.put(one("d"), START + 5) is SUBJECT_FULL
+    for name in "def":
+        assert backend.put(one(name), START + 6) is OK
+    assert backend.put(one("g"), START + 6) is SUBJECT_FULL
+
+
 # Many at once
 
 
@@ -194,12 +205,9 @@ def test_rotations_and_drops_at_once_leave_the_count_right(backend: Backend) -> 
     assert backend.put(one("x", subject_limit=9), START) is OK
 
 
-SHARED = [pytest.param(kind, id=kind.name) for kind in KINDS if kind.shared]
-
-
-@pytest.mark.parametrize("kind", SHARED)
+@pytest.mark.parametrize("kind", SHARED, ids=lambda kind: kind.name)
 def test_a_budget_is_exact_under_many_processes(kind: Kind, tmp_path: Path) -> None:
-    with racing(kind.url(tmp_path) + "?timeout=10s", "fill_records", 4, "40", "100") as race:
+    with racing(kind.patient(tmp_path), "fill_records", 4, "40", "100") as race:
         results = race.results()
     assert sum(len(result["ok"]) for result in results) == 100
     assert sum(result["subject_full"] for result in results) == 60

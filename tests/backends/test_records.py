@@ -14,7 +14,7 @@ import pytest
 from backends.histories import Step, contradictions, contradictions_of_one_who_puts
 from backends.kinds import (
     HERE,
-    KINDS,
+    SHARED,
     START,
     Kind,
     Settle,
@@ -405,10 +405,8 @@ def test_tasks_that_show_a_record_all_get_it(backend: Backend) -> None:
 
 # Many processes. memory:// lives in one process and has no rows here, by what it is.
 
-SHARED = [pytest.param(kind, id=kind.name) for kind in KINDS if kind.shared]
 
-
-@pytest.mark.parametrize("kind", SHARED, indirect=False)
+@pytest.mark.parametrize("kind", SHARED, ids=lambda kind: kind.name)
 def test_a_slot_never_has_two_records_nor_none_for_many_processes(
     kind: Kind, tmp_path: Path
 ) -> None:
@@ -419,7 +417,7 @@ def test_a_slot_never_has_two_records_nor_none_for_many_processes(
     assert contradictions(steps) == []
 
 
-@pytest.mark.parametrize("kind", SHARED, indirect=False)
+@pytest.mark.parametrize("kind", SHARED, ids=lambda kind: kind.name)
 def test_many_processes_see_each_record_take_the_place_of_the_one_before_at_one_time(
     kind: Kind, tmp_path: Path
 ) -> None:
@@ -430,7 +428,7 @@ def test_many_processes_see_each_record_take_the_place_of_the_one_before_at_one_
     assert contradictions_of_one_who_puts(steps) == []
 
 
-@pytest.mark.parametrize("kind", SHARED, indirect=False)
+@pytest.mark.parametrize("kind", SHARED, ids=lambda kind: kind.name)
 def test_of_many_processes_that_rotate_one_record_exactly_one_wins(
     kind: Kind, tmp_path: Path
 ) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import gc
+import ipaddress
 import logging
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,6 +18,10 @@ from typing import Any
 
 import pytest
 import redis
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from backends import redis_servers
 from backends.kinds import DRIVERS, HERE, START, ask, issue, owe, present, run_in_threads
@@ -605,3 +612,64 @@ def test_a_backend_that_is_given_up_by_many_threads_at_once_refuses_in_all(
         run_in_threads(run, 4, close)
     assert len(refused) == 4
     until(lambda: len(server.client.client_list(_type="normal")) == 1, "all closed")
+
+
+# Encryption
+
+
+def test_an_encrypted_connection_needs_a_certificate_that_is_good(
+    driver: Callable[..., Answer], prefix: str, tmp_path: Path
+) -> None:
+    good = certificate(tmp_path / "good", "127.0.0.1")
+    other = certificate(tmp_path / "other", "10.0.0.1")
+    server = redis_servers.single()
+    for one, ca, check_hostname, refused in (
+        (good, good, "true", False),
+        (other, good, "true", True),  # signed by somebody else
+        (other, other, "true", True),  # for somebody else
+        (other, other, "false", False),
+    ):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(one / "cert.pem", one / "key.pem")
+        tls = {"ssl_ca_certs": ca / "cert.pem", "ssl_check_hostname": check_hostname}
+        with proxied(server.port, context) as proxy:
+            url = f"rediss://127.0.0.1:{proxy.port}"
+            with opened(url, key_prefix=f"{prefix[-40:]}.{proxy.port}", **tls) as backend:
+                if refused:
+                    with pytest.raises(BackendError, match="the connection failed"):
+                        driver(backend, owe("n"), START)
+                else:
+                    assert driver(backend, owe("n"), START) is OK
+                    assert driver(backend, owe("n"), START) is REPLAYED
+
+
+def certificate(directory: Path, address: str) -> Path:
+    """Make a certificate for *address* that is its own authority."""
+    directory.mkdir()
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "redis")])
+    now = dt.datetime.now(dt.UTC)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]),
+            critical=False,
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (directory / "cert.pem").write_bytes(built.public_bytes(serialization.Encoding.PEM))
+    (directory / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return directory

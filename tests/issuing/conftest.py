@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backends.kinds import KINDS, SHARED, Kind
 from minting import NOW
 
 from issuing.site import Site
@@ -15,29 +16,34 @@ from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_backend
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def backend_kind(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
+def kind(request: pytest.FixtureRequest) -> Kind:
     return request.param
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Return the path of the SQLite file."""
+    """Return the path of a SQLite file, for tests that look into it."""
     return tmp_path / "store.db"
 
 
+@pytest.fixture(params=SHARED, ids=lambda kind: kind.name)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of a backend that several processes can share."""
+    return request.param.url(tmp_path)
+
+
 @pytest.fixture
-def make(backend_kind: str, store: Path, tmp_path: Path) -> Iterator[Callable[..., Site]]:
+def make(kind: Kind, tmp_path: Path) -> Iterator[Callable[..., Site]]:
     """Return a maker of sites: the processes of one service, which share one backend."""
     with ExitStack() as stack:
         shared: list[Backend] = []
 
         def make(text: str, **options: Any) -> Site:
-            if backend_kind == "sqlite":
-                backend: Any = f"sqlite:///{store}"
-            else:
+            backend: Any = kind.url(tmp_path)
+            if not kind.shared:  # else each has a connection of its own
                 if not shared:
-                    shared.append(open_backend("memory://", now=NOW, base=tmp_path))
+                    shared.append(open_backend(backend, now=NOW, base=tmp_path))
                 backend = shared[0]
             directory = tmp_path / f"site-{len(list(tmp_path.glob('site-*')))}"
             directory.mkdir()

@@ -75,7 +75,30 @@ def rotate(site: Site, number: int, rounds: str) -> Any:
     return {"given": given, "wrong": wrong}
 
 
-PARTS = {"verify": verify, "refresh": refresh, "rotate": rotate}
+def leave_or_refresh(site: Site, number: int, token: str, text: str) -> Any:
+    """The first logs out, the others refresh."""
+    if number:
+        return refresh(site, number, text)
+    return attempt(site, "/auth/logout", b"", [("Authorization", f"Bearer {token}")])
+
+
+def judge(site: Site, _: int) -> int:
+    """Say what the old key of each line is worth and what the new one; return how many came."""
+    for count, line in enumerate(sys.stdin):
+        if line == "end\n":
+            return count
+        old, new = line.split()
+        say(f"{site.denies(old)} {'admitted' if site.admits(new) else ''}")
+    raise EOFError
+
+
+PARTS = {
+    "verify": verify,
+    "refresh": refresh,
+    "rotate": rotate,
+    "leave_or_refresh": leave_or_refresh,
+    "judge": judge,
+}
 
 
 def main(text: str, backend: str, part: str, number: str, *arguments: str) -> None:

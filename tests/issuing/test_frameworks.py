@@ -11,6 +11,7 @@ from secrets import token_hex
 from typing import Any
 
 import pytest
+from backends.kinds import KINDS, SHARED, Kind
 from contrib.wire import Answer, Headers, chunked_request, request
 from minting import Wallet, bearer
 
@@ -35,9 +36,12 @@ MOUNTS: list[dict[str, Any]] = [
 ]
 
 
-def _write(directory: Path, text: str) -> Path:
+def _write(directory: Path, text: str, kind: Kind = KINDS[0]) -> Path:
+    url = kind.url(directory)
+    if not kind.shared:  # it refuses the signatures of the second in which it starts
+        url += "?restart_guard=off"
     path = directory / "registry.yaml"
-    path.write_text(f'{text}\nbackend: "sqlite:///{directory}/store.db"\n', encoding="utf-8")
+    path.write_text(f'{text}\nbackend: "{url}"\n', encoding="utf-8")
     return path
 
 
@@ -49,15 +53,20 @@ def environment() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=FRAMEWORKS)
+@pytest.fixture(
+    scope="module",
+    params=[(framework, kind) for framework in FRAMEWORKS for kind in KINDS],
+    ids=lambda param: f"{param[0]}-{param[1].name}",
+)
 def port(
     request: pytest.FixtureRequest, environment: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[int]:
-    path = _write(tmp_path_factory.mktemp(request.param), f"{SOLANA}\n{SECOND}\n{BARE}")
+    framework, kind = request.param
+    path = _write(tmp_path_factory.mktemp(framework), f"{SOLANA}\n{SECOND}\n{BARE}", kind)
     mounts = MOUNTS
-    if request.param == "flask":  # other.net: see test_a_project_whose_name_has_a_dot
+    if framework == "flask":  # other.net: see test_a_project_whose_name_has_a_dot
         mounts = [MOUNTS[0], MOUNTS[2]]
-    with running(request.param, path, *mounts) as port:
+    with running(framework, path, *mounts) as port:
         yield port
 
 
@@ -270,11 +279,12 @@ def test_the_middleware_of_aiohttp_leaves_the_routes_open_and_nothing_else(envir
         assert _post(port, "/solana/api/auth/challenge", {"pubkey": ALICE.pubkey}).status == 401
 
 
+@pytest.mark.parametrize("kind", SHARED, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_session_of_one_server_is_known_to_another_and_so_is_its_end(
-    environment, tmp_path, framework
+    environment, tmp_path, framework, kind
 ):
-    path = _write(tmp_path, SOLANA)
+    path = _write(tmp_path, SOLANA, kind)
     with running(framework, path, {}) as one, closing(Verifier.from_yaml(path)) as other:
         token = _sign_in(one, ALICE)["token"]
         asked = Request("POST", "/solana", bearer(token), b"{}")

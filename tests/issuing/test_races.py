@@ -1,4 +1,4 @@
-"""What two at the same moment get: threads on every backend, processes on SQLite."""
+"""What two at the same moment get: threads on every backend, processes on every shared one."""
 
 from __future__ import annotations
 
@@ -68,8 +68,7 @@ def test_verifies_of_one_challenge_through_two_verifiers(make):
 
 
 @pytest.mark.parametrize("racers", [2, 6])
-def test_verifies_of_one_challenge_in_processes(tmp_path, store, racers):
-    url = f"sqlite:///{store}"
+def test_verifies_of_one_challenge_in_processes(tmp_path, url, racers):
     site = Site(tmp_path, OPEN, url)
     with racing(OPEN, url, racers, "verify", site.challenge()) as race:
         won = _one_won(race.results())
@@ -120,8 +119,7 @@ def test_refreshes_with_one_token_in_threads(make, threads):
         _assert_the_family_is_over(sites, first, results)
 
 
-def test_refreshes_with_one_token_in_processes(tmp_path, store):
-    url = f"sqlite:///{store}"
+def test_refreshes_with_one_token_in_processes(tmp_path, url):
     site = Site(tmp_path, ROTATING, url)
     first = site.sign_in()
     with racing(ROTATING, url, 4, "refresh", first["refreshToken"]) as race:
@@ -150,6 +148,22 @@ def test_logging_out_and_refreshing_at_once_leaves_nothing_alive(make):
             )
         for site in sites:
             site.now += 100  # sixteen challenges for a wallet at a time
+
+
+def test_logging_out_and_refreshing_in_processes_leaves_nothing_alive(tmp_path, url):
+    site = Site(tmp_path, ROTATING, url)
+    for _ in range(3):
+        first = site.sign_in()
+        arguments = (first["token"], first["refreshToken"])
+        with racing(ROTATING, url, 4, "leave_or_refresh", *arguments) as race:
+            left, *pairs = race.results()
+        assert left == {"revoked": True} or left["reason"] == "revoked"
+        assert {each["reason"] for each in pairs if "token" not in each} <= LOST
+        assert site.denies(first["token"]) == "revoked"
+        for pair in (each for each in pairs if "token" in each):
+            assert site.denies(pair["token"]) == "revoked"
+            assert site.refuses_refresh(pair["refreshToken"]) in ("revoked", "invalid_credentials")
+    site.verifier.close()
 
 
 # API keys
@@ -225,8 +239,7 @@ def test_keys_made_at_once_leave_exactly_one(make, threads):
         assert _works(site, bobs)
 
 
-def test_keys_made_by_processes_leave_exactly_one(tmp_path, store):
-    url = f"sqlite:///{store}"
+def test_keys_made_by_processes_leave_exactly_one(tmp_path, url):
     site = Site(tmp_path, OPEN, url, now=NOW)
     before = site.key_for(nonce=1 << 50)
     with racing(OPEN, url, 3, "rotate", "10") as race:
@@ -236,4 +249,17 @@ def test_keys_made_by_processes_leave_exactly_one(tmp_path, store):
     assert len(set(given)) == len(given) >= 3
     assert sum(_works(site, key) for key in given) == 1
     assert not _works(site, before)
+    site.verifier.close()
+
+
+def test_after_the_answer_no_process_takes_the_old_key_and_each_takes_the_new(tmp_path, url):
+    site = Site(tmp_path, OPEN, url)
+    key = site.key_for(nonce=1 << 50)
+    with racing(OPEN, url, 3, "judge") as race:
+        for turn in range(20):
+            old, key = key, site.key_for(nonce=1 << 51 | turn)
+            race.tell(f"{old} {key}")
+            race.each_says("invalid_credentials admitted")
+        race.tell("end")
+        assert race.results() == [20] * 3
     site.verifier.close()

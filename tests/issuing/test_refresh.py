@@ -12,6 +12,7 @@ from issuing.site import ALICE, BOB, OPEN, ROTATING, registry
 from rpcguard.base64url import decode
 from rpcguard.errors import BackendError
 from rpcguard.owed import bucket
+from rpcguard.strict_json import MAX_DEPTH
 
 DAY = 86_400
 
@@ -24,7 +25,7 @@ def test_off_by_default(make):
     site = make(OPEN)
     assert list(site.sign_in()) == ["token", "expiresAt"]
     assert list(site.verifier.issue("solana", ALICE.pubkey)) == ["token", "expiresAt"]
-    error = site.refuses("/auth/refresh", {"refreshToken": "rfr_00" + "x" * 43})
+    error = site.refuses("/auth/refresh", {"refreshToken": "rfr_00" + "x" * 65})
     assert error.status in (401, 403)
     assert list(make(registry(session=", refresh: off")).sign_in()) == ["token", "expiresAt"]
 
@@ -72,6 +73,20 @@ def test_the_claims_of_issue_stay(make):
     second = site.refresh(site.refresh(first["refreshToken"])["refreshToken"])
     claims = site.admits(second["token"]).claims
     assert (claims["role"], claims["n"]) == ("reader", [1, {"a": None}])
+
+
+def test_claims_as_deep_as_issue_takes_them_can_be_refreshed_and_logged_out(make):
+    site = make(ROTATING)
+    deepest: object = 1
+    for _ in range(MAX_DEPTH - 1):
+        deepest = [deepest]
+    with pytest.raises(ValueError, match="JSON"):
+        site.verifier.issue("solana", ALICE.pubkey, {"n": [deepest]})
+    first, other = (site.verifier.issue("solana", ALICE.pubkey, {"n": deepest}) for _ in range(2))
+    second = site.refresh(first["refreshToken"])
+    assert site.admits(second["token"]).claims["n"] == deepest
+    assert site.refuses_refresh(first["refreshToken"]) == "replayed"
+    assert site.serve("/auth/logout", b"", bearer(other["token"])) == {"revoked": True}
 
 
 def test_using_a_spent_one_ends_the_family_and_its_access_tokens(make):

@@ -270,10 +270,10 @@ def test_the_project_must_exist(make):
         make(OPEN).verifier.revoke("other", subject="x")
 
 
-def test_a_revocation_outlives_the_process(tmp_path, store):
+def test_a_revocation_outlives_the_process(tmp_path, url):
     texts = []
     for _ in range(2):
-        site = Site(tmp_path, OPEN, f"sqlite:///{store}")
+        site = Site(tmp_path, OPEN, url)
         with closing(site.verifier):
             if not texts:
                 texts = [site.sign_in()["token"], site.sign_in()["token"]]
