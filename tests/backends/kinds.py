@@ -75,9 +75,14 @@ KINDS = (
     Kind("sqlite", lambda directory: f"sqlite:///{directory}/store.db", shared=True),
     *REDIS,
 )
-
-
 SHARED = tuple(kind for kind in KINDS if kind.shared)  # what several processes can have open
+
+# One of each make, for tests of what asks a backend: Sentinel gives the same answers as the server
+# that it leads to, and so does the oldest server that is supported; `tests/backends` holds that.
+STORES = tuple(kind for kind in KINDS if kind.name not in {"sentinel", "redis-floor"})
+SHARED_STORES = tuple(kind for kind in STORES if kind.shared)
+# Where a project has one budget, and not a share of it in each bucket.
+WHOLE = tuple(kind for kind in STORES if not kind.spread)
 
 
 def settle_sync(backend: Backend, owed: Owed, now: float) -> Answer:

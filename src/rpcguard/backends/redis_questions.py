@@ -113,7 +113,9 @@ class Asking:
             spends = bulk(b"%d" % deadline, nonce.name) + _budgets(
                 owed.project, owed.subject, nonce.project_limit, nonce.subject_limit
             )
-        record = _NO_RECORD if owed.record is None else bulk(owed.record, owed.slot or b"")
+        record = _NO_RECORD
+        if owed.record is not None:
+            record = bulk(b"=" + owed.record, b"" if owed.slot is None else b"=" + owed.slot)
         arguments = bulk(_time(owed.issued_at)) + record + self._attempt + spends
         if owed.revocable:
             arguments += bulk(*owed.revocable)

@@ -5,8 +5,8 @@
 -- KEYS[7]  string  there while this very question was answered with OK not long ago
 --
 -- ARGV[5]  when the proof was made
--- ARGV[6]  name of the record that must be there, or ''
--- ARGV[7]  its slot, or ''
+-- ARGV[6]  '=' and the name of the record that must be there, or ''
+-- ARGV[7]  '=' and its slot, or ''
 -- ARGV[8]  milliseconds for which KEYS[7] is kept
 -- ARGV[9]  deadline of the nonce, whole seconds; '0' where the proof has ended; '' without a nonce
 -- ARGV[10] name of the nonce
@@ -29,7 +29,7 @@ if ARGV[15] and is_revoked({ unpack(ARGV, 15) }, tonumber(ARGV[5])) then
 end
 local verdict, value = OK, nil
 if ARGV[6] ~= '' then
-  verdict, value = standing(ARGV[6], ARGV[7])
+  verdict, value = standing(ARGV[6]:sub(2), ARGV[7] ~= '' and ARGV[7]:sub(2))
   if verdict ~= OK then
     return { verdict, value }
   end
