@@ -57,7 +57,7 @@ def greeted(replies: Sequence[Any], *, guard: bool) -> bytes:
         guard: Whether a restart is to be noticed.
 
     Raises:
-        LostError: If the server may evict, or does not say.
+        LostError: If the server may evict, or does not say; or if a restart would not be seen.
     """
     for reply in replies:
         if not isinstance(reply, bytes):
@@ -65,13 +65,17 @@ def greeted(replies: Sequence[Any], *, guard: bool) -> bytes:
     fields = dict(
         line.split(b":", 1) for reply in replies for line in reply.splitlines() if b":" in line
     )
-    limit, policy = fields.get(b"maxmemory", b"0"), fields.get(b"maxmemory_policy", b"")
+    limit, policy = fields.get(b"maxmemory", b""), fields.get(b"maxmemory_policy", b"")
     if limit != b"0" and policy != b"noeviction":
         raise LostError(
             "the server evicts keys when its memory is full, and would accept again what it has"
             " evicted; set maxmemory-policy noeviction"
         )
-    return bulk(fields.get(b"run_id", b"") if guard else b"")
+    if not guard:
+        return bulk(b"")
+    if b"run_id" not in fields:
+        raise LostError("the server does not say who it is (run_id); set restart_guard=off")
+    return bulk(fields[b"run_id"])
 
 
 def written(steps: Sequence[Send], server: bytes, replicas: int, patience: float) -> list[bytes]:
