@@ -11,9 +11,16 @@ from _command_line import listen, parse, ready
 from _jsonrpc import answer
 from aiohttp import WSMsgType, web
 
-from rpcguard import ConfigError
-from rpcguard.contrib.aiohttp import add_auth_routes, principal_of, rpc_auth_middleware
+from rpcguard import AuthError, ConfigError
+from rpcguard.contrib.aiohttp import (
+    RPCAuthMiddleware,
+    add_auth_routes,
+    checks_frames,
+    principal_of,
+    rpc_auth_middleware,
+)
 
+GUARD = web.AppKey("guard", RPCAuthMiddleware)
 HEADER_LIMIT = 16 * 1024  # bytes; aiohttp's own 8190 are less than a credential may have
 
 
@@ -30,15 +37,21 @@ async def rpc(request: web.Request) -> web.Response:
     return web.Response(text=text, content_type="application/json")
 
 
+@checks_frames
 async def ws(request: web.Request) -> web.StreamResponse:
     """Answer JSON-RPC requests, one text per frame."""
     websocket = web.WebSocketResponse()
     if not websocket.can_prepare(request):
         return await rpc(request)
     await websocket.prepare(request)
+    guard, caller = request.config_dict[GUARD], principal_of(request)
     async for message in websocket:
         if message.type is WSMsgType.TEXT:
-            text = answer(message.data, principal_of(request))
+            try:
+                await guard.check_message(caller, message.data)
+                text = answer(message.data, caller)
+            except AuthError as error:
+                text = guard.refusal_text(error, message.data)
             if text is not None:
                 await websocket.send_str(text)
     return websocket
@@ -48,6 +61,7 @@ def create_app(registry: str) -> web.Application:
     """Return the application, guarded by *registry*."""
     guard = rpc_auth_middleware(registry, exempt=["/healthz"])
     app = web.Application(middlewares=[guard], client_max_size=8 * 1024 * 1024)
+    app[GUARD] = guard
     app.router.add_get("/healthz", healthz)
     with suppress(LookupError):  # not exactly one project has a session
         add_auth_routes(app)

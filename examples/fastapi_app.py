@@ -16,11 +16,12 @@ from _command_line import listen, parse, ready
 from _jsonrpc import answer
 from fastapi import Depends, FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 
-from rpcguard import ConfigError, Principal
+from rpcguard import AuthError, ConfigError, Principal
 from rpcguard.contrib.fastapi import RPCGuard, require_rpc_auth
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Caller = Annotated[Principal, Depends(require_rpc_auth)]
+SocketCaller = Annotated[Principal, Depends(require_rpc_auth(frames=True))]
 PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
 SCRIPT = PAGE.partition("<script>")[2].partition("</script>")[0]
 SCRIPT_HASH = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
@@ -52,11 +53,16 @@ def create_app(registry: str) -> FastAPI:
         return Response(text, media_type="application/json")
 
     @app.websocket("/ws/{path:path}")
-    async def ws(websocket: WebSocket, caller: Caller) -> None:
+    async def ws(websocket: WebSocket, caller: SocketCaller) -> None:
         await websocket.accept()
         try:
             while True:
-                text = answer(await websocket.receive_text(), caller)
+                message = await websocket.receive_text()
+                try:
+                    await guard.check_message(caller, message)
+                    text = answer(message, caller)
+                except AuthError as error:
+                    text = guard.refusal_text(error, message)
                 if text is not None:
                     await websocket.send_text(text)
         except WebSocketDisconnect:

@@ -16,7 +16,7 @@ from simple_websocket import Server as WebSocket
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 import rpcguard
-from rpcguard import ConfigError
+from rpcguard import AuthError, ConfigError
 from rpcguard.contrib.flask import RPCGuard, current_principal
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -45,10 +45,15 @@ def create_app(registry: str) -> Flask:
         return Response(text, mimetype="application/json")
 
     @sock.route("/ws/<path:path>")
-    @rpcguard.protect
+    @rpcguard.protect(frames=True)
     def ws(websocket: WebSocket, path: str) -> None:  # noqa: ARG001
         while True:
-            text = answer(websocket.receive(), current_principal)
+            message = websocket.receive()
+            try:
+                guard.check_message(current_principal, message)
+                text = answer(message, current_principal)
+            except AuthError as error:
+                text = guard.refusal_text(error, message)
             if text is not None:
                 websocket.send(text)
 

@@ -11,12 +11,13 @@ import pytest
 from minting import CALL, NOW
 
 from rpcguard import AuthError, Principal, Request
-from rpcguard.authenticator import Authenticator, BodyWanted
+from rpcguard.authenticator import Authenticator
 from rpcguard.owed import Owed, Pending
 from rpcguard.peer import Proxies
 from rpcguard.policy import Names, Policy
 from rpcguard.project import Bounds, Project, Refusals
 from rpcguard.schemes.base import NEED_BODY, Incoming, NeedBody, Proof
+from rpcguard.steps import Asked, BodyWanted
 from rpcguard.target import Match, Router
 
 OWED = Owed("one", "me", revocable=(b"name",))
@@ -74,7 +75,8 @@ def asked(
 ) -> Pending | BodyWanted:
     facts = {k: options.pop(k) for k in ("websocket", "client", "scheme") if k in options}
     target = options.pop("target", "/one")
-    return guard.authenticate(Request("POST", target, headers, body, **facts), NOW, **options)
+    request = Request("POST", target, headers, body, **facts)
+    return guard.authenticate(request, NOW, Asked(**options))
 
 
 def refused(guard: Authenticator, *headers: tuple[str, str], **options: Any) -> AuthError:

@@ -24,14 +24,15 @@ ROOT = "rpcguard"
 # a circle. Whatever stands on one floor does not see the other things there.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "base64url", "base58", "strict_json", "ecmascript", "peer"}),
-    frozenset({"request", "principal", "jsonrpc", "target"}),
+    frozenset({"request", "principal", "jsonrpc", "target", "rates"}),
     frozenset({"owed"}),
     frozenset({"policy"}),
     frozenset({"keys"}),
     frozenset({"schemes/", "backends/"}),
     frozenset({"project", "ending"}),
+    frozenset({"messages", "steps"}),
     frozenset({"authenticator"}),
-    frozenset({"registry/", "issuing"}),
+    frozenset({"registry/", "issuing", "limiter", "audit"}),
     frozenset({"verifier"}),
     frozenset({"contrib", "contrib._sockets", "contrib._openapi", "client/"}),
     frozenset(
@@ -69,7 +70,7 @@ PACKAGES = FRAMEWORKS | {
     "schemes/": frozenset({"cryptography", "joserfc", "jwt"}),
     "backends/": frozenset({"redis"}),
     "registry/": frozenset({"pydantic", "pydantic_core", "yaml"}),
-    "verifier": frozenset({"jwt"}),
+    "limiter": frozenset({"limits", "redis"}),
     "client/": frozenset(
         {"aiohttp", "base58", "cryptography", "httpx", "jwt", "nacl", "requests", "web3"}
     ),

@@ -77,7 +77,7 @@ def test_a_silent_backend_is_a_503_in_the_projects_form() -> None:
 def test_a_pending_has_no_public_way_to_its_principal_but_conclude() -> None:
     public = {name for name in dir(Pending) if not name.startswith("_")}
 
-    assert public == {"conclude", "owed", "unavailable"}
+    assert public == {"charges", "conclude", "dress", "owed", "take_charges", "unavailable"}
 
 
 LISTS: list[tuple[str | bytes, ...]] = [

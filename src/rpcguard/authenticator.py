@@ -2,30 +2,36 @@
 The pure half: from a request and a time to a `Pending`, or to a refusal.
 
 Every request goes the same way: target, project, one kind of credential, its scheme, policy. No
-clock and no I/O: where the body is needed and not read, the answer is "read it and ask again".
+clock and no I/O: where the body is needed and not read, the answer is "read it and ask again", and
+where a limit counts requests before anything is checked, "count it and ask again".
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import NamedTuple
 
 from rpcguard.errors import AuthError
 from rpcguard.jsonrpc import Call
 from rpcguard.jsonrpc import calls as read_calls
+from rpcguard.messages import judge
 from rpcguard.owed import Owed, Pending
 from rpcguard.peer import FIELDS as PEER_FIELDS
 from rpcguard.peer import Proxies
-from rpcguard.policy import Facts, Policy
+from rpcguard.policy import Facts, Policy, charges_of
 from rpcguard.principal import Principal
 from rpcguard.project import Bounds, Project
+from rpcguard.rates import Charge, caller_charges, network_of
 from rpcguard.request import Request
 from rpcguard.schemes.base import Claim, Incoming, NeedBody, Proof, Scheme
+from rpcguard.steps import Asked, BodyWanted, Counting
 from rpcguard.target import Router, host_name, matched_depth, split
 
 KNOWN_PLACES = 1024  # bounded, because callers choose their Host
 KNOWN_TEXT = 512  # characters of target and Host
+_PLAIN = Asked()
 _ALWAYS_READ = frozenset({"host", "origin", "user-agent", "content-encoding", *PEER_FIELDS})
 
 
@@ -37,20 +43,6 @@ class _Place(NamedTuple):
     raw_path: str
     raw_target: str
     rest: str
-
-
-@dataclass(frozen=True, slots=True)
-class BodyWanted:
-    """
-    The answer "read the body, at most *limit* bytes, and ask again".
-
-    Attributes:
-        limit: Bytes.
-        project: The project that asks; it gives a refusal to read its form.
-    """
-
-    limit: int
-    project: Project
 
 
 def refuse_encoded(fields: Mapping[str, list[str]]) -> None:
@@ -70,6 +62,16 @@ def _is_plain(target: str, hosts: Sequence[str]) -> bool:
     return "?" not in target and len(target) + sum(map(len, hosts)) <= KNOWN_TEXT
 
 
+@contextmanager
+def _refused(caller: Principal | None) -> Iterator[None]:
+    """Let a refusal that is raised here name *caller*, where somebody is proved, to the log."""
+    try:
+        yield
+    except AuthError as error:
+        error.caller = None if caller is None else caller.who
+        raise
+
+
 class Authenticator:
     """One generation of the registry, compiled. Immutable and shared by all threads."""
 
@@ -85,44 +87,77 @@ class Authenticator:
         self._router = router
         self._proxies = proxies
         # Where targets lead: the callers of one application ask for the same few again and again.
-        self._places: dict[tuple[str | None, ...], _Place] = {}
+        self._places: dict[tuple[str, ...], _Place] = {}
         self._read = _ALWAYS_READ.union(
             *(scheme.fields for project in projects.values() for scheme in project.schemes)
         )
 
     def authenticate(
-        self,
-        request: Request,
-        now: float,
-        project: str | Project | None = None,
-        schemes: Collection[str] | None = None,
-        standing: bool = False,
-        *,
-        calls: bool = True,
-    ) -> Pending | BodyWanted:
+        self, request: Request, now: float, asked: Asked = _PLAIN
+    ) -> Pending | BodyWanted | Counting:
         """
-        Return what is proved, or ask for the body.
+        Return what is proved, or ask for the body or for a count.
 
         Args:
             request: The request; its `body` may be None.
             now: Unix seconds.
-            project: The project, or its name, whatever the target says; None to match.
-            schemes: The only kinds of credential to take, or None for all of the project.
-            standing: Ask again about a handshake that was accepted; see `Scheme.prove`.
-            calls: The body holds JSON-RPC calls, which policies judge.
+            asked: What is asked of it.
 
         Raises:
             AuthError: If the request is refused.
         """
-        if isinstance(schemes, str):
+        if isinstance(asked.schemes, str):
             raise TypeError("schemes is a collection of names, not one name")
         if not now > 0:  # also for NaN, which compares with nothing and so expires nothing
             raise AuthError("backend_unavailable", detail="the clock gives no time")
-        found, incoming = self._match(request, project)
+        found, incoming = self._match(request, asked.project)
         try:
-            return self._judge(found, incoming, now, schemes, standing, calls)
+            return self._judge(found, incoming, now, asked)
         except AuthError as error:
             raise found.dress(error) from None
+
+    def message(self, principal: Principal, text: bytes | str, now: float) -> Counting:
+        """
+        Judge one message of a WebSocket as a request is judged, and return what is to be counted.
+
+        Args:
+            principal: Who opened the WebSocket.
+            text: The message.
+            now: Unix seconds.
+
+        Raises:
+            AuthError: If the message is refused.
+        """
+        project = self.projects.get(principal.project)
+        if project is None:
+            raise AuthError("no_project", detail="the project does not exist any more")
+        try:
+            return Counting(judge(project, self.bounds, principal, text, now), project)
+        except AuthError as error:
+            raise project.dress(error) from None
+
+    def count_caller(self, project: Project, request: Request) -> Counting:
+        """Return what is to be counted of *request* before anything else is done with it."""
+        limits = project.policy.limits if project.policy else None
+        if limits is None or not limits.per_ip:
+            return Counting((), project)
+        address = self._proxies.client(request.client, request.fields(PEER_FIELDS))
+        return Counting(caller_charges(limits, project.name, network_of(address)), project)
+
+    def shown(self, request: Request, project: str | None) -> tuple[str | None, str | None]:
+        """Return the path of *request* without its query and without any key, and its client."""
+        address = self.caller(request).address
+        client = request.client if address is None else str(address)
+        try:
+            found, incoming = self._match(request, project)
+        except AuthError:
+            # where it is meant for cannot be told, and so neither whether it holds a key
+            keyed = any(each.keys_in_path for each in self.projects.values())
+            return (None if keyed else request.target.partition("?")[0]), client
+        path = request.target.partition("?")[0]
+        if found.keys_in_path and incoming.rest:
+            path = path[: len(path) - len(incoming.rest)] + "<key>"
+        return path, client
 
     def matching(self, request: Request) -> str | None:
         """Return the name of the project that *request*'s target matches; None for none."""
@@ -144,13 +179,11 @@ class Authenticator:
     def _match(self, request: Request, project: str | Project | None) -> tuple[Project, Incoming]:
         fields = request.fields(self._read, PEER_FIELDS)
         hosts = fields.get("host", ())
-        known = (project if isinstance(project, str) else None, request.target, *hosts)
-        place = None if isinstance(project, Project) else self._places.get(known)
+        known = (request.target, *hosts)
+        place = self._places.get(known) if project is None else None
         if place is None:
             place = self._place(request.target, hosts, project)
-            if not (place.rest or isinstance(project, Project)) and _is_plain(
-                request.target, hosts
-            ):
+            if project is None and not place.rest and _is_plain(request.target, hosts):
                 if len(self._places) >= KNOWN_PLACES:
                     self._places.clear()
                 self._places[known] = place
@@ -180,22 +213,22 @@ class Authenticator:
         project: Project,
         incoming: Incoming,
         now: float,
-        schemes: Collection[str] | None,
-        standing: bool,
-        calls: bool,
-    ) -> Pending | BodyWanted:
+        asked: Asked,
+    ) -> Pending | BodyWanted | Counting:
+        if project.counts_callers and not (asked.counted or asked.standing):
+            return self.count_caller(project, incoming.request)
         if project.require_https:
             self._check_https(project, incoming.request, incoming.fields)
-        scheme = self._scheme(project, incoming, schemes)
+        scheme = self._scheme(project, incoming, asked.schemes)
         if scheme is None:
             anonymous = Principal("anonymous", project.name, "none")
-            return self._pend(project, incoming, Proof(anonymous, Owed()), calls)
+            return self._pend(project, incoming, Proof(anonymous, Owed()), asked)
         if incoming.request.body is not None and scheme.wants_body(incoming):
             self._check_body(incoming)
-        proof = scheme.prove(incoming, now, standing=standing)
+        proof = scheme.prove(incoming, now, standing=asked.standing)
         if isinstance(proof, NeedBody):
             return self._want_body(project, incoming)
-        return self._pend(project, incoming, proof, calls)
+        return self._pend(project, incoming, proof, asked)
 
     def _scheme(
         self, project: Project, incoming: Incoming, schemes: Collection[str] | None
@@ -248,39 +281,52 @@ class Authenticator:
             raise AuthError("https_required")
 
     def _pend(
-        self, project: Project, incoming: Incoming, proof: Proof | Claim, judged: bool
+        self, project: Project, incoming: Incoming, proof: Proof | Claim, asked: Asked
     ) -> Pending | BodyWanted:
         """Judge what can be judged now; the rest is for `Pending.conclude`."""
+        owes = replace(proof.owed, nonce=None) if asked.standing else proof.owed
         own: tuple[Policy, ...] = () if project.policy is None else (project.policy,)
         if isinstance(proof, Claim):
-            policies, needs_body = own, proof.needs_body
+            policies, needs_body, caller = own, proof.needs_body, None
         else:
-            policies, needs_body = own + proof.policies, False
-            if not policies:  # most requests: nothing to judge and nothing to find out
-                principal = proof.principal
-                return Pending(lambda _: principal, proof.owed, project.dress)
+            policies, needs_body, caller = own + proof.policies, False, proof.principal
+            if not (policies or incoming.request.websocket):  # most requests: nothing to judge
+                return Pending(lambda _: caller, owes, project.dress, caller)
         needs_body = needs_body or any(policy.needs_body for policy in policies)
         facts = self._caller(incoming.request, incoming.fields)
-        for policy in policies:
-            policy.check_caller(facts)
-        calls = self._calls(project, incoming) if needs_body and judged else ()
-        if isinstance(calls, BodyWanted):
-            return calls
-        for policy in policies:
-            policy.check_calls(calls)
+        sees_calls = asked.calls and not (asked.frames and incoming.request.websocket)
+        with _refused(caller):
+            for policy in policies:
+                policy.check_caller(facts)
+            calls = self._calls(project, incoming) if needs_body and sees_calls else ()
+            if isinstance(calls, BodyWanted):
+                return calls
+            for policy in policies:
+                policy.check_calls(calls)
+
+        def known(principal: Principal) -> Principal:
+            network = network_of(facts.address)
+            return principal.connected_from(network) if incoming.request.websocket else principal
 
         def conclude(value: str | None) -> Principal:
             if isinstance(proof, Proof):
-                return proof.principal
+                return known(proof.principal)
             if value is None:
                 raise AuthError("backend_unavailable", detail="the backend gave no record")
             concluded = proof.conclude(value)
-            for policy in concluded.policies:
-                policy.check_caller(facts)
-                policy.check_calls(calls)
-            return concluded.principal
+            with _refused(concluded.principal):
+                for policy in concluded.policies:
+                    policy.check_caller(facts)
+                    policy.check_calls(calls)
+            if not asked.standing:
+                pending.charges = charges_of((*own, *concluded.policies), concluded.principal)
+            return known(concluded.principal)
 
-        return Pending(conclude, proof.owed, project.dress)
+        charges: tuple[Charge, ...] = ()
+        if caller is not None and not asked.standing:
+            charges = charges_of(policies, caller)
+        pending = Pending(conclude, owes, project.dress, caller, charges)
+        return pending
 
     def _caller(self, request: Request, fields: Mapping[str, list[str]]) -> Facts:
         address = self._proxies.client(request.client, fields)

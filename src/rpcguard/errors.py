@@ -9,7 +9,8 @@ Everything rpcguard raises.
     └── AuthError                 the request is refused; `reason` says why
 
 A fault of the caller, of the operator and of the backend are three classes, so that no `except`
-can mistake one for another. No error carries a token, a signature, a secret or other input bytes.
+can mistake one for another. No error carries a token, a signature, a secret or other input bytes;
+a forbidden method's name is the one exception, short and of harmless letters.
 """
 
 from __future__ import annotations
@@ -115,6 +116,9 @@ class AuthError(RpcGuardError):
         bare: Send the error object alone instead of a JSON-RPC response.
         challenges: Values for `WWW-Authenticate`, one header field each.
         retry_after: Seconds for `Retry-After`, or None.
+        method: The first forbidden method, where its name is fit to be shown; else None.
+        caller: Scheme, subject and key id of who was proved, where somebody was; for the log only.
+        headers: Further header fields of the answer: the `RateLimit` fields of a 429.
     """
 
     def __init__(self, reason: str, *, cause: str = "", detail: str = "") -> None:
@@ -126,6 +130,9 @@ class AuthError(RpcGuardError):
         self.bare = False
         self.challenges: tuple[str, ...] = ()
         self.retry_after: int | None = 1 if self.status in (429, 503) else None
+        self.method: str | None = None
+        self.caller: tuple[str, str, str | None] | None = None
+        self.headers: tuple[tuple[str, str], ...] = ()
         super().__init__(reason)
 
     def __str__(self) -> str:

@@ -16,7 +16,7 @@ from secrets import randbelow
 from typing import Any
 
 from rpcguard import owed, strict_json
-from rpcguard.authenticator import Authenticator, BodyWanted, refuse_encoded
+from rpcguard.authenticator import Authenticator, refuse_encoded
 from rpcguard.backends.base import Backend
 from rpcguard.ending import end_family, log_out
 from rpcguard.errors import AuthError
@@ -29,6 +29,7 @@ from rpcguard.schemes.api_key import ApiKeyScheme
 from rpcguard.schemes.challenge import SLOTS, Challenge
 from rpcguard.schemes.session import Family, Issued, Sessions
 from rpcguard.schemes.signature import KEY_BYTES, SIGNATURE_BYTES
+from rpcguard.steps import Asked
 
 MAX_BODY = 8 * 1024  # bytes of a sign-in's body
 
@@ -227,10 +228,9 @@ class Desk:
     def _authenticated(
         self, request: Request, project: Project, schemes: frozenset[str] | None
     ) -> Pending:
-        step = self.authenticator.authenticate(
-            request, self.now, project=project, schemes=schemes, calls=False
-        )
-        if isinstance(step, BodyWanted):
+        asked = Asked(project, schemes, calls=False, counted=True)
+        step = self.authenticator.authenticate(request, self.now, asked)
+        if not isinstance(step, Pending):
             raise AuthError("body_too_large")
         return step
 

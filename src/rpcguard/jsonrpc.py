@@ -72,7 +72,7 @@ def is_id(value: Any) -> bool:
     return value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
 
 
-def request_id(body: bytes | None) -> Any:
+def request_id(body: bytes | str | None) -> Any:
     """
     Return the id that an answer to *body* carries: null unless it is one call with an id, and for a
     body of more than `ID_BYTES`.

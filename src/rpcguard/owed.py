@@ -18,6 +18,7 @@ from typing import ClassVar
 
 from rpcguard.errors import AuthError
 from rpcguard.principal import Principal
+from rpcguard.rates import Charge
 
 PROJECT_NONCES = 1_000_000  # live nonces that a project may hold unless it says otherwise
 SUBJECT_NONCES = 10_000  # and one subject
@@ -249,25 +250,49 @@ _REFUSALS = {
 
 
 class Pending:
-    """A proved request whose principal stays hidden until the backend has answered."""
+    """
+    A proved request whose principal stays hidden until the backend has answered.
 
-    __slots__ = ("_conclude", "_dress", "owed")
+    Attributes:
+        owed: The questions for the backend.
+        charges: What is to be counted now: first for who is proved, and after `conclude` for who
+            only the backend could tell.
+    """
+
+    __slots__ = ("_caller", "_conclude", "_dress", "charges", "owed")
 
     def __init__(
         self,
         conclude: Callable[[str | None], Principal],
         owed: Owed,
         dress: Callable[[AuthError], AuthError],
+        caller: Principal | None = None,
+        charges: tuple[Charge, ...] = (),
     ) -> None:
         """
         Args:
             conclude: Gives the principal, from the record's value where one is owed; it may refuse.
             owed: The questions for the backend.
             dress: Gives a refusal the project's form.
+            caller: Who is proved so far, or None.
+            charges: What is to be counted before the backend is asked.
         """
         self._conclude = conclude
         self.owed = owed
         self._dress = dress
+        self._caller = caller
+        self.charges = charges
+
+    def dress(self, error: AuthError) -> AuthError:
+        """Give a refusal the project's form, and the log the name of who was refused."""
+        if self._caller is not None:
+            error.caller = self._caller.who
+        return self._dress(error)
+
+    def take_charges(self) -> tuple[Charge, ...]:
+        """Return what is to be counted now, once."""
+        charges, self.charges = self.charges, ()
+        return charges
 
     def conclude(self, answer: Answer | None) -> Principal:
         """
@@ -285,12 +310,13 @@ class Pending:
             answer = Answer.OK
         if answer.verdict is not Verdict.OK:
             reason, detail = _REFUSALS[answer.verdict]
-            raise self._dress(AuthError(reason, detail=detail))
+            raise self.dress(AuthError(reason, detail=detail))
         try:
-            return self._conclude(answer.record)
+            self._caller = self._conclude(answer.record)
         except AuthError as error:
             raise self._dress(error) from None
+        return self._caller
 
     def unavailable(self, detail: str) -> AuthError:
         """Return the refusal for a backend that did not answer."""
-        return self._dress(AuthError("backend_unavailable", detail=detail))
+        return self.dress(AuthError("backend_unavailable", detail=detail))

@@ -1,5 +1,6 @@
 """
-What an authenticated caller may do: `allow` in the registry, on a project, a key or a wallet.
+What an authenticated caller may do: `allow` and `limits` in the registry, on a project, a key or a
+wallet.
 
 Kinds are joined by AND, the entries of one kind by OR. A kind that is absent does not restrict; an
 empty list allows nothing.
@@ -14,15 +15,20 @@ from dataclasses import dataclass, field
 from rpcguard.errors import AuthError
 from rpcguard.jsonrpc import Call, has_one_reading
 from rpcguard.peer import Address, Network, within
+from rpcguard.principal import Principal
+from rpcguard.rates import NO_LIMITS, Charge, Limits, principal_charges
 
 # Position of the contract or account address in the params of each method that has one.
 _ADDRESS_FIRST = frozenset(
     {"eth_getCode", "eth_getStorageAt", "eth_getBalance", "eth_getTransactionCount"}
 )
 _ADDRESS_IN = {"eth_call": "to", "eth_estimateGas": "to", "eth_getLogs": "address"}
+# With a third parameter these run with other code at an address than the chain has there.
+_OVERRIDABLE = frozenset({"eth_call", "eth_estimateGas"})
 ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{40}")
 _ORIGIN = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|(?:\*\.)?[a-z0-9._-]+)(?::([1-9][0-9]{0,4}))?")
 _DEFAULT_PORT = {"http": "80", "https": "443"}
+_SHOWABLE = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")  # a method's name that a refusal may repeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,7 @@ def parse_origin(text: str) -> tuple[str, str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One compiled `allow`; a kind that is None does not restrict."""
+    """One compiled `allow`, and the `limits` beside it; a kind that is None does not restrict."""
 
     methods: Names | None = None
     networks: tuple[Network, ...] | None = None
@@ -98,6 +104,7 @@ class Policy:
     user_agents: tuple[str, ...] | None = None
     addresses: frozenset[str] | None = None
     missing_origin: bool = field(default=False, kw_only=True)
+    limits: Limits | None = field(default=None, kw_only=True)
 
     @property
     def needs_body(self) -> bool:
@@ -125,7 +132,7 @@ class Policy:
 
     def check_calls(self, calls: Iterable[Call] | None) -> None:
         """
-        Judge the JSON-RPC *calls*; None where the frames of a WebSocket are not judged.
+        Judge the JSON-RPC *calls*; None where the frames of a WebSocket are not checked.
 
         Raises:
             AuthError: `forbidden_method` or `forbidden_address`.
@@ -133,7 +140,7 @@ class Policy:
         if not self.needs_body:
             return
         if calls is None:
-            raise AuthError("forbidden_method", detail="this socket's frames are not judged")
+            raise AuthError("forbidden_method", detail="this socket's frames are not checked")
         for call in calls:
             self._check_call(call)
 
@@ -161,7 +168,9 @@ class Policy:
 
     def _check_call(self, call: Call) -> None:
         if self.methods is not None and call.method not in self.methods:
-            raise AuthError("forbidden_method")
+            error = AuthError("forbidden_method")
+            error.method = call.method if _SHOWABLE.fullmatch(call.method) else None
+            raise error
         if self.addresses is not None:
             for address in _addresses(call):
                 if address not in self.addresses:
@@ -170,9 +179,12 @@ class Policy:
 
 def _addresses(call: Call) -> list[str]:
     """Return the addresses that *call* touches, lower case; "" for one that cannot be told."""
-    first = call.params[0] if isinstance(call.params, list) and call.params else None
+    params = call.params if isinstance(call.params, list) else []
+    first = params[0] if params else None
     if call.method in _ADDRESS_FIRST:
         found = [first]
+    elif call.method in _OVERRIDABLE and any(each is not None for each in params[2:]):
+        found = [None]
     elif call.method in _ADDRESS_IN:
         name, member = _ADDRESS_IN[call.method], None
         if isinstance(first, dict) and has_one_reading(first, frozenset({name})):
@@ -181,3 +193,22 @@ def _addresses(call: Call) -> list[str]:
     else:
         return []
     return [a.lower() if isinstance(a, str) and ADDRESS.fullmatch(a) else "" for a in found]
+
+
+def charges_of(policies: Iterable[Policy], principal: Principal) -> tuple[Charge, ...]:
+    """
+    Return what is counted of *principal*.
+
+    Args:
+        policies: The project's, then those of its key; of a kind that both limit, the key's counts.
+        principal: Who calls.
+    """
+    found = [policy.limits for policy in policies if policy.limits is not None]
+    if not found:
+        return ()
+    limits = NO_LIMITS
+    for own in found:
+        limits = limits.under(own)
+    # the secret that signs sessions is nobody's key
+    key = principal.key_id if principal.scheme == "jwt" else principal.subject
+    return principal_charges(limits, principal.project, key, principal.subject)

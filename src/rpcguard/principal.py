@@ -22,8 +22,9 @@ class Principal:
         claims: The verified claims, a fresh copy at each access; empty where there are none.
     """
 
-    __slots__ = ("_facts",)
+    __slots__ = ("_facts", "_network")
 
+    _network: str
     _facts: tuple[str, str, str, str | None, str | None, float | None, Mapping[str, Any]]
 
     def __init__(
@@ -40,6 +41,7 @@ class Principal:
         # one tuple, since setting seven read-only members costs more than parsing the claims
         facts = (subject, project, scheme, name, key_id, expires_at, claims or {})
         object.__setattr__(self, "_facts", facts)
+        object.__setattr__(self, "_network", "")
 
     @property
     def subject(self) -> str:
@@ -77,6 +79,22 @@ class Principal:
         # one verified token serves many requests: nobody may edit the claims of the others
         return copy.deepcopy(dict(self._facts[6]))
 
+    @property
+    def who(self) -> tuple[str, str, str | None]:
+        """Scheme, subject and key id: what a log says of a caller."""
+        return self.scheme, self.subject, self.key_id
+
+    @property
+    def network(self) -> str:
+        """Where the connection comes from, as limits per address count it; "" where unknown."""
+        return self._network
+
+    def connected_from(self, network: str) -> Principal:
+        """Return this principal, for a connection from *network* whose messages will be counted."""
+        principal = _rebuilt(*self._facts)
+        object.__setattr__(principal, "_network", network)
+        return principal
+
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"Principal is read-only: {name}")
 
@@ -109,7 +127,7 @@ def _rebuilt(
     name: str | None,
     key_id: str | None,
     expires_at: float | None,
-    claims: dict[str, Any],
+    claims: Mapping[str, Any],
 ) -> Principal:
     return Principal(
         subject, project, scheme, name=name, key_id=key_id, expires_at=expires_at, claims=claims

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from rpcguard.errors import AuthError
 from rpcguard.owed import Revocation
 from rpcguard.policy import Policy
+from rpcguard.schemes.api_key import ApiKeyScheme
 from rpcguard.schemes.base import Scheme
 from rpcguard.schemes.jwt import JwtScheme
 from rpcguard.schemes.session import Sessions, SessionScheme
@@ -59,6 +60,7 @@ class Project:
         sessions: What issues its sessions, or None.
         key_issuer: This project as callers see it who want an API key: only the wallet signature
             counts, of the version that keys demand. None where keys are not issued.
+        counts_callers: A limit counts requests before anything is known but where they come from.
     """
 
     name: str
@@ -73,6 +75,17 @@ class Project:
     prefixes: frozenset[str] = frozenset()
     sessions: Sessions | None = None
     key_issuer: Project | None = None
+    counts_callers: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Work out what every request asks."""
+        limits = None if self.policy is None else self.policy.limits
+        object.__setattr__(self, "counts_callers", limits is not None and bool(limits.per_ip))
+
+    @property
+    def keys_in_path(self) -> bool:
+        """Whether callers may put an API key into the path."""
+        return any(isinstance(s, ApiKeyScheme) and s.in_path for s in self.schemes)
 
     def dress(self, error: AuthError) -> AuthError:
         """Give *error* this project's id, form, texts and challenges, and return it."""

@@ -10,26 +10,27 @@ Longer than other modules because the public API stands here in one place, with 
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+from rpcguard import audit
 from rpcguard import owed as names
-from rpcguard.authenticator import Authenticator, BodyWanted
+from rpcguard.authenticator import Authenticator
 from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_backend
 from rpcguard.errors import AuthError, BackendError
 from rpcguard.issuing import ROUTES, Desk
-from rpcguard.owed import Owed, Pending, Revocation
+from rpcguard.limiter import Limiter
+from rpcguard.owed import Pending, Revocation
 from rpcguard.principal import Principal
 from rpcguard.registry.live import LiveRegistry
 from rpcguard.request import Request
-
-_log = logging.getLogger("rpcguard")
+from rpcguard.steps import Asked, BodyWanted, Counting
 
 
 class Verifier:
@@ -39,11 +40,18 @@ class Verifier:
     Use it as a context manager, or call `close` when the application ends.
     """
 
-    def __init__(self, live: LiveRegistry, backend: Backend, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        live: LiveRegistry,
+        backend: Backend,
+        clock: Callable[[], float],
+        limiter: Limiter | None = None,
+    ) -> None:
         """Take the parts as they are; `from_yaml` is the usual way."""
         self._live = live
         self._backend = backend
         self._clock = clock
+        self._limiter = limiter or Limiter(None)
 
     @classmethod
     def from_yaml(
@@ -71,11 +79,12 @@ class Verifier:
         live = LiveRegistry(path, environ)
         if backend is None:
             backend = live.compiled.backend
+        limiter = Limiter(backend if isinstance(backend, str) else None)
         if isinstance(backend, str):
             backend = open_backend(backend, now=clock(), base=live.path.parent)
         if watch:
             live.watch()
-        return cls(live, backend, clock)
+        return cls(live, backend, clock, limiter)
 
     @property
     def registry(self) -> Authenticator:
@@ -90,6 +99,7 @@ class Verifier:
         project: str | None = None,
         schemes: Collection[str] | None = None,
         standing: bool = False,
+        frames: bool = False,
     ) -> Principal:
         """
         Return who is calling.
@@ -102,27 +112,41 @@ class Verifier:
             schemes: The only kinds of credential to take.
             standing: Ask whether the credential of a connection that was accepted still stands:
                 it need not be fresh and spends nothing.
+            frames: Of a WebSocket: each message will be given to `check_message`. Without it the
+                handshake is refused where methods or addresses are restricted.
 
         Raises:
             AuthError: If the request is refused, for whatever reason.
         """
-        now = self._clock()
-        authenticate = self._live.compiled.authenticator.authenticate
+        now, started = self._clock(), time.perf_counter()
+        authenticator = self._live.compiled.authenticator
+        asked = Asked(project, schemes, standing, True, frames)
+        judged = request
         try:
-            step = authenticate(request, now, project, schemes, standing)
-            if isinstance(step, BodyWanted):
-                with _Reading(step):
-                    body = read_body(step.limit) if read_body else None
-                step = authenticate(request.with_body(body), now, project, schemes, standing)
-            pending, owed = _proved(step, standing)
+            step = authenticator.authenticate(judged, now, asked)
+            while not isinstance(step, Pending):  # seldom: a count or the body comes first
+                if isinstance(step, Counting):
+                    self._limiter.spend(step.charges, step.project.dress)
+                    asked = asked._replace(counted=True)
+                else:
+                    with _Reading(step):
+                        body = read_body(step.limit) if read_body else None
+                        judged = step.given(request, body)
+                step = authenticator.authenticate(judged, now, asked)
+            if step.charges:
+                self._limiter.spend(step.take_charges(), step.dress)
             try:
-                answer = self._backend.settle(owed, now) if owed else None
+                answer = self._backend.settle(step.owed, now) if step.owed else None
             except BackendError as error:
-                raise pending.unavailable(str(error)) from error
-            return pending.conclude(answer)
+                raise step.unavailable(str(error)) from error
+            principal = step.conclude(answer)
+            if step.charges:
+                self._limiter.spend(step.take_charges(), step.dress)
         except AuthError as error:
-            _log_refusal(error)
+            audit.request_judged(authenticator, request, project, error, started)
             raise
+        audit.request_judged(authenticator, request, project, principal, started)
+        return principal
 
     async def averify(
         self,
@@ -132,25 +156,80 @@ class Verifier:
         project: str | None = None,
         schemes: Collection[str] | None = None,
         standing: bool = False,
+        frames: bool = False,
     ) -> Principal:
         """`verify` for a running event loop; see there."""
-        now = self._clock()
-        authenticate = self._live.compiled.authenticator.authenticate
+        now, started = self._clock(), time.perf_counter()
+        authenticator = self._live.compiled.authenticator
+        asked = Asked(project, schemes, standing, True, frames)
+        judged = request
         try:
-            step = authenticate(request, now, project, schemes, standing)
-            if isinstance(step, BodyWanted):
-                with _Reading(step):
-                    body = await read_body(step.limit) if read_body else None
-                step = authenticate(request.with_body(body), now, project, schemes, standing)
-            pending, owed = _proved(step, standing)
+            step = authenticator.authenticate(judged, now, asked)
+            while not isinstance(step, Pending):  # seldom: a count or the body comes first
+                if isinstance(step, Counting):
+                    await self._limiter.aspend(step.charges, step.project.dress)
+                    asked = asked._replace(counted=True)
+                else:
+                    with _Reading(step):
+                        body = await read_body(step.limit) if read_body else None
+                        judged = step.given(request, body)
+                step = authenticator.authenticate(judged, now, asked)
+            if step.charges:
+                await self._limiter.aspend(step.take_charges(), step.dress)
             try:
-                answer = await self._backend.asettle(owed, now) if owed else None
+                answer = await self._backend.asettle(step.owed, now) if step.owed else None
             except BackendError as error:
-                raise pending.unavailable(str(error)) from error
-            return pending.conclude(answer)
+                raise step.unavailable(str(error)) from error
+            principal = step.conclude(answer)
+            if step.charges:
+                await self._limiter.aspend(step.take_charges(), step.dress)
         except AuthError as error:
-            _log_refusal(error)
+            audit.request_judged(authenticator, request, project, error, started)
             raise
+        audit.request_judged(authenticator, request, project, principal, started)
+        return principal
+
+    def check_message(self, principal: Principal, text: bytes | str) -> None:
+        """
+        Judge one message of a WebSocket whose handshake was let in with `frames=True`, as a request
+        is judged: by the methods and addresses that its caller may use now, and by every limit.
+
+        Args:
+            principal: Who opened the WebSocket.
+            text: The message.
+
+        Raises:
+            AuthError: If the message is refused.
+        """
+        started = time.perf_counter()
+        try:
+            counting = self.registry.message(principal, text, self._clock())
+            self._limiter.spend(counting.charges, counting.project.dress)
+        except AuthError as error:
+            audit.message_judged(principal, error, started)
+            raise
+        audit.message_judged(principal, None, started)
+
+    def acheck_message(self, principal: Principal, text: bytes | str) -> Awaitable[None]:
+        """
+        `check_message` for a running event loop; see there. To be awaited: the counting waits for
+        it. The policy does not, so that a forgotten `await` lets nothing forbidden through.
+        """
+        started = time.perf_counter()
+        try:
+            counting = self.registry.message(principal, text, self._clock())
+        except AuthError as error:
+            audit.message_judged(principal, error, started)
+            raise
+        return self._acount(principal, counting, started)
+
+    async def _acount(self, principal: Principal, counting: Counting, started: float) -> None:
+        try:
+            await self._limiter.aspend(counting.charges, counting.project.dress)
+        except AuthError as error:
+            audit.message_judged(principal, error, started)
+            raise
+        audit.message_judged(principal, None, started)
 
     def matching(self, request: Request) -> str | None:
         """Return the name of the project that *request*'s target matches; None for none."""
@@ -288,19 +367,26 @@ class Verifier:
         Raises:
             AuthError: If the request is refused, in the project's own form.
         """
+        started = time.perf_counter()
         try:
             desk = self._desk(project)
         except LookupError as error:  # a reload took the session away
             raise AuthError("no_project", detail=str(error)) from None
+        found = desk.project
+        judged = partial(audit.request_judged, desk.authenticator, request, found.name)
         try:
-            return ROUTES[route](desk, request)
+            counting = desk.authenticator.count_caller(found, request)
+            self._limiter.spend(counting.charges, found.dress)
+            answer = ROUTES[route](desk, request)
         except AuthError as error:
-            _log_refusal(desk.project.dress(error))
+            judged(found.dress(error), started)
             raise
         except BackendError as error:
-            refusal = AuthError("backend_unavailable", detail=str(error))
-            _log_refusal(desk.project.dress(refusal))
+            refusal = found.dress(AuthError("backend_unavailable", detail=str(error)))
+            judged(refusal, started)
             raise refusal from error
+        judged(None, started)
+        return answer
 
     def _desk(self, project: str | None) -> Desk:
         authenticator = self._live.compiled.authenticator
@@ -349,19 +435,3 @@ class _Reading:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, AuthError):
             self._step.project.dress(error)
-
-
-def _proved(step: Pending | BodyWanted, standing: bool) -> tuple[Pending, Owed]:
-    if isinstance(step, BodyWanted):  # there was no way to read it
-        raise step.project.dress(AuthError("invalid_body", detail="the body could not be read"))
-    return step, replace(step.owed, nonce=None) if standing else step.owed
-
-
-def _log_refusal(error: AuthError) -> None:
-    _log.info(
-        "refused: project=%s reason=%s cause=%s detail=%s",
-        error.project,
-        error.reason,
-        error.cause,
-        error.detail,
-    )

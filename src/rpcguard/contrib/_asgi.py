@@ -168,17 +168,16 @@ class Exchange:
         self,
         scope: Scope,
         request: Request,
-        project: str | None,
-        schemes: frozenset[str] | None,
+        guard: Narrowing,
         principal: Principal,
     ) -> None:
-        """Remember that a guard for *project* and *schemes* has let *principal* in."""
+        """Remember that *guard* has let *principal* in."""
         self.verdicts.add(self.verifier, principal)
         if self.body is not None:
             self.body.release()
         if self._socket is not None:
             watch = self._socket.watch or Watch(request, self._recheck)
-            watch.add(self.verifier, project, schemes, principal)
+            watch.add(self.verifier, guard.project, guard.schemes, principal, frames=guard.frames)
             self._socket.admit(scope, watch)
 
 
@@ -234,11 +233,10 @@ async def _excess(
     """Return the refusal of a too large body that the application reads and the guard will need."""
     if guard is None:
         return None
-    schemes, project = guard
-    if not verifier.wants_body(request, project=project):
+    if not verifier.wants_body(request, project=guard.project):
         return None
     try:
-        await verifier.averify(request, _too_large, project=project, schemes=schemes)
+        await verifier.averify(request, _too_large, project=guard.project, schemes=guard.schemes)
     except AuthError as error:
         return error
     return None

@@ -57,20 +57,32 @@ def refusal(error: AuthError, body: bytes | None = None) -> Reply:
         error: Why the request is refused.
         body: The request's body if somebody has read it, for its `id`; else None.
     """
-    content: dict[str, object] = {"code": error.code, "message": error.message}
-    if error.bare:
-        content["project"] = error.project
-    else:
-        data = {"reason": error.reason}
-        if error.project is not None:
-            data["project"] = error.project
-        content["data"] = data
-        content = {"jsonrpc": "2.0", "id": jsonrpc.request_id(body), "error": content}
     headers = list(_HEADERS)
     headers.extend(("WWW-Authenticate", challenge) for challenge in error.challenges)
+    headers.extend(error.headers)
     if error.retry_after is not None:
         headers.append(("Retry-After", str(error.retry_after)))
-    return Reply(error.status, headers, json.dumps(content).encode("ascii"))
+    return Reply(error.status, headers, refusal_text(error, body).encode("ascii"))
+
+
+def refusal_text(error: AuthError, body: bytes | str | None = None) -> str:
+    """
+    Return what says *error* to a JSON-RPC client: the body of a response, or a WebSocket's message.
+
+    Args:
+        error: Why the request or message is refused.
+        body: The request's body or the message if somebody has read it, for its `id`; else None.
+    """
+    content: dict[str, object] = {"code": error.code, "message": error.message}
+    if error.bare:
+        return json.dumps({**content, "project": error.project})
+    data = {"reason": error.reason}
+    if error.method is not None:
+        data["method"] = error.method
+    if error.project is not None:
+        data["project"] = error.project
+    content["data"] = data
+    return json.dumps({"jsonrpc": "2.0", "id": jsonrpc.request_id(body), "error": content})
 
 
 def issued(verifier: Verifier, route: str, request: Request, project: str | None) -> Reply:

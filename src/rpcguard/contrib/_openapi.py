@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from rpcguard.verifier import Verifier
 
-Narrowing = tuple[frozenset[str] | None, str | None]  # kinds of credential, project; None for all
 Requirement = dict[str, list[str]]
+
+
+class Narrowing(NamedTuple):
+    """
+    What one guard takes.
+
+    Attributes:
+        schemes: Kinds of credential; None for all.
+        project: The project to use; None for that of the target.
+        frames: Its route gives every message of a WebSocket to `check_message`.
+    """
+
+    schemes: frozenset[str] | None
+    project: str | None
+    frames: bool
+
 
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9._-]")
 _METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace", "query"})
@@ -82,7 +97,7 @@ def _requirements(
 def _alternatives(
     narrowing: Narrowing, verifier: Verifier
 ) -> Iterator[tuple[str, Mapping[str, dict[str, Any]]]]:
-    kinds, wanted = narrowing
+    kinds, wanted = narrowing.schemes, narrowing.project
     projects: Iterable[Any] = verifier.registry.projects.values()
     for project in projects:
         if wanted is None or project.name == wanted:

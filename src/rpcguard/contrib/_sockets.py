@@ -72,6 +72,7 @@ class _Guard:
     verifier: Verifier
     project: str | None
     schemes: frozenset[str] | None
+    frames: bool
     ends_at: float | None
 
     @property
@@ -109,9 +110,11 @@ class Watch:
         project: str | None,
         schemes: frozenset[str] | None,
         principal: Principal,
+        *,
+        frames: bool = False,
     ) -> None:
         """Remember a guard that has let the handshake in; it will be asked the same again."""
-        self._guards.append(_Guard(verifier, project, schemes, principal.expires_at))
+        self._guards.append(_Guard(verifier, project, schemes, frames, principal.expires_at))
 
     def wait(self) -> float:
         """Return the seconds until the next `check`."""
@@ -125,7 +128,11 @@ class Watch:
         try:
             for guard in self._guards:
                 principal = guard.verifier.verify(
-                    self.request, project=guard.project, schemes=guard.schemes, standing=True
+                    self.request,
+                    project=guard.project,
+                    schemes=guard.schemes,
+                    standing=True,
+                    frames=guard.frames,
                 )
                 guard.ends_at = principal.expires_at
         except AuthError as error:
@@ -142,7 +149,11 @@ class Watch:
         try:
             for guard in self._guards:
                 principal = await guard.verifier.averify(
-                    self.request, project=guard.project, schemes=guard.schemes, standing=True
+                    self.request,
+                    project=guard.project,
+                    schemes=guard.schemes,
+                    standing=True,
+                    frames=guard.frames,
                 )
                 guard.ends_at = principal.expires_at
         except AuthError as error:

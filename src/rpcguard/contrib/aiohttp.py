@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from aiohttp import StreamReader, web
 from aiohttp.typedefs import Handler
 
 from rpcguard.contrib._aiohttp_socket import attend
-from rpcguard.contrib._http import Registry, Source, Verdicts, chosen, issued, refusal
+from rpcguard.contrib._http import Registry, Source, Verdicts, chosen, issued, refusal, refusal_text
 from rpcguard.contrib._sockets import RECHECK, Watch
 from rpcguard.errors import AuthError
 from rpcguard.issuing import MAX_BODY, ROUTES
@@ -20,7 +20,15 @@ from rpcguard.principal import Principal
 from rpcguard.request import Request
 from rpcguard.verifier import Verifier
 
-__all__ = ["RPCAuthMiddleware", "add_auth_routes", "principal_of", "rpc_auth_middleware"]
+__all__ = [
+    "RPCAuthMiddleware",
+    "add_auth_routes",
+    "checks_frames",
+    "principal_of",
+    "rpc_auth_middleware",
+]
+
+_Handler = TypeVar("_Handler", bound=Callable[..., Any])
 
 _RequestKey: Any = getattr(web, "RequestKey", None)  # aiohttp 3.14
 _PRINCIPAL: Final[Any] = (
@@ -32,6 +40,7 @@ _VERDICTS: Final[Any] = (
 _VERIFIER: Final[Any] = (
     _RequestKey("rpcguard_verifier", Verifier) if _RequestKey else "rpcguard_verifier"
 )
+_FRAMES: Final = "__rpcguard_frames__"  # on a handler: it checks every message
 _WATCH: Final[Any] = _RequestKey("rpcguard_watch", Watch) if _RequestKey else "rpcguard_watch"
 
 
@@ -46,6 +55,16 @@ def principal_of(request: web.Request) -> Principal:
     if principal is None:
         raise RuntimeError("principal_of is for requests that rpc_auth_middleware has let in")
     return principal
+
+
+def checks_frames(handler: _Handler) -> _Handler:
+    """
+    Declare that *handler* gives every message of its WebSocket to `RPCAuthMiddleware.check_message`
+    before it answers. Without it, a project or key whose methods or addresses are restricted opens
+    no WebSocket.
+    """
+    setattr(handler, _FRAMES, True)
+    return handler
 
 
 def rpc_auth_middleware(
@@ -150,6 +169,22 @@ class RPCAuthMiddleware:
         """The verifier that is asked."""
         return self._source.verifier
 
+    def check_message(self, principal: Principal, text: bytes | str) -> Awaitable[None]:
+        """
+        Judge one message of a WebSocket as a request is judged: by the methods and addresses that
+        *principal* may use now, and by every limit. To be awaited, before the message is answered.
+
+        Args:
+            principal: Who opened the WebSocket.
+            text: The message.
+
+        Raises:
+            AuthError: If the message is refused; `refusal_text` says it to the client.
+        """
+        return self.verifier.acheck_message(principal, text)
+
+    refusal_text = staticmethod(refusal_text)
+
     def close(self) -> None:
         """Close the verifier if it was opened here; done by itself when the application is gone."""
         self._source.close()
@@ -187,15 +222,16 @@ class RPCAuthMiddleware:
             watch: Watch | None = request.get(_WATCH)
             if watch is not None:
                 asked = watch.request
+            frames = getattr(request.match_info.handler, _FRAMES, False)
             principal = await verifier.averify(
-                asked, body.read, project=self._project, schemes=self._schemes
+                asked, body.read, project=self._project, schemes=self._schemes, frames=frames
             )
             verdicts.add(verifier, principal)
             if asked.websocket:
                 if watch is None:
                     watch = Watch(asked.with_body(b""), self._source.recheck)
                     request[_WATCH] = watch
-                watch.add(verifier, self._project, self._schemes, principal)
+                watch.add(verifier, self._project, self._schemes, principal, frames=frames)
         request[_PRINCIPAL] = principal
 
 

@@ -29,7 +29,7 @@ from rpcguard.contrib._asgi import (
 )
 from rpcguard.contrib._asgi_request import encoded, request_of
 from rpcguard.contrib._asgi_socket import Scope
-from rpcguard.contrib._http import Registry, Source, chosen, issued, refusal
+from rpcguard.contrib._http import Registry, Source, chosen, issued, refusal, refusal_text
 from rpcguard.contrib._openapi import Narrowing, expanded
 from rpcguard.contrib._sockets import POLICY_VIOLATION, RECHECK
 from rpcguard.errors import AuthError
@@ -48,11 +48,10 @@ class RequireRPCAuth(SecurityBase):
     The principal is also at `request.state.principal`.
     """
 
-    def __init__(self, schemes: frozenset[str] | None, project: str | None) -> None:
-        self._schemes = schemes
-        self._project = project
-        self.narrowing: Narrowing = (schemes, project)
+    def __init__(self, narrowing: Narrowing) -> None:
+        schemes, project, frames = self.narrowing = narrowing
         parts = ["rpcguard", *sorted(schemes or ()), *([f"at-{project}"] if project else ())]
+        parts += ["frames"] if frames else []
         self.scheme_name = "-".join(parts)
         self.model = HTTPBearer(description="A placeholder that RPCGuard replaces.")
         connection = inspect.Parameter(
@@ -67,7 +66,11 @@ class RequireRPCAuth(SecurityBase):
 
     @overload
     def __call__(
-        self, *, schemes: Iterable[str] | None = ..., project: str | None = ...
+        self,
+        *,
+        schemes: Iterable[str] | None = ...,
+        project: str | None = ...,
+        frames: bool = ...,
     ) -> RequireRPCAuth: ...
 
     def __call__(
@@ -76,6 +79,7 @@ class RequireRPCAuth(SecurityBase):
         *,
         schemes: Iterable[str] | None = None,
         project: str | None = None,
+        frames: bool = False,
     ) -> Coroutine[Any, Any, Principal] | RequireRPCAuth:
         """
         Authenticate *connection*, or return a narrower dependency.
@@ -87,6 +91,9 @@ class RequireRPCAuth(SecurityBase):
             connection: The request or WebSocket; FastAPI passes it.
             schemes: The only kinds of credential to take.
             project: The project to use, whatever the request's target says.
+            frames: The route gives every message of its WebSocket to `RPCGuard.check_message`
+                before it answers. Without it, a project or key whose methods or addresses are
+                restricted opens no WebSocket.
 
         Raises:
             AuthError: When awaited, if the request is refused.
@@ -94,29 +101,33 @@ class RequireRPCAuth(SecurityBase):
         """
         if connection is not None:
             return self._authenticate(connection)
-        narrowing = (
-            self._schemes if schemes is None else chosen(schemes),
-            project or self._project,
+        own = self.narrowing
+        narrowing = Narrowing(
+            own.schemes if schemes is None else chosen(schemes),
+            project or own.project,
+            frames or own.frames,
         )
-        return _guards.setdefault(narrowing, RequireRPCAuth(*narrowing))
+        return _guards.setdefault(narrowing, RequireRPCAuth(narrowing))
 
     async def _authenticate(self, connection: HTTPConnection) -> Principal:
         exchange = _exchange(connection)
         _teach(connection.scope)
         verifier, request = exchange.verifier, request_of(connection.scope)
-        principal = exchange.verdicts.find(verifier, request, self._project, self._schemes)
+        asked = self.narrowing
+        principal = exchange.verdicts.find(verifier, request, asked.project, asked.schemes)
         if principal is None:
             body, request = exchange.body, exchange.request_of(connection.scope)
             try:
                 principal = await verifier.averify(
                     request,
                     body.read if body is not None else None,
-                    project=self._project,
-                    schemes=self._schemes,
+                    project=asked.project,
+                    schemes=asked.schemes,
+                    frames=asked.frames,
                 )
             except DisconnectedError:
                 raise HTTPException(400, "the client went away") from None
-            exchange.admit(connection.scope, request, self._project, self._schemes, principal)
+            exchange.admit(connection.scope, request, asked, principal)
         connection.state.principal = principal
         return principal
 
@@ -124,8 +135,9 @@ class RequireRPCAuth(SecurityBase):
         return f"<{self.scheme_name}>"
 
 
-require_rpc_auth: Final = RequireRPCAuth(None, None)
-_guards: dict[Narrowing, RequireRPCAuth] = {(None, None): require_rpc_auth}
+_ALL: Final = Narrowing(None, None, frames=False)
+require_rpc_auth: Final = RequireRPCAuth(_ALL)
+_guards: dict[Narrowing, RequireRPCAuth] = {_ALL: require_rpc_auth}
 
 
 class RPCGuard:
@@ -155,6 +167,22 @@ class RPCGuard:
     def verifier(self) -> Verifier:
         """The verifier that the application's guards ask."""
         return self._source.verifier
+
+    def check_message(self, principal: Principal, text: bytes | str) -> Awaitable[None]:
+        """
+        Judge one message of a WebSocket as a request is judged: by the methods and addresses that
+        *principal* may use now, and by every limit. To be awaited, before the message is answered.
+
+        Args:
+            principal: Who opened the WebSocket.
+            text: The message.
+
+        Raises:
+            AuthError: If the message is refused; `refusal_text` says it to the client.
+        """
+        return self.verifier.acheck_message(principal, text)
+
+    refusal_text = staticmethod(refusal_text)
 
     def router(self, *, project: str | None = None, prefix: str = "") -> APIRouter:
         """

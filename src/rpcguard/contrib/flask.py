@@ -14,7 +14,7 @@ from werkzeug.exceptions import ClientDisconnected
 from werkzeug.local import LocalProxy
 from werkzeug.wsgi import get_content_length, get_input_stream
 
-from rpcguard.contrib._http import Registry, Source, Verdicts, chosen, issued, refusal
+from rpcguard.contrib._http import Registry, Source, Verdicts, chosen, issued, refusal, refusal_text
 from rpcguard.contrib._sockets import POLICY_VIOLATION, RECHECK, Watch, interval
 from rpcguard.contrib._wsgi import request_of
 from rpcguard.contrib._wsgi_socket import Wire, attend
@@ -110,6 +110,23 @@ class RPCGuard:
             blueprint.add_url_rule(prefix + route, route, view, methods=["POST"])
         return blueprint
 
+    def check_message(self, principal: Principal, text: bytes | str) -> None:
+        """
+        Judge one message of a WebSocket as a request is judged: by the methods and addresses that
+        *principal* may use now, and by every limit.
+        Call it before the message is answered.
+
+        Args:
+            principal: Who opened the WebSocket.
+            text: The message.
+
+        Raises:
+            AuthError: If the message is refused; `refusal_text` says it to the client.
+        """
+        self.verifier.check_message(principal, text)
+
+    refusal_text = staticmethod(refusal_text)
+
     @property
     def verifier(self) -> Verifier:
         """The verifier of the current application, else of the one set up last."""
@@ -137,13 +154,16 @@ def protect(view: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, R | Res
 @overload
 def protect(view: Callable[P, R], /) -> Callable[P, R | Response]: ...
 @overload
-def protect(*, schemes: Iterable[str] | None = ..., project: str | None = ...) -> _Decorator: ...
+def protect(
+    *, schemes: Iterable[str] | None = ..., project: str | None = ..., frames: bool = ...
+) -> _Decorator: ...
 def protect(
     view: Callable[..., Any] | None = None,
     /,
     *,
     schemes: Iterable[str] | None = None,
     project: str | None = None,
+    frames: bool = False,
 ) -> Any:
     """
     Let only authenticated requests through to *view*; answer the others.
@@ -154,25 +174,28 @@ def protect(
         view: The view.
         schemes: The only kinds of credential to take.
         project: The project to use, whatever the request's target says.
+        frames: The view gives every message of its WebSocket to `RPCGuard.check_message` before it
+            answers. Without it, a project or key whose methods or addresses are restricted opens no
+            WebSocket.
 
     Raises:
         ValueError: If *schemes* is empty or names something else.
     """
     kinds = chosen(schemes)
     if view is None:
-        return functools.partial(_protected, kinds, project)
-    return _protected(kinds, project, view)
+        return functools.partial(_protected, kinds, project, frames)
+    return _protected(kinds, project, frames, view)
 
 
 def _protected(
-    schemes: frozenset[str] | None, project: str | None, view: Callable[..., Any]
+    schemes: frozenset[str] | None, project: str | None, frames: bool, view: Callable[..., Any]
 ) -> Callable[..., Any]:
     @functools.wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         # A socket in the arguments: flask-sock has shaken hands before it came here
         late = bool(args) and _is_websocket() and _WIRE not in request.environ
         try:
-            _authenticate(schemes, project)
+            _authenticate(schemes, project, frames)
         except AuthError as error:
             if late:
                 args[0].close(POLICY_VIOLATION)
@@ -181,7 +204,7 @@ def _protected(
             request.environ[_WIRE].adopt(args[0])
         return current_app.ensure_sync(view)(*args, **kwargs)
 
-    setattr(guarded, _GUARD, (schemes, project))
+    setattr(guarded, _GUARD, (schemes, project, frames))
     return guarded
 
 
@@ -209,7 +232,7 @@ def _is_websocket() -> bool:
     return request.url_rule is not None and request.url_rule.websocket
 
 
-def _authenticate(schemes: frozenset[str] | None, project: str | None) -> None:
+def _authenticate(schemes: frozenset[str] | None, project: str | None, frames: bool) -> None:
     source = current_app.extensions.get(_EXTENSION)
     if source is None:
         raise RuntimeError(_NOT_SET_UP)
@@ -221,14 +244,16 @@ def _authenticate(schemes: frozenset[str] | None, project: str | None) -> None:
         watch: Watch | None = environ.get(_WATCH)
         if watch is not None:
             asked = watch.request
-        principal = verifier.verify(asked, _read_body, project=project, schemes=schemes)
+        principal = verifier.verify(
+            asked, _read_body, project=project, schemes=schemes, frames=frames
+        )
         verdicts.add(verifier, principal)
         if asked.websocket:
             if watch is None:
                 watch = Watch(asked.with_body(environ.get(_BODY, b"")), source.recheck)
                 environ[_WATCH] = watch
                 environ[_WIRE] = attend(environ, watch)
-            watch.add(verifier, project, schemes, principal)
+            watch.add(verifier, project, schemes, principal, frames=frames)
     environ[_PRINCIPAL] = principal
 
 

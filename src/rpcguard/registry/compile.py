@@ -94,7 +94,7 @@ def _project(
         name=name,
         id=model.id or name,
         schemes=compiled.schemes,
-        policy=compile_policy(model.allow, (*loc, "allow"), report),
+        policy=compile_policy(model, loc, report),
         refusals=Refusals(
             bare=model.refusals == "bare",
             status=refusal.status if refusal else None,

@@ -9,7 +9,7 @@ from rpcguard.registry import schema
 from rpcguard.registry.compile_signature import compile_signature
 from rpcguard.registry.encryption import compile_encryption
 from rpcguard.registry.key_rings import key_ring, secret_ring
-from rpcguard.registry.policies import compile_policy
+from rpcguard.registry.policies import compile_policy, narrowing_of
 from rpcguard.registry.report import Loc, Report
 from rpcguard.registry.sessions import (
     compile_sessions,
@@ -77,9 +77,11 @@ def compile_schemes(
     if has_jwt:
         schemes.append(_jwt(name, model, registry, bearers, report))
     if sessions is not None:
-        schemes.append(session_scheme(sessions, registry, bearers))
+        schemes.append(session_scheme(sessions, registry, bearers, narrowing_of(model)))
     if "api_key" in kinds and (model.api_keys is not None or wallets is not None):
         schemes.append(_api_key(name, model, registry, wallets, bearers, report))
+    if model.narrowing is not None and not (has_jwt or sessions is not None):
+        report.error((*loc, "narrowing"), "only tokens have claims, and the project takes none")
     if model.encryption is not None and not has_jwt:
         report.error((*loc, "encryption"), "without `keys` there are no tokens to encrypt")
     if "session" not in kinds and has_sessions(model, loc, report):
@@ -187,6 +189,7 @@ def _jwt(
         subject_limit=model.max_subject_nonces or owed.SUBJECT_NONCES,
         claims=claims,
         binding=binding,
+        narrowing=narrowing_of(model),
     )
     encryption = compile_encryption(model, registry, (*loc, "encryption"), report)
     return JwtScheme(rules, ring(model, loc, report), bearers, encryption=encryption)
@@ -214,7 +217,7 @@ def _api_key(
         if digest in static or entry.id in ids:
             report.error((*loc, index), "an id or digest that occurs before in this list")
         ids.add(entry.id)
-        policy = compile_policy(entry.allow, (*loc, index, "allow"), report)
+        policy = compile_policy(entry, (*loc, index), report)
         static[digest] = StaticKey(entry.id, entry.name, entry.not_before, entry.not_after, policy)
     spec = model.api_key
     read = set(spec.read or ()) if spec else set()

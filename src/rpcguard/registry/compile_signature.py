@@ -111,6 +111,6 @@ def _wallets(
             report.error((*place, "pubkey"), str(error))
         if entry.pubkey in wallets:
             report.error((*place, "pubkey"), "listed before")
-        policy = compile_policy(entry.allow, (*place, "allow"), report)
+        policy = compile_policy(entry, place, report)
         wallets[entry.pubkey] = Wallet(entry.name, entry.min_version or 0, policy)
     return Wallets(wallets)

@@ -161,6 +161,7 @@ Digest = Annotated[
 AbsolutePath = Annotated[
     str, _form(r"/[^\x00-\x20\x7f?#]{0,2047}", "expected a path that begins with /")
 ]
+Rate = Annotated[tuple[int, int], Spelled(grammars.rate, _text(grammars.RATE))]
 Slug = Annotated[str, _form(r"[a-z][a-z0-9_]{0,63}", "expected a reason such as expired")]
 AudienceSuffix = Annotated[
     str, Spelled(grammars.audience_suffix, {"type": "string", "pattern": "[^. ]"})

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
+from rpcguard.rates import PERIODS
+
 _YES_NO = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
 INTEGER = r"-?(?:0|[1-9][0-9]{0,17})"
@@ -20,6 +22,9 @@ INSTANT = (
     r"(?:[Zz]|[+-]" + _CLOCK + ")"
 )
 
+RATE = rf"([1-9][0-9]{{0,8}})/({'|'.join(PERIODS)})"
+
+_RATE = re.compile(RATE)
 _INTEGER = re.compile(INTEGER)
 _SIZE = re.compile(SIZE)
 _DURATION = re.compile(DURATION)
@@ -109,6 +114,14 @@ def pattern(text: str, form: re.Pattern[str], wanted: str) -> str:
     if not form.fullmatch(text):
         raise ValueError(wanted)
     return text
+
+
+def rate(text: str) -> tuple[int, int]:
+    """(seconds, requests) of `10/second`, `600/minute`, `5000/hour` or `100000/day`."""
+    match = _RATE.fullmatch(text)
+    if not match:
+        raise ValueError("expected requests per second, minute, hour or day, such as 10/second")
+    return PERIODS[match[2]], int(match[1])
 
 
 def audience_suffix(text: str) -> str:

@@ -77,7 +77,7 @@ def _key(model: schema.Project, entry: schema.Key, loc: Loc, report: Report) -> 
             name=entry.name,
             not_before=entry.not_before,
             not_after=entry.not_after,
-            allow=compile_policy(entry.allow, (*loc, "allow"), report),
+            allow=compile_policy(entry, loc, report),
         )
     except ValueError as error:
         report.error((*loc, "public_key"), str(error))
@@ -110,7 +110,7 @@ def _secret(
             name=entry.name,
             not_before=entry.not_before,
             not_after=entry.not_after,
-            allow=compile_policy(entry.allow, (*loc, "allow"), report),
+            allow=compile_policy(entry, loc, report),
         )
     except ValueError as error:
         report.error(loc, str(error))

@@ -60,6 +60,28 @@ class Allow(_Model):
     """Whether a request without Origin passes `origins`; default deny."""
 
 
+class KeyLimits(_Model):
+    """How often one caller may call; of a kind that the project limits too, this one counts."""
+
+    per_key: OneOrMany[fields.Rate] | None = None
+    """Requests with this key or wallet, such as `10/second` or `[10/second, 1000/day]`."""
+    per_subject: OneOrMany[fields.Rate] | None = None
+    """Requests of each subject that this key proves."""
+
+
+class Limits(KeyLimits):
+    """How often callers may call; all that apply must be kept."""
+
+    per_ip: OneOrMany[fields.Rate] | None = None
+    """Requests of one client address, counted before anything is checked."""
+    per_key: OneOrMany[fields.Rate] | None = None
+    """Requests with one key or wallet."""
+    per_subject: OneOrMany[fields.Rate] | None = None
+    """Requests of one subject."""
+    per_project: OneOrMany[fields.Rate] | None = None
+    """Requests of all callers together."""
+
+
 class _Dated(_Model):
     name: Name | None = None
     """What people call it."""
@@ -89,6 +111,8 @@ class Secret(_Dated):
     """How the secret is written; default `secret_encoding` of the project."""
     allow: Allow | None = None
     """Policy for callers with this secret, besides the project's."""
+    limits: KeyLimits | None = None
+    """How often callers with this secret may call."""
 
 
 class Key(_Dated):
@@ -112,6 +136,8 @@ class Key(_Dated):
     """How the secret is written; default `secret_encoding` of the project."""
     allow: Allow | None = None
     """Policy for callers with this key, besides the project's."""
+    limits: KeyLimits | None = None
+    """How often callers with this key may call."""
 
     @model_validator(mode="after")
     def _one_material(self) -> Self:
@@ -172,6 +198,8 @@ class ApiKey(_Dated):
     """`sha256:` and the lower-case hex digest of the whole key."""
     allow: Allow | None = None
     """Policy for callers with this key, besides the project's."""
+    limits: KeyLimits | None = None
+    """How often callers with this key may call."""
 
 
 class Wallet(_Model):
@@ -185,6 +213,8 @@ class Wallet(_Model):
     """The oldest signature version it may use."""
     allow: Allow | None = None
     """Policy for this wallet, besides the project's."""
+    limits: KeyLimits | None = None
+    """How often this wallet may call."""
 
 
 class SignatureHeaders(_Model):
@@ -394,6 +424,10 @@ class Project(_Model):
     """Sessions, if they are wanted."""
     allow: Allow | None = None
     """Policy for every caller."""
+    narrowing: NonEmpty[Literal["methods", "addresses", "origins"]] | None = None
+    """Claims of a token that narrow what it may do, as `allow` would; default none."""
+    limits: Limits | None = None
+    """How often callers may call; needs `rpcguard[limits]`."""
     refusals: Literal["jsonrpc", "bare"] | None = None
     """A JSON-RPC response, or the error object alone; default jsonrpc."""
     refusal: Refusal | None = None

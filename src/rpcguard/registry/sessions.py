@@ -14,6 +14,7 @@ from rpcguard.schemes.challenge import Challenges
 from rpcguard.schemes.claims import ClaimRules
 from rpcguard.schemes.jwt import JwtScheme
 from rpcguard.schemes.jwt_rules import JwtRules
+from rpcguard.schemes.narrowing import Narrowing
 from rpcguard.schemes.session import ISSUER, TYP, Sessions, SessionScheme, SigningSecret, header_of
 from rpcguard.schemes.wallets import Wallets
 
@@ -95,9 +96,9 @@ def session_headers(sessions: Sessions) -> frozenset[str]:
 
 
 def session_scheme(
-    sessions: Sessions, registry: schema.Registry, bearers: BearerKinds
+    sessions: Sessions, registry: schema.Registry, bearers: BearerKinds, narrowing: Narrowing
 ) -> SessionScheme:
-    """Return what verifies the tokens of *sessions*."""
+    """Return what verifies the tokens of *sessions*, and lets claims narrow them."""
     rules = JwtRules(
         project=sessions.project,
         algorithms=frozenset({"HS256"}),
@@ -110,6 +111,7 @@ def session_scheme(
             issuer=frozenset({ISSUER}),
             audience=frozenset({sessions.audience}),
         ),
+        narrowing=narrowing,
     )
     tokens = JwtScheme(rules, KeyRing(s.key for s in sessions.secrets), bearers, name="session")
     return SessionScheme(tokens, bearers, sessions.wallets)

@@ -85,6 +85,8 @@ class ApiKeyScheme:
 
     def __init__(self, rules: ApiKeyRules) -> None:
         self._rules = rules
+        self.in_path = rules.in_path
+        self._by_kid = {key.kid: key for key in rules.static.values()}
         self.challenge = "Bearer" if rules.bearers else "ApiKey"
         names = [rules.header, "authorization" if rules.bearers else ""]
         self.fields = frozenset(filter(None, names))
@@ -200,4 +202,14 @@ class ApiKeyScheme:
             key_id=record["kid"],
             expires_at=record["expires_at"],
         )
-        return Proof(principal, Owed(), (wallet.allow,) if wallet.allow is not None else ())
+        policies = rules.wallets.policies(subject) if rules.wallets is not None else ()
+        return Proof(principal, Owed(), policies)
+
+    def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:
+        """What applies to the holder of this key; see `Scheme.policies`."""
+        key = self._by_kid.get(principal.key_id or "")
+        if key is not None and key.active(now) and principal.subject == key.kid:
+            return (key.allow,) if key.allow is not None else ()
+        if key is not None or self._rules.wallets is None:
+            raise AuthError("invalid_credentials", cause="unknown_kid", detail="key not active")
+        return self._rules.wallets.policies(principal.subject)

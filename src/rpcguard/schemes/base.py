@@ -194,3 +194,13 @@ class Scheme(Protocol):
             AuthError: If the credential is not good.
         """
         ...
+
+    def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:
+        """
+        Return the policies, besides the project's, that apply now to *principal*, whom this scheme
+        has proved before.
+
+        Raises:
+            AuthError: If its key or wallet is not there any more.
+        """
+        ...

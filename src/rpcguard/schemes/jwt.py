@@ -258,8 +258,18 @@ class JwtScheme:
             ends = times.exp + rules.claims.leeway + rules.skew
             nonce = owed.Nonce(name, ends, rules.project_limit, rules.subject_limit)
         questions = owed.Owed(rules.project, subject, times.iat or 0.0, revocable, nonce)
-        policies: tuple[Policy, ...] = (key.allow,) if key.allow is not None else ()
-        return Proof(principal, questions, policies)
+        return Proof(principal, questions, self._policies(key, claims))
+
+    def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:
+        """What applies to the holder of this token; see `Scheme.policies`."""
+        key = self._keys.get(principal.key_id or "", now)
+        if key is None:
+            raise AuthError("invalid_credentials", cause="unknown_kid", detail="key not active")
+        return self._policies(key, principal.claims if self._rules.narrowing.kinds else {})
+
+    def _policies(self, key: Key, claims: Mapping[str, Any]) -> tuple[Policy, ...]:
+        own = (key.allow,) if key.allow is not None else ()
+        return (*own, *self._rules.narrowing.read(claims))
 
 
 def _payload(jws: Jws) -> dict[str, Any]:

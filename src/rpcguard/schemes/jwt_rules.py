@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from rpcguard import owed
 from rpcguard.schemes.binding import Binding
 from rpcguard.schemes.claims import ClaimRules
+from rpcguard.schemes.narrowing import Narrowing
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,9 @@ class JwtRules:
         max_credential: Longest token in bytes.
         project_limit: Live nonces that the project may hold.
         subject_limit: Live nonces that one subject may hold.
+        claims: What the claims must be.
+        binding: Claims that bind a token to a request.
+        narrowing: Claims that narrow what a token may do.
     """
 
     project: str
@@ -49,3 +53,4 @@ class JwtRules:
     subject_limit: int = owed.SUBJECT_NONCES
     claims: ClaimRules = field(default_factory=ClaimRules)
     binding: Binding = field(default_factory=Binding)
+    narrowing: Narrowing = field(default_factory=Narrowing)

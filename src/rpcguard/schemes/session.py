@@ -20,6 +20,7 @@ from rpcguard.base64url import encode
 from rpcguard.errors import AuthError
 from rpcguard.keys import Key
 from rpcguard.owed import Record, Revocation
+from rpcguard.policy import Policy
 from rpcguard.principal import Principal
 from rpcguard.schemes.base import BearerKinds, Incoming, NeedBody, Proof
 from rpcguard.schemes.challenge import Challenges
@@ -273,9 +274,9 @@ class SessionScheme:
         proof = self._tokens.prove_token(token or "", incoming, now, standing=standing)
         if self._wallets is None or isinstance(proof, NeedBody):
             return proof
-        wallet = self._wallets.find(proof.principal.subject)
         principal = proof.principal
-        policies = (wallet.allow,) if wallet.allow is not None else ()
+        wallet = self._wallets.find(principal.subject)
+        policies = (*self._wallets.policies(principal.subject), *proof.policies)
         if wallet.name is None:
             return Proof(principal, proof.owed, policies)
         named = Principal(
@@ -288,6 +289,11 @@ class SessionScheme:
             claims=principal.claims,
         )
         return Proof(named, proof.owed, policies)
+
+    def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:
+        """What applies to the holder of this session; see `Scheme.policies`."""
+        wallets = self._wallets.policies(principal.subject) if self._wallets is not None else ()
+        return (*wallets, *self._tokens.policies(principal, now))
 
 
 def offered_tokens(incoming: Incoming) -> list[str]:

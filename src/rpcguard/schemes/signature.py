@@ -17,6 +17,7 @@ from typing import Any
 from rpcguard import base58, owed
 from rpcguard.errors import AuthError
 from rpcguard.keys import verify_ed25519
+from rpcguard.policy import Policy
 from rpcguard.principal import Principal
 from rpcguard.schemes.base import NEED_BODY, Incoming, NeedBody, Proof
 from rpcguard.schemes.wallets import Wallets
@@ -232,5 +233,9 @@ class SignatureScheme:
                 key_id=text,
             ),
             owed.Owed(rules.project, text, issued_at, revocable, spent),
-            (wallet.allow,) if wallet.allow is not None else (),
+            rules.wallets.policies(text),
         )
+
+    def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:  # noqa: ARG002 - a wallet has no dates
+        """What applies to this wallet; see `Scheme.policies`."""
+        return self._rules.wallets.policies(principal.subject)

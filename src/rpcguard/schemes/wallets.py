@@ -47,3 +47,13 @@ class Wallets:
         if wallet is None:
             raise AuthError("not_listed")
         return wallet
+
+    def policies(self, pubkey: str) -> tuple[Policy, ...]:
+        """
+        Return the policy of *pubkey* alone, where it has one.
+
+        Raises:
+            AuthError: `not_listed`.
+        """
+        allow = self.find(pubkey).allow
+        return () if allow is None else (allow,)
