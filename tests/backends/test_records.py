@@ -408,16 +408,11 @@ def test_tasks_that_show_a_record_all_get_it(backend: Backend) -> None:
 SHARED = [pytest.param(kind, id=kind.name) for kind in KINDS if kind.shared]
 
 
-def _patient(kind: Kind, directory: Path) -> str:
-    """Return a URL with which no process gives up while others wait for the disk."""
-    return kind.url(directory) + "?timeout=10s"
-
-
 @pytest.mark.parametrize("kind", SHARED, indirect=False)
 def test_a_slot_never_has_two_records_nor_none_for_many_processes(
     kind: Kind, tmp_path: Path
 ) -> None:
-    with racing(_patient(kind, tmp_path), "contend", 4, "60", "4") as race:
+    with racing(kind.patient(tmp_path), "contend", 4, "60", "4") as race:
         steps = _steps([result["steps"] for result in race.results()])
     assert len(steps) == 4 * 60 * 7
     assert {step.kind for step in steps} == {"put", "ok", "refused"}
@@ -430,7 +425,7 @@ def test_many_processes_see_each_record_take_the_place_of_the_one_before_at_one_
 ) -> None:
     with opened(kind, tmp_path) as backend:
         backend.put(issue("0"), START)
-        with racing(_patient(kind, tmp_path), "follow", 3, "200") as race:
+        with racing(kind.patient(tmp_path), "follow", 3, "200") as race:
             steps = _steps([result["steps"] for result in race.results()])
     assert contradictions_of_one_who_puts(steps) == []
 
@@ -442,7 +437,7 @@ def test_of_many_processes_that_rotate_one_record_exactly_one_wins(
     with opened(kind, tmp_path) as backend:
         for number in range(100):
             backend.put(issue(f"old {number}", f"slot {number}"), START)
-        with racing(_patient(kind, tmp_path), "rotate", 4, "100") as race:
+        with racing(kind.patient(tmp_path), "rotate", 4, "100") as race:
             results = race.results()
         won = Counter(number for result in results for number in result["ok"])
         assert won == dict.fromkeys(range(100), 1)

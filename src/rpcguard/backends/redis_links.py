@@ -41,7 +41,7 @@ _ERRORS = (exceptions.RedisError, OSError)
 
 def packed(*arguments: str) -> bytes:
     """Return a command as it is sent."""
-    return b"*%d\r\n" % len(arguments) + b"".join(bulk(each.encode()) for each in arguments)
+    return b"*%d\r\n" % len(arguments) + bulk(*(each.encode() for each in arguments))
 
 
 _ASKING = packed("ASKING")
@@ -114,7 +114,7 @@ def outcomes(steps: Sequence[Send], replies: list[Any]) -> list[Outcome]:
 class Link:
     """A connection that one thread at a time uses."""
 
-    __slots__ = ("_connection", "server")
+    __slots__ = ("_connection", "_patience", "server")
 
     def __init__(self, settings: Settings, address: Address, deadline: float) -> None:
         """
@@ -129,7 +129,8 @@ class Link:
             LostError: If that fails.
         """
         self.server = b""
-        self._connection = _connection(settings, address, _left(deadline))
+        self._patience = _left(deadline) * _SHARE
+        self._connection = _connection(settings, address, self._patience)
         try:
             self._connection.connect()
         except _ERRORS as error:
@@ -170,15 +171,24 @@ class Link:
         try:
             connection.send_packed_command([b"".join(commands)], check_health=False)
             for _ in range(replies):
-                if not connection.can_read(max(0.0, deadline - monotonic())):
-                    raise LostError("no answer in time", sent=True, late=True)
                 try:
-                    found.append(connection.read_response())
+                    found.append(self._read(deadline))
                 except exceptions.ResponseError as error:
                     found.append(error)
         except _ERRORS as error:
             raise _lost(error, sent=True) from error
         return found
+
+    def _read(self, deadline: float) -> Any:
+        connection = self._connection
+        left = deadline - monotonic()
+        if left >= self._patience:  # the usual case; the socket's own timeout is not changed then
+            with contextlib.suppress(exceptions.TimeoutError):
+                return connection.read_response(disconnect_on_error=False)
+            left = deadline - monotonic()
+        if not connection.can_read(max(0.0, left)):
+            raise LostError("no answer in time", sent=True, late=True)
+        return connection.read_response()
 
     def close(self) -> None:
         """Close the connection."""
@@ -266,10 +276,10 @@ def _arguments(settings: Settings, address: Address) -> dict[str, Any]:
 
 
 # redis-py's connections have no types that hold for all its versions.
-def _connection(settings: Settings, address: Address, left: float) -> Any:
+def _connection(settings: Settings, address: Address, patience: float) -> Any:
     arguments = _arguments(settings, address) | {
-        "socket_connect_timeout": min(settings.connect_timeout, left * _SHARE),
-        "socket_timeout": left * _SHARE,
+        "socket_connect_timeout": min(settings.connect_timeout, patience),
+        "socket_timeout": patience,
     }
     kind: Any = redis_sync.SSLConnection if settings.tls else redis_sync.Connection
     unix: Any = redis_sync.UnixDomainSocketConnection
