@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test bench bench-short lint check-format types tests attacks fuzz clean record
+.PHONY: demo test bench bench-short lint check-format types tests attacks faults fuzz clean record
 
 demo: $(READY)
 	@$(BIN)/rpcguard demo
@@ -33,6 +33,10 @@ tests: $(READY)
 	$(BIN)/coverage report
 	$(BIN)/coverage json --quiet -o .coverage.json
 	@$(BIN)/python -c 'import json, sys; t = json.load(open(".coverage.json"))["totals"]; p = 100 * t["covered_branches"] / t["num_branches"]; print(f"branches covered: {p:.1f} %"); sys.exit(p < 95)'
+
+# Break real servers of Redis under load, and write what was counted into docs/operators.md.
+faults: $(READY)
+	RPCGUARD_FAULTS=write $(BIN)/pytest -q -m faults tests/backends
 
 # The rows of tests/attacks/rows.txt that no test carries the number of.
 attacks: $(READY)

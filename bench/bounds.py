@@ -38,11 +38,11 @@ def _by_algorithm(state: str, what: str, **bounds: float) -> list[Bound]:
 
 BOUNDS: tuple[Bound, ...] = (
     *_by_algorithm(
-        "hot", "verify of a {} token seen before / PyJWT decode of the same token",
+        "hot", "verify of a token seen before, {} / PyJWT decode of the same token",
         hs256=0.15, rs256=0.09, es256=0.06,
     ),
     *_by_algorithm(
-        "cold", "verify of a {} token never seen / PyJWT decode of the same token",
+        "cold", "verify of a token never seen, {} / PyJWT decode of the same token",
         hs256=0.50, rs256=0.60, es256=0.80,
     ),
     Bound(

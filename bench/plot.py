@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from bench.apps import PEERS
 from bench.run import Figures
 
 WIDTH, LABELS, BAR, GAP, TITLE = 760, 190, 14, 6, 34  # pixels
@@ -53,9 +54,10 @@ def _groups(figures: Figures) -> Iterator[tuple[str, Sequence[Bar]]]:
     token: list[Bar] = [
         ("rpcguard, token seen", figures["hot_rs256_us"], True),
         ("rpcguard, never seen", figures["cold_rs256_us"], True),
-        ("PyJWT", figures["pyjwt_rs256_us"], False),
-        ("joserfc", figures["joserfc_rs256_us"], False),
-        ("Authlib", figures["authlib_rs256_us"], False),
+        *(
+            (PEERS[peer], figures[f"{peer}_rs256_us"], False)
+            for peer in ("pyjwt", "joserfc", "authlib")
+        ),
     ]
     yield "Checking an RS256 token, microseconds", token
     for framework, name, peers in _FRAMEWORKS:
@@ -65,5 +67,5 @@ def _groups(figures: Figures) -> Iterator[tuple[str, Sequence[Bar]]]:
         ]
         for peer in peers:
             value = figures[f"{framework}_added_rs256_by_{peer}_us"]
-            bars.append((peer.replace("_", " "), value, False))
-        yield f"Added to a {name} request by its guard, RS256, microseconds", bars
+            bars.append((PEERS[peer], value, False))
+        yield f"Added to a request by its guard, {name}, RS256, microseconds", bars

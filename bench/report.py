@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
+from bench.apps import PEERS
 from bench.bounds import BOUNDS
 from bench.run import Figures
 
@@ -20,6 +21,7 @@ LIBRARIES = (
 )
 _STATES = ("cold", "hot")
 _BACKENDS = ("memory", "sqlite", "redis")
+_FRAMEWORKS = ("fastapi", "flask", "aiohttp")
 _PRESETS = (
     *("meganode", "meganode_rs256", "allthatnode_rs256", "allthatnode_es256", "nodius"),
     *("nodius_session", "nodius_2026", "oppiwallet", "bearer_eddsa", "engine_api"),
@@ -85,16 +87,20 @@ def _parts(figures: Figures) -> Iterator[str]:
     yield "### What a guard adds to a request, in microseconds"
     yield _added(figures)
     yield "### Under load, in requests per second"
-    yield _named(figures, r"rps_(.*)", 0)
+    yield _under_load(figures)
     yield "### Backends, and how they grow, in microseconds"
-    yield _named(figures, r"((?:settle|settle16|wallet)_.*)_us")
-    yield _named(figures, r"(.*_nonce_bytes|wallets_per_second_.*|load_10k_keys_mb)", 0)
-    yield "### Start-up and loading, in milliseconds"
+    yield _backends(figures)
+    yield _processes(figures)
+    yield "### Registries, in microseconds"
+    yield _named(figures, r"(verify_.*)_us")
+    yield "### Loading and start-up, in milliseconds"
     yield table(
         ("what", "ms"),
         [(_words(name), value / 1000)
          for name, value in _matching(figures, r"((?:import|first_verify|load)\w*)_us")],
     )  # fmt: skip
+    megabytes = shown(figures["load_10k_keys_mb"])
+    yield f"The registry of 10 000 public keys takes {megabytes} MB of resident memory."
     yield "### The bare limits, in microseconds"
     yield _named(figures, r"limit_(.*)_us")
     yield f"Versions: {_versions()}."
@@ -123,21 +129,74 @@ def _presets(figures: Figures) -> str:
 
 def _added(figures: Figures) -> str:
     rows: list[Row] = []
-    for framework in ("fastapi", "flask", "aiohttp"):
+    for framework in _FRAMEWORKS:
         both = ("hs256", "rs256")
         for state in ("hot", "cold"):
             added = [figures[f"{framework}_added_{state}_{algorithm}_us"] for algorithm in both]
             rows.append((framework, f"rpcguard, {state}", *added))
         for name, value in _matching(figures, rf"{framework}_added_hs256_by_(.*)_us"):
             other = figures[f"{framework}_added_rs256_by_{name}_us"]
-            rows.append((framework, _words(name), value, other))
+            rows.append((framework, PEERS[name], value, other))
         plain = [figures[f"{framework}_unguarded_{algorithm}_us"] for algorithm in both]
         rows.append((framework, "*the unguarded request itself*", *plain))
     return table(("framework", "guard", "HS256", "RS256"), rows)
 
 
-def _named(figures: Figures, pattern: str, digits: int | None = None) -> str:
-    rows = [(_words(name), shown(value, digits)) for name, value in _matching(figures, pattern)]
+def _under_load(figures: Figures) -> str:
+    names = {"unguarded": "*unguarded*", "rpcguard": "rpcguard", **PEERS}
+    rows = [
+        (framework, names[app], value)
+        for framework in _FRAMEWORKS
+        for app, value in _matching(figures, rf"rps_{framework}_(.*)")
+    ]
+    generator = shown(figures["rps_of_the_generator"])
+    return (
+        table(("framework", "guard", "requests per second"), rows)
+        + f"\n\nA server that answers without reading gets {generator} from the same generator."
+    )
+
+
+def _backends(figures: Figures) -> str:
+    columns = {
+        "one settle": "settle_{}_us",
+        "one of 16 at a time": "settle16_{}_us",
+        "with 0 live nonces": "settle_0_nonces_{}_us",
+        "100 000": "settle_100k_nonces_{}_us",
+        "1 000 000": "settle_1m_nonces_{}_us",
+        "bytes per nonce": "{}_nonce_bytes",
+        "a wallet's request": "wallet_{}_us",
+    }
+    rows: list[Row] = [
+        (kind, *(figures[name.format(kind)] for name in columns.values())) for kind in _BACKENDS
+    ]
+    bare = {
+        "one settle": "settle_redis_set_us",
+        "one of 16 at a time": "settle16_redis_set_us",
+        "a wallet's request": "wallet_nacl_us",
+    }
+    rows.append(
+        (
+            "*bare `SET NX PX`; bare PyNaCl*",
+            *(figures[bare[column]] if column in bare else "-" for column in columns),
+        )
+    )
+    return table(("backend", *columns), rows)
+
+
+def _processes(figures: Figures) -> str:
+    numbers = range(1, 5)
+    rows = [
+        (
+            kind,
+            *(figures[f"wallets_per_second_{kind}_{number}_processes"] for number in numbers),
+        )
+        for kind in ("sqlite", "redis")
+    ]
+    return table(("wallets' requests per second, by processes", *numbers), rows)
+
+
+def _named(figures: Figures, pattern: str) -> str:
+    rows = [(_words(name), value) for name, value in _matching(figures, pattern)]
     return table(("what", "figure"), rows)
 
 
@@ -158,12 +217,11 @@ def table(head: Row, rows: Sequence[Row]) -> str:
     return "\n".join("| " + " | ".join(map(shown, line)) + " |" for line in lines)
 
 
-def shown(value: object, digits: int | None = None) -> str:
+def shown(value: object) -> str:
     """Return a cell: a figure with three digits that count, text as it is."""
     if not isinstance(value, float):
         return str(value)
-    if digits is None:
-        digits = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0
+    digits = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0
     return f"{value:,.{digits}f}".replace(",", "\u202f")
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parent.parent
-ROUNDS = 15
+ROUNDS = 25
 SHORT_ROUNDS, SHORT_SHARE = 1, 0.01
-PATIENCE = 600  # seconds that one part may take before it counts as broken
+PATIENCE = 1800  # seconds that a part may take before it counts as broken: machines are busy
 
 Figures = dict[str, float]
 

@@ -11,6 +11,21 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+# What the peers are called, by their names here
+PEERS = {
+    "pyjwt": "PyJWT",
+    "joserfc": "joserfc",
+    "authlib": "Authlib",
+    "tutorial": "FastAPI's tutorial",
+    "bare_pyjwt": "a bearer and PyJWT",
+    "fastapi_users": "fastapi-users",
+    "authx": "authx",
+    "flask_jwt_extended": "Flask-JWT-Extended",
+    "flask_httpauth": "Flask-HTTPAuth",
+    "aiohttp_jwt": "aiohttp-jwt",
+    "plain_pyjwt": "a middleware with PyJWT",
+}
+
 REPLY = b'{"jsonrpc":"2.0","id":1,"result":"0x1"}'
 
 

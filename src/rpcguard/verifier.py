@@ -22,7 +22,7 @@ from rpcguard import audit
 from rpcguard import owed as names
 from rpcguard.authenticator import Authenticator
 from rpcguard.backends.base import Backend
-from rpcguard.backends.open import open_backend
+from rpcguard.backends.open import open_backend, open_client
 from rpcguard.errors import AuthError, BackendError
 from rpcguard.issuing import ROUTES, Desk
 from rpcguard.limiter import Limiter
@@ -59,7 +59,7 @@ class Verifier:
         cls,
         path: str | os.PathLike[str],
         *,
-        backend: str | Backend | None = None,
+        backend: str | Backend | Any = None,
         clock: Callable[[], float] = time.time,
         environ: Mapping[str, str] | None = None,
         watch: bool = True,
@@ -69,7 +69,8 @@ class Verifier:
 
         Args:
             path: The registry's YAML file.
-            backend: URL or object that replaces the registry's `backend`.
+            backend: URL, backend, or ready client of redis-py that replaces the registry's
+                `backend`.
             clock: Gives Unix seconds; read once per request.
             environ: Where `${env:NAME}` looks; the process environment by default.
             watch: Reload by itself, within a second, when the file or a `${file:}` of it changes.
@@ -85,6 +86,8 @@ class Verifier:
             url, base = backend, live.path.parent
             backend = open_backend(url, now=clock(), base=base)
             limiter = Limiter(url, base)
+        elif not hasattr(backend, "settle"):
+            backend = open_client(backend, now=clock())
         if watch:
             live.watch()
         return cls(live, backend, clock, limiter)

@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from backends.kinds import DRIVERS, KINDS, Kind, Settle, opened
+from backends.redis_servers import FAULTS
 from rpcguard.backends.base import Backend
+
+BEGIN, END = "<!-- faults -->\n", "<!-- end of faults -->\n"
+TABLE = Path(__file__).parents[2] / "docs" / "operators.md"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FAULTS] = []
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print what the tests of faults counted; write it into the docs where that is asked for."""
+    if not config.stash[FAULTS]:
+        return
+    head = "| fault | sent | accepted | refused | 503 | accepted twice | longest wait |"
+    lines = [head, "|---|---|---|---|---|---|---|"]
+    for name, counted in config.stash[FAULTS]:
+        numbers = (counted[n] for n in ("sent", "accepted", "refused", "unavailable", "twice"))
+        lines.append(f"| {name} | {' | '.join(map(str, numbers))} | {counted['longest']:.2f} s |")
+    for line in lines:
+        terminalreporter.line(line)
+    if os.environ.get("RPCGUARD_FAULTS") == "write":
+        before, _, rest = TABLE.read_text(encoding="utf-8").partition(BEGIN)
+        _, _, after = rest.partition(END)
+        text = "".join(f"{line}\n" for line in lines)
+        TABLE.write_text(f"{before}{BEGIN}{text}{END}{after}", encoding="utf-8")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from backends import redis_servers
+from backends.redis_servers import Server
 from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_backend
 from rpcguard.owed import Answer, Nonce, Owed, Record, bucket, digest
@@ -30,25 +33,56 @@ class Kind:
         url: The URL, given a directory of the test's own: for each directory another store, and the
             same one however often it is asked. It is called late, and may start a server.
         shared: Whether several processes can share it. `memory://` lives in one.
+        spread: Whether it is spread over buckets, which may be on several machines. Then nonces of
+            one name that two subjects spend are two, and a project has its share of the budget in
+            each bucket.
     """
 
     name: str
     url: Callable[[Path], str]
     shared: bool
+    spread: bool = False
 
     def patient(self, directory: Path) -> str:
-        """Return a URL with which no process gives up while others wait for the disk."""
+        """Return a URL with which no process gives up while others wait."""
         url = self.url(directory)
-        return f"{url}{'&' if '?' in url else '?'}timeout=10s"
+        return url if "timeout=" in url else f"{url}?timeout=10s"
 
+
+def _keys_of(url: Callable[[], str]) -> Callable[[Path], str]:
+    """Return a maker of URLs of one store, each with keys that no other directory has."""
+
+    def make(directory: Path) -> str:
+        return f"{url()}?key_prefix={digest(str(directory)).hex()}&timeout=10s"
+
+    return make
+
+
+def _alone(server: Callable[[], Server]) -> Callable[[Path], str]:
+    return _keys_of(lambda: f"redis://127.0.0.1:{server().port}")
+
+
+REDIS = (
+    Kind("redis", _alone(redis_servers.single), shared=True, spread=True),
+    Kind("sentinel", _keys_of(lambda: redis_servers.trio().url), shared=True, spread=True),
+    Kind("cluster", _keys_of(lambda: redis_servers.cluster().url), shared=True, spread=True),
+)
+if redis_servers.found():  # and else the first of them is this one
+    REDIS += (Kind("redis-floor", _alone(redis_servers.floor), shared=True, spread=True),)
 
 KINDS = (
     Kind("memory", lambda _: "memory://", shared=False),
     Kind("sqlite", lambda directory: f"sqlite:///{directory}/store.db", shared=True),
+    *REDIS,
 )
-
-
 SHARED = tuple(kind for kind in KINDS if kind.shared)  # what several processes can have open
+
+# One of each make, for tests of what asks a backend: Sentinel gives the same answers as the server
+# that it leads to, and so does the oldest server that is supported; `tests/backends` holds that.
+STORES = tuple(kind for kind in KINDS if kind.name not in {"sentinel", "redis-floor"})
+SHARED_STORES = tuple(kind for kind in STORES if kind.shared)
+# Where a project has one budget, and not a share of it in each bucket.
+WHOLE = tuple(kind for kind in STORES if not kind.spread)
 
 
 def settle_sync(backend: Backend, owed: Owed, now: float) -> Answer:
@@ -83,6 +117,12 @@ def owe(
     name = nonce if isinstance(nonce, bytes) else digest(project, subject, nonce)
     spent = Nonce(name, START + lasts, project_limit, subject_limit)
     return Owed(project, subject, issued_at, revocable, spent)
+
+
+def neighbours(count: int) -> list[str]:
+    """Return subjects of the project "p" whose nonces are all in one bucket."""
+    names = (str(number) for number in itertools.count())
+    return list(itertools.islice((each for each in names if bucket("p", each) == HERE), count))
 
 
 def ask(*names: bytes, issued_at: float = START) -> Owed:

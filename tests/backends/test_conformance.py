@@ -11,7 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from backends.kinds import HERE, SHARED, START, Kind, Settle, ask, opened, owe, run_in_threads
+from backends.kinds import (
+    HERE,
+    SHARED,
+    START,
+    Kind,
+    Settle,
+    ask,
+    neighbours,
+    opened,
+    owe,
+    run_in_threads,
+)
 from backends.racers import count, racing
 from rpcguard.backends.base import Backend
 from rpcguard.errors import BackendError
@@ -287,11 +298,29 @@ def test_a_subject_with_a_full_budget_is_refused_alone(settle: Settle) -> None:
 
 
 def test_a_project_with_a_full_budget_is_refused_alone(settle: Settle) -> None:
-    for number in range(3):
-        assert settle(owe("n", subject=str(number), project_limit=3), START) is OK
-    assert settle(owe("n", subject="one more", project_limit=3), START) is PROJECT_FULL
+    *subjects, one_more = neighbours(4)
+    for subject in subjects:
+        assert settle(owe("n", subject=subject, project_limit=3), START) is OK
+    assert settle(owe("n", subject=one_more, project_limit=3), START) is PROJECT_FULL
     assert settle(owe("n", project="q", project_limit=3), START) is OK
-    assert settle(owe("n", subject="0", project_limit=3), START) is REPLAYED
+    assert settle(owe("n", subject=subjects[0], project_limit=3), START) is REPLAYED
+
+
+@pytest.mark.parametrize(
+    ("project_limit", "subject_limit", "of_a_bucket"),
+    [(1000, 3, 4), (100, 3, 3), (2, 3, 2), (1024, 1, 4), (1025, 1, 5)],
+)
+def test_where_buckets_are_apart_each_has_a_share_of_the_project_s_budget(
+    kind: Kind, settle: Settle, project_limit: int, subject_limit: int, of_a_bucket: int
+) -> None:
+    limits = {"project_limit": project_limit, "subject_limit": subject_limit}
+    subjects = neighbours(of_a_bucket + 1)
+    answers = [settle(owe("n", subject=each, **limits), START) for each in subjects]
+    room = of_a_bucket if kind.spread else project_limit
+    assert answers == [OK if number < room else PROJECT_FULL for number in range(len(subjects))]
+    assert settle(owe("n", subject="elsewhere", **limits), START) is (
+        OK if kind.spread or project_limit > len(subjects) else PROJECT_FULL
+    )
 
 
 def test_a_refused_nonce_is_not_spent_and_takes_no_room(settle: Settle) -> None:

@@ -9,7 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from backends.kinds import HERE, SHARED, START, Kind, issue, opened, owe, present, run_in_threads
+from backends.kinds import (
+    HERE,
+    SHARED,
+    START,
+    Kind,
+    issue,
+    neighbours,
+    opened,
+    owe,
+    present,
+    run_in_threads,
+)
 from backends.racers import racing
 from rpcguard.backends.base import Backend
 from rpcguard.owed import Answer, Record, Revocation, Verdict, bucket
@@ -42,18 +53,20 @@ def test_a_subject_with_a_full_budget_is_refused_alone(backend: Backend) -> None
 
 
 def test_a_project_with_a_full_budget_is_refused_alone(backend: Backend) -> None:
-    for name in "abc":
+    *subjects, last = neighbours(4)
+    for name in subjects:
         assert backend.put(one(name, subject=name, project_limit=3), START) is OK
-    assert backend.put(one("d", subject="d", project_limit=3), START) is PROJECT_FULL
-    assert standing(backend, "d", subject="d") is Verdict.UNKNOWN
-    assert {standing(backend, name, subject=name) for name in "abc"} == {Verdict.OK}
+    assert backend.put(one("d", subject=last, project_limit=3), START) is PROJECT_FULL
+    assert standing(backend, "d", subject=last) is Verdict.UNKNOWN
+    assert {standing(backend, name, subject=name) for name in subjects} == {Verdict.OK}
     assert backend.put(one("d", project="q", project_limit=3), START) is OK
 
 
 def test_a_full_subject_comes_before_a_full_project(backend: Backend) -> None:
     fill(backend, project_limit=3)
     assert backend.put(one("d", project_limit=3), START) is SUBJECT_FULL
-    assert backend.put(one("d", subject="t", project_limit=3), START) is PROJECT_FULL
+    (other,) = neighbours(1)
+    assert backend.put(one("d", subject=other, project_limit=3), START) is PROJECT_FULL
 
 
 def test_the_limit_is_what_the_record_itself_says(backend: Backend) -> None:

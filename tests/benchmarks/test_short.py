@@ -93,9 +93,9 @@ def test_the_page_shows_every_figure_that_has_a_bound(
 def test_the_plot_shows_rpcguard_and_every_peer(figures: dict[str, float]) -> None:
     texts = {element.text for element in ET.fromstring(plot.svg(figures)).iter()}
 
-    assert {"rpcguard, token seen", "PyJWT", "joserfc", "Authlib", "tutorial"} <= texts
-    assert {"fastapi users", "authx", "flask jwt extended", "flask httpauth"} <= texts
-    assert {"aiohttp jwt", "plain pyjwt"} <= texts
+    assert {"rpcguard, token seen", "PyJWT", "joserfc", "Authlib", "FastAPI's tutorial"} <= texts
+    assert {"fastapi-users", "authx", "Flask-JWT-Extended", "Flask-HTTPAuth"} <= texts
+    assert {"aiohttp-jwt", "a middleware with PyJWT"} <= texts
 
 
 def test_every_figure_that_was_asked_for_has_a_bound_and_no_other() -> None:

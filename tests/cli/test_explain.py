@@ -268,6 +268,17 @@ def test_what_cannot_be_read_is_exit_code_1(cli, starter, arguments, given, said
     assert "Traceback" not in told.stderr
 
 
+def test_a_backend_that_does_not_answer_is_the_servers_503(explain, starter):
+    registry = starter / "registry.yaml"
+    registry.write_text(
+        registry.read_text().replace("sqlite:///rpcguard.db", "redis://127.0.0.1:1/0")
+    )
+    code, told = explain(signed(starter, "bsc"))
+    assert (code, told["reason"], told["answer"]["status"]) == (1, "backend_unavailable", 503)
+    assert told["checks"][-1]["check"] == "revocation"
+    assert explain(signed(starter, "bsc"), "--offline")[0] == 0
+
+
 def test_limits_are_named_and_not_counted(explain, starter):
     registry = starter / "registry.yaml"
     limits = "    limits: {per_ip: [1/day], per_key: [1/day]}\n"

@@ -256,6 +256,25 @@ def test_a_list_that_stands_in_two_places_is_not_edited(text):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "  b:\n    keys: {kid: a}\n",
+        "  b:\n    ? preset\n    : x\n",
+        "  b:\n    keys:\n      -\n        # why\n        kid: a\n    x: &k [a]\n",
+    ],
+    ids=["no list", "an explicit key", "an entry below its dash"],
+)
+def test_what_is_laid_out_unusually_is_edited_rightly_or_not_at_all(text):
+    try:
+        after = added(HEAD + text, "b", "keys", {"kid": "new"})
+    except LayoutError:
+        return
+    wanted = meaning(HEAD + text)
+    wanted["projects"]["b"].setdefault("keys", []).append({"kid": "new"})
+    assert meaning(after) == wanted
+
+
+@pytest.mark.parametrize(
     "value",
     [
         "null",

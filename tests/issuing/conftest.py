@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backends.kinds import KINDS, SHARED, Kind
+from backends.kinds import SHARED_STORES, STORES, Kind
 from minting import NOW
 
 from issuing.site import Site
@@ -16,7 +16,7 @@ from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_backend
 
 
-@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
+@pytest.fixture(params=STORES, ids=lambda kind: kind.name)
 def kind(request: pytest.FixtureRequest) -> Kind:
     return request.param
 
@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "store.db"
 
 
-@pytest.fixture(params=SHARED, ids=lambda kind: kind.name)
+@pytest.fixture(params=SHARED_STORES, ids=lambda kind: kind.name)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URL of a backend that several processes can share."""
     return request.param.url(tmp_path)

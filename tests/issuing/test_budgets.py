@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backends.kinds import WHOLE
 from minting import NOW, bearer
 
 from issuing.site import ALICE, BOB, MALLORY, ROTATING, Site, registry
@@ -16,6 +17,8 @@ from rpcguard import AuthError
 from rpcguard.errors import BackendError
 
 DAY = 86_400
+# Projects whose budget is shared out among buckets are in tests/backends/test_conformance.py.
+ONE_BUDGET = pytest.mark.parametrize("kind", WHOLE, indirect=True, ids=lambda kind: kind.name)
 REFRESH = ", refresh: rotating, refresh_ttl: 1d"
 
 
@@ -57,6 +60,7 @@ def test_a_wallet_that_holds_as_many_as_it_may_is_refused_alone(make):
     assert site.key_for(BOB)
 
 
+@ONE_BUDGET
 def test_a_project_that_holds_as_many_as_it_may_is_refused_alone(make):
     lines = ("wallets: open\nmatch: {path: /a}\nmax_records: 2", REFRESH)
     first = registry(*lines)
@@ -108,6 +112,7 @@ def test_sessions_without_refresh_need_no_room(make):
         assert site.admits(site.sign_in()["token"])
 
 
+@ONE_BUDGET
 def test_from_python_it_is_the_same_refusal(make):
     site = make(_limited("max_subject_records: 1", "max_records: 2"))
     site.verifier.issue("solana", "carol")
@@ -138,6 +143,7 @@ def test_logouts_of_one_subject_are_budgeted_and_refuse_it_alone(make):
     _log_out(site, _token(site, "bob"))
 
 
+@ONE_BUDGET
 def test_logouts_of_one_project_are_budgeted(make):
     site = make(_limited("max_nonces: 2", session=""))
     for subject in ("alice", "bob"):
@@ -146,6 +152,7 @@ def test_logouts_of_one_project_are_budgeted(make):
     assert (error.status, error.reason) == (503, "backend_unavailable")
 
 
+@ONE_BUDGET
 def test_who_has_used_its_logouts_up_is_let_in_all_the_same(make):
     """They last an hour, and must not take the place of the nonces of requests."""
     site = make(_limited("max_subject_nonces: 2", "max_nonces: 3", session=""))

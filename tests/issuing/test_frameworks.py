@@ -12,13 +12,14 @@ from secrets import token_hex
 from typing import Any
 
 import pytest
-from backends.kinds import KINDS, SHARED, Kind
+from backends.kinds import SHARED_STORES, STORES, Kind
 from contrib.wire import Answer, Headers, chunked_request, request
 from minting import Wallet, bearer
 
 from issuing.apps import CREATE, FRAMEWORKS, running
 from issuing.site import ALICE, BOB, SECRETS, proof, registry
 from rpcguard import AuthError, Request
+from rpcguard.backends.open import open_backend
 from rpcguard.issuing import MAX_BODY, ROUTES
 from rpcguard.verifier import Verifier
 
@@ -37,10 +38,12 @@ MOUNTS: list[dict[str, Any]] = [
 ]
 
 
-def _write(directory: Path, text: str, kind: Kind = KINDS[0]) -> Path:
+def _write(directory: Path, text: str, kind: Kind = STORES[0]) -> Path:
     url = kind.url(directory)
     if not kind.shared:  # it refuses the signatures of the second in which it starts
         url += "?restart_guard=off"
+    if kind.spread:  # so does a store that is new
+        open_backend(url, now=time.time() - 60, base=directory).close()
     path = directory / "registry.yaml"
     path.write_text(f'{text}\nbackend: "{url}"\n', encoding="utf-8")
     return path
@@ -56,7 +59,7 @@ def environment() -> Iterator[None]:
 
 @pytest.fixture(
     scope="module",
-    params=[(framework, kind) for framework in FRAMEWORKS for kind in KINDS],
+    params=[(framework, kind) for framework in FRAMEWORKS for kind in STORES],
     ids=lambda param: f"{param[0]}-{param[1].name}",
 )
 def port(
@@ -283,7 +286,7 @@ def test_the_middleware_of_aiohttp_leaves_the_routes_open_and_nothing_else(envir
         assert _post(port, "/solana/api/auth/challenge", {"pubkey": ALICE.pubkey}).status == 401
 
 
-@pytest.mark.parametrize("kind", SHARED, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", SHARED_STORES, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_session_of_one_server_is_known_to_another_and_so_is_its_end(
     environment, tmp_path, framework, kind

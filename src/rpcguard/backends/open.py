@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from rpcguard.backends import redis_url
 from rpcguard.backends.base import Backend
 from rpcguard.backends.memory import MemoryBackend
+from rpcguard.backends.redis_settings import Settings
 from rpcguard.backends.sqlite import DEFAULT_TIMEOUT, SqliteBackend
 from rpcguard.backends.url_options import choice, options, seconds
 from rpcguard.errors import BackendError, ConfigError
@@ -68,8 +69,29 @@ def _sqlite(parts: SplitResult, now: float, base: Path) -> SqliteBackend:
     return SqliteBackend(base / path, now=now, timeout=timeout)
 
 
+def open_client(client: object, *, now: float) -> Backend:
+    """
+    Open a backend on the servers of a ready client of redis-py.
+
+    Args:
+        client: See `rpcguard.backends.redis_client.settings_of`.
+        now: Unix seconds.
+
+    Raises:
+        ConfigError: If *client* is none.
+    """
+    if type(client).__module__.partition(".")[0] != "redis":
+        raise ConfigError("backend: neither a URL, nor a backend, nor a client of redis-py")
+    from rpcguard.backends.redis_client import settings_of  # noqa: PLC0415 - as below
+
+    return _started(settings_of(client), now, must_answer=False)
+
+
 def _redis(parts: SplitResult, now: float, base: Path, must_answer: bool) -> Backend:
-    settings = redis_url.parse(parts, base)
+    return _started(redis_url.parse(parts, base), now, must_answer)
+
+
+def _started(settings: Settings, now: float, must_answer: bool) -> Backend:
     try:
         # Here and not above: who has no Redis need not have its client.
         from rpcguard.backends.redis import RedisBackend  # noqa: PLC0415

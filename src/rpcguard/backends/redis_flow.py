@@ -59,7 +59,7 @@ class Wait(Enum):
     PAUSE = "`PAUSE` seconds"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would cost each question some microseconds
 class Send:
     """
     A step that sends a question.
@@ -79,7 +79,7 @@ class Send:
     asking: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """
     An outcome: the script's reply.

@@ -41,7 +41,7 @@ _ERRORS = (exceptions.RedisError, OSError)
 
 def packed(*arguments: str) -> bytes:
     """Return a command as it is sent."""
-    return b"*%d\r\n" % len(arguments) + b"".join(bulk(each.encode()) for each in arguments)
+    return b"*%d\r\n" % len(arguments) + bulk(*(each.encode() for each in arguments))
 
 
 _ASKING = packed("ASKING")
@@ -57,7 +57,7 @@ def greeted(replies: Sequence[Any], *, guard: bool) -> bytes:
         guard: Whether a restart is to be noticed.
 
     Raises:
-        LostError: If the server may evict, or does not say.
+        LostError: If the server may evict, or does not say; or if a restart would not be seen.
     """
     for reply in replies:
         if not isinstance(reply, bytes):
@@ -65,13 +65,17 @@ def greeted(replies: Sequence[Any], *, guard: bool) -> bytes:
     fields = dict(
         line.split(b":", 1) for reply in replies for line in reply.splitlines() if b":" in line
     )
-    limit, policy = fields.get(b"maxmemory", b"0"), fields.get(b"maxmemory_policy", b"")
+    limit, policy = fields.get(b"maxmemory", b""), fields.get(b"maxmemory_policy", b"")
     if limit != b"0" and policy != b"noeviction":
         raise LostError(
             "the server evicts keys when its memory is full, and would accept again what it has"
             " evicted; set maxmemory-policy noeviction"
         )
-    return bulk(fields.get(b"run_id", b"") if guard else b"")
+    if not guard:
+        return bulk(b"")
+    if b"run_id" not in fields:
+        raise LostError("the server does not say who it is (run_id); set restart_guard=off")
+    return bulk(fields[b"run_id"])
 
 
 def written(steps: Sequence[Send], server: bytes, replicas: int, patience: float) -> list[bytes]:
@@ -114,7 +118,7 @@ def outcomes(steps: Sequence[Send], replies: list[Any]) -> list[Outcome]:
 class Link:
     """A connection that one thread at a time uses."""
 
-    __slots__ = ("_connection", "server")
+    __slots__ = ("_connection", "_patience", "server")
 
     def __init__(self, settings: Settings, address: Address, deadline: float) -> None:
         """
@@ -129,7 +133,8 @@ class Link:
             LostError: If that fails.
         """
         self.server = b""
-        self._connection = _connection(settings, address, _left(deadline))
+        self._patience = _left(deadline) * _SHARE
+        self._connection = _connection(settings, address, self._patience)
         try:
             self._connection.connect()
         except _ERRORS as error:
@@ -170,15 +175,24 @@ class Link:
         try:
             connection.send_packed_command([b"".join(commands)], check_health=False)
             for _ in range(replies):
-                if not connection.can_read(max(0.0, deadline - monotonic())):
-                    raise LostError("no answer in time", sent=True, late=True)
                 try:
-                    found.append(connection.read_response())
+                    found.append(self._read(deadline))
                 except exceptions.ResponseError as error:
                     found.append(error)
         except _ERRORS as error:
             raise _lost(error, sent=True) from error
         return found
+
+    def _read(self, deadline: float) -> Any:
+        connection = self._connection
+        left = deadline - monotonic()
+        if left >= self._patience:  # the usual case; the socket's own timeout is not changed then
+            with contextlib.suppress(exceptions.TimeoutError):
+                return connection.read_response(disconnect_on_error=False)
+            left = deadline - monotonic()
+        if not connection.can_read(max(0.0, left)):
+            raise LostError("no answer in time", sent=True, late=True)
+        return connection.read_response()
 
     def close(self) -> None:
         """Close the connection."""
@@ -266,10 +280,10 @@ def _arguments(settings: Settings, address: Address) -> dict[str, Any]:
 
 
 # redis-py's connections have no types that hold for all its versions.
-def _connection(settings: Settings, address: Address, left: float) -> Any:
+def _connection(settings: Settings, address: Address, patience: float) -> Any:
     arguments = _arguments(settings, address) | {
-        "socket_connect_timeout": min(settings.connect_timeout, left * _SHARE),
-        "socket_timeout": left * _SHARE,
+        "socket_connect_timeout": min(settings.connect_timeout, patience),
+        "socket_timeout": patience,
     }
     kind: Any = redis_sync.SSLConnection if settings.tls else redis_sync.Connection
     unix: Any = redis_sync.UnixDomainSocketConnection

@@ -26,15 +26,18 @@ _ACCOUNT_BYTES = 8
 _RANDOM_BYTES = 16
 _ATTEMPT_OUTLIVES = 4  # times the timeout: by then nobody asks again
 _REVOCATIONS_AT_ONCE = 500
-_ANSWERS = tuple(Answer(verdict) for verdict in Verdict)  # in the order of `bucket.lua`
+_ANSWERS: tuple[Answer, ...] = tuple(
+    getattr(Answer, each.name) for each in Verdict
+)  # as `bucket.lua`
 _TAKEN = len(_ANSWERS)
 _YES, _NO = bulk(b"1"), bulk(b"0")
-_NO_NONCE = (b"",) * 6
+_NO_NONCE = bulk(*[b""] * 6)
+_NO_RECORD = bulk(b"", b"")
 
 _STATE, _REVOKED, _NAMES, _RECORDS = b"state", b"revoked", b"names", b"records"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would cost each question some microseconds
 class Question:
     """
     One call of one script.
@@ -86,56 +89,52 @@ class Asking:
             timeout: Seconds within which a question is answered or given up.
         """
         self._prefix = prefix
-        self._attempt = b"%d" % math.ceil(timeout * 1000 * _ATTEMPT_OUTLIVES)
+        self._attempt = bulk(b"%d" % math.ceil(timeout * 1000 * _ATTEMPT_OUTLIVES))
 
     def opening(self, now: float) -> list[Question]:
         """Return what notes, in each bucket, that what is spent from *now* on will be known."""
         # A proof made at that very time is good: it cannot have been spent before.
         before = math.nextafter(now, -math.inf)
-        return [
-            self._question(number, scripts.OPEN, before, (_STATE, _REVOKED))
-            for number in range(BUCKETS)
-        ]
+        keys = (_STATE, _REVOKED)
+        return [self._question(n, scripts.OPEN, before, keys, b"", 0) for n in range(BUCKETS)]
 
     def settle(self, owed: Owed, now: float) -> Question:
         """Return what asks for everything in *owed*."""
-        number, project, subject = _place(owed.project, owed.subject)
+        number, project, _ = _place(owed.project, owed.subject)
         if owed.bucket is not None:
             number = owed.bucket
         keys: tuple[bytes, ...] = (_STATE, _REVOKED, _NAMES, _RECORDS)
         nonce = owed.nonce
-        spends = _NO_NONCE
-        if nonce is not None:
-            keys += (b"nonces:" + project.hex().encode(), b"live:" + project.hex().encode())
-            spends = (
-                b"%d" % (math.ceil(nonce.expires_at) if now < nonce.expires_at < LATEST else 0),
-                nonce.name,
-                subject,
-                b"%d" % nonce.subject_limit,
-                project,
-                b"%d" % share(nonce.project_limit, nonce.subject_limit),
+        if nonce is None:
+            spends = _NO_NONCE
+        else:
+            keys = (*keys, b"nonces:" + project, b"live:" + project)
+            deadline = math.ceil(nonce.expires_at) if now < nonce.expires_at < LATEST else 0
+            spends = bulk(b"%d" % deadline, nonce.name) + _budgets(
+                owed.project, owed.subject, nonce.project_limit, nonce.subject_limit
             )
-        arguments = (
-            _time(owed.issued_at),
-            owed.record or b"",
-            owed.slot or b"",
-            self._attempt,
-            *spends,
-            *owed.revocable,
-        )
+        record = _NO_RECORD
+        if owed.record is not None:
+            record = bulk(b"=" + owed.record, b"" if owed.slot is None else b"=" + owed.slot)
+        arguments = bulk(_time(owed.issued_at)) + record + self._attempt + spends
+        if owed.revocable:
+            arguments += bulk(*owed.revocable)
+        count = 10 + len(owed.revocable)
         writes = nonce is not None
-        return self._question(number, scripts.SETTLE, now, keys, arguments, writes, once=writes)
+        return self._question(
+            number, scripts.SETTLE, now, keys, arguments, count, writes=writes, once=writes
+        )
 
     def epoch(self, number: int) -> Question:
         """Return what asks for the epoch of a bucket."""
-        return self._question(number, scripts.READ, 0.0, (_STATE, _REVOKED, b"nonces:"))
+        return self._question(number, scripts.READ, 0.0, (_STATE, _REVOKED, b"nonces:"), b"", 0)
 
     def spent(self, project: str, subject: str, names: Sequence[bytes], now: float) -> Question:
         """Return what asks which of some nonces are spent."""
         number, of_project, of_subject = _place(project, subject)
-        keys = (_STATE, _REVOKED, b"nonces:" + of_project.hex().encode())
-        members = [of_subject + name for name in names]
-        return self._question(number, scripts.READ, now, keys, members)
+        keys = (_STATE, _REVOKED, b"nonces:" + of_project)
+        members = bulk(*(of_subject + name for name in names))
+        return self._question(number, scripts.READ, now, keys, members, len(names))
 
     def put(self, record: Record, now: float) -> Question:
         """Return what puts *record* in its slot."""
@@ -164,14 +163,17 @@ class Asking:
         for number, arguments in by_bucket.items():
             for start in range(0, len(arguments), 3 * _REVOCATIONS_AT_ONCE):
                 some = arguments[start : start + 3 * _REVOCATIONS_AT_ONCE]
-                yield self._question(number, scripts.REVOKE, now, keys, some, writes=True)
+                yield self._question(
+                    number, scripts.REVOKE, now, keys, bulk(*some), len(some), writes=True
+                )
 
     def _write(
         self, number: int, script: Script, now: float, slot: bytes, arguments: Sequence[bytes]
     ) -> Question:
         keys = (_STATE, _REVOKED, _NAMES, _RECORDS, b"ends", b"held")
-        arguments = (self._attempt, slot, *arguments)
-        return self._question(number, script, now, keys, arguments, writes=True, once=True)
+        packed = self._attempt + bulk(slot, *arguments)
+        count = 2 + len(arguments)
+        return self._question(number, script, now, keys, packed, count, writes=True, once=True)
 
     def _question(
         self,
@@ -179,17 +181,19 @@ class Asking:
         script: Script,
         now: float,
         keys: tuple[bytes, ...],
-        arguments: Sequence[bytes] = (),
+        arguments: bytes,
+        count: int,
+        *,
         writes: bool = False,
         once: bool = False,
     ) -> Question:
         random = os.urandom(_RANDOM_BYTES)
         block = _keys(self._prefix, number, keys, once)
         if once:  # a key that no other question has: when it is asked again, it finds its answer
-            block += bulk(slot_key(self._prefix, number) + b"attempt:" + random.hex().encode())
-        rest = b"".join(map(bulk, (_time(now), random, *arguments)))
+            block += bulk(b"%battempt:%b" % (slot_key(self._prefix, number), random.hex().encode()))
+        rest = bulk(_time(now), random) + arguments
         # the call and its hash, the number of keys; the server and whether it was asked before
-        count = 3 + len(keys) + once + 4 + len(arguments)
+        count += 3 + len(keys) + once + 4
         return Question(number, script, block, rest, count, writes)
 
 
@@ -223,10 +227,21 @@ def answer_of(reply: Any) -> Answer:
 
 @functools.lru_cache(maxsize=4096)
 def _place(project: str, subject: str) -> tuple[int, bytes, bytes]:
-    """Return the bucket, and the names of the budgets of the project and of the subject."""
-    of_project = digest("project", project)[:_ACCOUNT_BYTES]
-    of_subject = digest("subject", project, subject)[:_ACCOUNT_BYTES]
-    return bucket(project, subject), of_project, of_subject
+    """Return the bucket, the project as keys have it, and the subject as members have it."""
+    of_project = digest("project", project)[:_ACCOUNT_BYTES].hex().encode("ascii")
+    return (
+        bucket(project, subject),
+        of_project,
+        digest("subject", project, subject)[:_ACCOUNT_BYTES],
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _budgets(project: str, subject: str, project_limit: int, subject_limit: int) -> bytes:
+    """Return the arguments that name two budgets and how much they hold."""
+    _, of_project, of_subject = _place(project, subject)
+    room = b"%d" % share(project_limit, subject_limit)
+    return bulk(of_subject, b"%d" % subject_limit, of_project, room)
 
 
 def _packed(record: Record) -> tuple[bytes, ...]:
@@ -253,9 +268,10 @@ def _time(seconds: float) -> bytes:
 def _keys(prefix: str, number: int, names: tuple[bytes, ...], more: bool) -> bytes:
     """Return the number of keys, with one *more* that is not here, and the keys."""
     tag = slot_key(prefix, number)
-    return bulk(b"%d" % (len(names) + more)) + b"".join(bulk(tag + name) for name in names)
+    return bulk(b"%d" % (len(names) + more), *(tag + name for name in names))
 
 
+@functools.lru_cache(maxsize=1024)
 def slot_key(prefix: str, number: int) -> bytes:
     """Return what the keys of a bucket begin with; it is in their slot itself."""
     return f"{{{prefix}:{number:02x}}}:".encode("ascii")

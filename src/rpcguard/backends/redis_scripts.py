@@ -13,9 +13,12 @@ from pathlib import Path
 _FOLDER = Path(__file__).parent / "lua"
 
 
-def bulk(text: bytes) -> bytes:
-    """Return *text* as an argument of a command (RESP, "bulk string")."""
-    return b"$%d\r\n%b\r\n" % (len(text), text)
+_BULK = b"$%d\r\n%b\r\n"
+
+
+def bulk(*texts: bytes) -> bytes:
+    """Return *texts* as arguments of a command (RESP, "bulk string")."""
+    return (_BULK * len(texts)) % tuple(part for text in texts for part in (len(text), text))
 
 
 class Script:
@@ -33,8 +36,8 @@ class Script:
         """Put the script together from *files*, without their suffix."""
         text = b"\n".join((_FOLDER / f"{file}.lua").read_bytes() for file in files)
         name = hashlib.sha1(text, usedforsecurity=False).hexdigest().encode("ascii")
-        self.by_hash = bulk(b"EVALSHA") + bulk(name)
-        self.in_full = bulk(b"EVAL") + bulk(text)
+        self.by_hash = bulk(b"EVALSHA", name)
+        self.in_full = bulk(b"EVAL", text)
 
 
 OPEN = Script("bucket", "open")

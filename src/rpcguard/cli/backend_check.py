@@ -3,6 +3,7 @@ Whether a server could open the backend of a registry, found out without touchin
 
 Opening a SQLite backend makes the file, perhaps for a user that the server is not; so a file in a
 temporary directory is opened with the same URL, and of the real one only its place is looked at.
+Servers of Redis are asked, as at each start; they must answer and be fit for use.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def fault(url: str, base: Path, now: float) -> str | None:
         with tempfile.TemporaryDirectory(prefix="rpcguard-check-") as scratch:
             file = _sqlite_file(url)
             used = urlunsplit(urlsplit(url)._replace(path=_SCRATCH)) if file else url
-            open_backend(used, now=now, base=Path(scratch)).close()
+            where = Path(scratch) if file else base
+            open_backend(used, now=now, base=where, must_answer=True).close()
     except ConfigError as error:
         return error.problems[0].message
     return _misplaced(base / file) if file else None

@@ -24,9 +24,7 @@ end
 
 -- Answer for the record `name`: the one in `slot`, or without a slot the one where the name leads.
 local function standing(name, slot)
-  if slot == '' then
-    slot = redis.call('HGET', NAMES, name)
-  end
+  slot = slot or redis.call('HGET', NAMES, name)
   local record = slot and record_in(slot)
   if not record or record.ends <= NOW then
     return UNKNOWN

@@ -5,8 +5,8 @@
 -- KEYS[7]  string  there while this very question was answered with OK not long ago
 --
 -- ARGV[5]  when the proof was made
--- ARGV[6]  name of the record that must be there, or ''
--- ARGV[7]  its slot, or ''
+-- ARGV[6]  '=' and the name of the record that must be there, or ''
+-- ARGV[7]  '=' and its slot, or ''
 -- ARGV[8]  milliseconds for which KEYS[7] is kept
 -- ARGV[9]  deadline of the nonce, whole seconds; '0' where the proof has ended; '' without a nonce
 -- ARGV[10] name of the nonce
@@ -21,18 +21,20 @@
 
 local NONCES, LIVE, ATTEMPT = KEYS[5], KEYS[6], KEYS[7]
 
+if ARGV[9] == '' then
+  refuse_on_a_replica()
+end
 if ARGV[15] and is_revoked({ unpack(ARGV, 15) }, tonumber(ARGV[5])) then
   return REVOKED
 end
 local verdict, value = OK, nil
 if ARGV[6] ~= '' then
-  verdict, value = standing(ARGV[6], ARGV[7])
+  verdict, value = standing(ARGV[6]:sub(2), ARGV[7] ~= '' and ARGV[7]:sub(2))
   if verdict ~= OK then
     return { verdict, value }
   end
 end
 if ARGV[9] == '' then
-  refuse_on_a_replica()
   return { OK, value }
 end
 
@@ -78,7 +80,7 @@ if type(added) == 'table' then -- memory is full: make room, or let the error ou
   prune(STEP_WHEN_FULL)
   added = redis.call('ZADD', NONCES, 'NX', ARGV[9], MEMBER)
 end
-local held
+local held, mine
 if added == 0 then
   held = tonumber(redis.call('ZSCORE', NONCES, MEMBER))
   if NOW < held then
@@ -90,18 +92,9 @@ if added == 0 then
     return REPLAYED
   end
   redis.call('ZADD', NONCES, ARGV[9], MEMBER) -- it has ended and was not yet dropped
+  mine = tonumber(redis.call('HGET', LIVE, SUBJECT))
 else
-  redis.call('HINCRBY', LIVE, SUBJECT, 1)
-end
-
-local function full()
-  if tonumber(redis.call('HGET', LIVE, SUBJECT)) > SUBJECT_LIMIT then
-    return SUBJECT_FULL
-  end
-  if redis.call('ZCARD', NONCES) > PROJECT_LIMIT then
-    return PROJECT_FULL
-  end
-  return nil
+  mine = redis.call('HINCRBY', LIVE, SUBJECT, 1)
 end
 
 local function undo(refusal)
@@ -113,15 +106,16 @@ local function undo(refusal)
   return refusal
 end
 
-local refusal = full()
-if refusal then
+local size = redis.call('ZCARD', NONCES)
+if mine > SUBJECT_LIMIT or size > PROJECT_LIMIT then
   prune(STEP_WHEN_FULL)
-  refusal = full()
-  if refusal then
-    return undo(refusal)
+  size = redis.call('ZCARD', NONCES)
+  if tonumber(redis.call('HGET', LIVE, SUBJECT)) > SUBJECT_LIMIT then
+    return undo(SUBJECT_FULL)
+  elseif size > PROJECT_LIMIT then
+    return undo(PROJECT_FULL)
   end
 end
-local size = redis.call('ZCARD', NONCES)
 if size == 1 and tonumber(through or 0) > tonumber(pruned or 0) then
   -- Either that one has ended, or the key has gone by itself and all that was in it.
   forget_through(tonumber(through))
