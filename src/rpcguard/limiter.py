@@ -13,9 +13,12 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import quote, urlsplit
 
+from rpcguard.backends import redis_url
+from rpcguard.backends.redis_settings import Address, Settings
 from rpcguard.errors import AuthError, BackendError
 from rpcguard.owed import digest
 from rpcguard.rates import Charge, Rate
@@ -25,7 +28,6 @@ if TYPE_CHECKING:  # the package is loaded when the first request is counted
     from limits.strategies import RateLimiter
 
 EXACT: Final = 1000
-TIMEOUT: Final = 0.25  # seconds that Redis may take to connect, and to answer
 
 Dress = Callable[[AuthError], AuthError]
 
@@ -33,13 +35,18 @@ Dress = Callable[[AuthError], AuthError]
 class Limiter:
     """The counters of one verifier. Thread-safe."""
 
-    def __init__(self, backend: str | None) -> None:
+    def __init__(self, backend: str | None, base: Path | None = None) -> None:
         """
         Args:
             backend: URL of the backend; where it names no Redis, or None, this process counts.
+            base: Directory that the files of a URL are relative to.
+
+        Raises:
+            ConfigError: If it is a wrong URL of Redis.
         """
-        remote = backend is not None and backend.startswith(("redis", "valkey"))
-        self._url = backend if remote else None
+        parts = urlsplit(backend or "")
+        remote = redis_url.is_redis(parts.scheme)
+        self._settings = redis_url.parse(parts, base or Path()) if remote else None
         self._opened: dict[int, tuple[RateLimiter, RateLimiter]] = {}
 
     def spend(self, charges: Iterable[Charge], dress: Dress) -> None:
@@ -63,7 +70,7 @@ class Limiter:
 
     async def aspend(self, charges: tuple[Charge, ...], dress: Dress) -> None:
         """`spend` for a running event loop; where Redis is asked, in a thread."""
-        if charges and self._url is not None:
+        if charges and self._settings is not None:
             await asyncio.to_thread(self.spend, charges, dress)
         else:
             self.spend(charges, dress)
@@ -72,7 +79,7 @@ class Limiter:
         """Close the connections. Closing twice is harmless."""
         while self._opened:
             _, (strategy, _) = self._opened.popitem()
-            if self._url is not None:
+            if self._settings is not None:
                 strategy.storage.storage.close()  # type: ignore[attr-defined]  # the Redis client
 
     def _spend(self, charge: Charge) -> None:
@@ -112,45 +119,42 @@ class Limiter:
     def _storage(self) -> Storage:
         from limits.storage import storage_from_string  # noqa: PLC0415  see above
 
-        if self._url is None:
+        if self._settings is None:
             return storage_from_string("memory://")  # type: ignore[return-value]
-        url, options = _translated(self._url)
+        url, options = _opened_with(self._settings)
         return storage_from_string(url, wrap_exceptions=True, **options)  # type: ignore[return-value]
 
 
-def _translated(url: str) -> tuple[str, dict[str, Any]]:
-    """Return the URL of a Redis backend as `limits` has it, and the options of its client."""
+def _opened_with(settings: Settings) -> tuple[str, dict[str, Any]]:
+    """Return the URL that `limits` has for the servers, and their client's options."""
     from redis.backoff import NoBackoff  # noqa: PLC0415  an extra
     from redis.retry import Retry  # noqa: PLC0415  see above
 
-    parts = urlsplit(url)
-    query = dict(parse_qsl(parts.query))
-    base, _, kind = parts.scheme.replace("valkey", "redis").partition("+")
-    options: dict[str, Any] = {
-        "socket_timeout": TIMEOUT,
-        "socket_connect_timeout": TIMEOUT,
-        "retry": Retry(NoBackoff(), 0),
-        "key_prefix": query.get("key_prefix", "rpcguard") + ":limits",
+    bounds = {
+        "socket_timeout": settings.timeout,
+        "socket_connect_timeout": settings.connect_timeout,
     }
-    tls: dict[str, Any] = {name: text for name, text in query.items() if name.startswith("ssl_")}
-    if "ssl_check_hostname" in tls:
-        tls["ssl_check_hostname"] = tls["ssl_check_hostname"] == "true"
-    if base == "rediss" and kind:
-        tls["ssl"] = True
-    if "db" in query:
-        options["db"] = int(query["db"])
-    path = parts.path
-    if kind == "sentinel":
-        names = {"sentinel_username": "username", "sentinel_password": "password"}
-        auth = {names[name]: query[name] for name in names.keys() & query.keys()}
-        bounds = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
-        options |= {"use_replicas": False, "sentinel_kwargs": auth | tls | bounds}
-        _, service, *database = parts.path.split("/")
-        path = f"/{service}"
-        if database and database[0]:
-            options["db"] = int(database[0])
-    scheme = f"redis+{kind}" if kind else base
-    return f"{scheme}://{parts.netloc}{path}", options | tls
+    options: dict[str, Any] = {**settings.connection, **bounds, "retry": Retry(NoBackoff(), 0)}
+    options["key_prefix"] = f"{settings.key_prefix}:limits"
+    hosts = ",".join(map(_host, settings.addresses))
+    if settings.topology == "single":
+        if not settings.addresses[0].port:
+            return f"redis+unix://{quote(settings.addresses[0].host)}", options
+        return f"redis{'s' if settings.tls else ''}://{hosts}", options
+    if settings.tls:
+        options["ssl"] = True
+    if settings.topology == "cluster":
+        return f"redis+cluster://{hosts}", options
+    sentinel = {**settings.sentinel, **bounds}
+    if settings.sentinel_tls:
+        sentinel["ssl"] = True
+    options |= {"use_replicas": False, "sentinel_kwargs": sentinel}
+    return f"redis+sentinel://{hosts}/{settings.service}", options
+
+
+def _host(address: Address) -> str:
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"{host}:{address.port}"
 
 
 def _refusal(charge: Charge, rate: Rate, left: float) -> AuthError:

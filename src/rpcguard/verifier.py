@@ -81,9 +81,11 @@ class Verifier:
         live = LiveRegistry(path, environ)
         if backend is None:
             backend = live.compiled.backend
-        limiter = Limiter(backend if isinstance(backend, str) else None)
+        limiter = None
         if isinstance(backend, str):
-            backend = open_backend(backend, now=clock(), base=live.path.parent)
+            url, base = backend, live.path.parent
+            backend = open_backend(url, now=clock(), base=base)
+            limiter = Limiter(url, base)
         elif not hasattr(backend, "settle"):
             backend = open_client(backend, now=clock())
         if watch:
