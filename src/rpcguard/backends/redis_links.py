@@ -8,6 +8,7 @@ room would accept them twice.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from rpcguard.backends.redis_settings import Address, Settings
 
 _LEAST = 0.02  # seconds; with less left, connecting is not begun
 _SHARE = 0.5  # of the time that is left, for connecting, and for each reply while doing so
+_LEAVE = 0.1  # seconds that closing may take
 _REPLY_EARLIER = 0.9  # of the time that is left: when WAIT must have ended
 _ACCEPTED = inspect.signature(redis_sync.AbstractConnection.__init__).parameters
 # redis-py would tell the server its own name and version: two commands more for each connection.
@@ -248,9 +250,10 @@ class AsyncLink:
         return found
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, and wait a little until that is so: TLS takes its leave."""
         with contextlib.suppress(*_ERRORS):
-            await self._connection.disconnect(nowait=True)
+            async with asyncio.timeout(_LEAVE):
+                await self._connection.disconnect()
 
 
 def _left(deadline: float) -> float:

@@ -71,7 +71,10 @@ class _Line:
             while self._queue:
                 batch = self._next()
                 if batch:
-                    _deliver(batch, await self._exchange(batch))
+                    outcomes = await self._exchange(batch)
+                    _deliver(batch, outcomes)
+                    if isinstance(outcomes[0], LostError):
+                        await self._hang_up()
         except BaseException:  # the loop ends, or something is wrong here: nobody is left waiting
             waiting = [*batch, *self._queue]
             self._queue.clear()
@@ -106,7 +109,6 @@ class _Line:
             lost = LostError("no answer in time", sent=True, late=True)
         except LostError as error:
             lost = error
-        await self._hang_up()
         return [lost] * len(batch)
 
     async def _hang_up(self) -> None:

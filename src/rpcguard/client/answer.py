@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from rpcguard import strict_json
 from rpcguard.errors import REASONS
 
 REFUSALS = frozenset({401, 403})  # All That Node refuses with 403
@@ -40,8 +40,8 @@ class Answer:
         if len(self.body) > MAX_BODY:
             return {}
         try:
-            document = json.loads(self.body)
-        except (ValueError, RecursionError):
+            document = strict_json.loads(self.body)
+        except ValueError:
             return {}
         return document if isinstance(document, dict) else {}
 

@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.exceptions import PyJWTError
 
+from rpcguard import strict_json
+
 Private = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
 Jwk = str | bytes | Mapping[str, Any]
 
@@ -50,8 +52,8 @@ def jwk_members(jwk: Jwk) -> Mapping[str, Any]:
             sections 4.2 and 4.3).
     """
     try:
-        members = json.loads(jwk) if isinstance(jwk, str | bytes) else jwk
-    except (ValueError, RecursionError):
+        members = strict_json.loads(jwk) if isinstance(jwk, str | bytes) else jwk
+    except ValueError:
         raise ValueError("not a JWK") from None
     if not isinstance(members, Mapping):
         raise ValueError("not a JWK")  # noqa: TRY004 - a value of a file

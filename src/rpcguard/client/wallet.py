@@ -8,7 +8,6 @@ payload has a fixed prefix.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import secrets
 from dataclasses import InitVar, dataclass, field
@@ -18,7 +17,7 @@ import base58
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nacl.signing import SigningKey as Ed25519Key
 
-from rpcguard import keys
+from rpcguard import keys, strict_json
 from rpcguard.base58 import decode
 from rpcguard.client import private_key
 from rpcguard.client.private_key import Jwk
@@ -135,9 +134,9 @@ class Wallet:
             ValueError: If it is no such list. The message never quotes it.
         """
         try:
-            numbers = json.loads(text)
+            numbers = strict_json.loads(text)
             raw = bytes(numbers) if isinstance(numbers, list) else b""
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError):
             raise ValueError("not the text of an id.json") from None
         return cls.from_secret_key(raw)
 

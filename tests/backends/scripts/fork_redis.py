@@ -31,12 +31,12 @@ for _ in range(3):
     if not child:
         mine = [backend.settle(owe(f"before {n}"), START).verdict.value for n in range(20)]
         mine += asyncio.run(ask("after"))
-        print(json.dumps(mine), flush=True)
+        os.write(1, (json.dumps(mine) + "\n").encode())  # in one piece: others write too
         backend.close()
         os._exit(0)
     children.append(child)
 answers += asyncio.run(ask("after"))
 for child in children:
     assert os.waitpid(child, 0)[1] == 0
-print(json.dumps(answers), flush=True)
+os.write(1, (json.dumps(answers) + "\n").encode())
 backend.close()

@@ -1,0 +1,150 @@
+"""Event loops, threads and forks that use one backend in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from backends import redis_servers
+from backends.kinds import START, owe, run_in_threads
+from backends.redis_opened import opened
+from backends.redis_servers import Server, until
+from rpcguard.backends.base import Backend
+from rpcguard.backends.open import open_client
+from rpcguard.errors import BackendError
+from rpcguard.owed import Answer
+
+OK, REPLAYED = Answer.OK, Answer.REPLAYED
+
+
+# Loops, threads and forks
+
+
+def test_each_loop_has_connections_of_its_own_and_closes_them(prefix: str) -> None:
+    server = redis_servers.single()
+    answers: list[Answer] = []
+
+    async def ask_some(loop: int) -> None:
+        questions = [backend.asettle(owe(f"{loop} {n}"), START) for n in range(20)]
+        answers.extend(await asyncio.gather(*questions))
+
+    with opened(server.port, key_prefix=prefix) as backend:
+        before = len(server.client.client_list(_type="normal"))
+        loops = iter(range(100))
+        run_in_threads(lambda: asyncio.run(ask_some(next(loops))), 4)
+        asyncio.run(ask_some(next(loops)))
+        gc.collect()
+        assert backend._loops._clients == {}
+        until(lambda: len(server.client.client_list(_type="normal")) <= before, "all closed")
+    assert Counter(answers) == {OK: 100}
+
+
+def test_closing_while_a_loop_runs_closes_its_connections_and_refuses_what_waits(
+    serve: Callable[..., Server],
+) -> None:
+    server = serve()
+
+    async def closed() -> list[Any]:
+        with opened(server.port, timeout="10s") as backend:
+            assert await backend.asettle(owe("n"), START) is OK
+            server.pause()
+            waiting = asyncio.create_task(backend.asettle(owe("m"), START))
+            await asyncio.sleep(0.05)
+            backend.close()
+            try:
+                return await asyncio.gather(waiting, return_exceptions=True)
+            finally:
+                server.resume()
+
+    (refusal,) = asyncio.run(closed())
+    assert isinstance(refusal, BackendError)
+    gc.collect()
+    until(lambda: len(server.client.client_list(_type="normal")) == 1, "all closed")
+
+
+@pytest.mark.parametrize("cancelled", [0, 1, 7])
+def test_one_that_is_cancelled_spoils_none_of_those_that_go_out_with_it(
+    prefix: str, cancelled: int
+) -> None:
+    async def some(backend: Backend) -> list[Any]:
+        await backend.asettle(owe("first"), START)
+        tasks = [asyncio.create_task(backend.asettle(owe(str(n)), START)) for n in range(8)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        tasks[cancelled].cancel()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    with opened(redis_servers.single().port, key_prefix=prefix) as backend:
+        found = asyncio.run(some(backend))
+        assert isinstance(found.pop(cancelled), asyncio.CancelledError)
+        assert found == [OK] * 7
+
+
+def test_a_crowd_larger_than_one_pipeline_isanswered(prefix: str) -> None:
+    async def crowd(backend: Backend) -> list[Answer]:
+        return await asyncio.gather(*[backend.asettle(owe(str(n)), START) for n in range(600)])
+
+    with opened(redis_servers.single().port, key_prefix=prefix) as backend:
+        assert asyncio.run(crowd(backend)) == [OK] * 600
+
+
+def test_a_backend_can_be_used_on_both_sides_of_a_fork(prefix: str) -> None:
+    script = Path(__file__).parent / "scripts" / "fork_redis.py"
+    import json
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script, str(redis_servers.single().port), prefix],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert Counter(each for answers in told for each in answers) == {"ok": 40, "replayed": 120}
+
+
+def test_a_ready_client_is_left_alone(driver: Callable[..., Answer], prefix: str) -> None:
+    client = redis.Redis(port=redis_servers.single().port)
+    with closing(open_client(client, now=START)) as backend:
+        assert driver(backend, replace(owe(prefix), subject=prefix), START) is OK
+    assert client.ping()
+    client.close()
+
+
+def test_a_backend_that_is_given_up_by_many_threads_at_once_refuses_in_all(
+    serve: Callable[..., Server],
+) -> None:
+    server = serve()
+    refused: list[BackendError] = []
+    begun = threading.Barrier(5)
+    with opened(server.port) as backend:
+
+        def run() -> None:
+            begun.wait(30)
+            try:
+                for number in range(100_000):
+                    backend.settle(owe(f"{threading.get_ident()} {number}"), START)
+            except BackendError as error:
+                refused.append(error)
+
+        def close() -> None:
+            begun.wait(30)
+            backend.close()
+
+        run_in_threads(run, 4, close)
+    assert len(refused) == 4
+    until(lambda: len(server.client.client_list(_type="normal")) == 1, "all closed")
