@@ -312,6 +312,15 @@ def test_the_refusal_says_what_is_limited_and_when_there_is_room(guard, drive):
     assert error.caller == ("jwt", "alice", "a")
 
 
+@pytest.mark.parametrize("kind", ["per_ip", "per_key", "per_subject", "per_project"])
+def test_the_refusal_names_the_kind(guard, kind):
+    verifier = guard(registry(f"{kind}: 1/day"))
+    verifier.verify(ask())
+    with pytest.raises(AuthError) as caught:
+        verifier.verify(ask())
+    assert dict(caught.value.headers)["RateLimit-Policy"] == f'"{kind}-86400s";q=1;w=86400'
+
+
 def test_many_requests_in_a_day_are_counted_in_constant_memory():
     """The moving window remembers each request; above `EXACT` the sliding counter does not."""
     limiter = Limiter(None)

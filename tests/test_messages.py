@@ -296,3 +296,48 @@ def test_messages_are_in_the_audit_trail(guard, check, caplog):
         ("accepted", None, "MESSAGE", "alice", "192.0.2.1"),
         ("refused", "forbidden_method", "MESSAGE", "alice", "192.0.2.1"),
     ]
+
+
+DATED = f"""
+version: 1
+backend: "memory://?restart_guard=off"
+bounds: {{max_body: 1000}}
+projects:
+  bsc:
+    preset: meganode
+    match: {{path: /v1}}
+    secrets: [{{id: a, secret: "{SECRET}", not_after: 2025-10-09T08:53:30Z}}]
+    api_keys:
+      - {{id: plain, digest: "{key_digest("p" * 32)}"}}
+      - {{id: dated, digest: "{key_digest(API_KEY)}", not_after: 2025-10-09T08:53:30Z}}
+    allow: {{methods: [eth_call]}}
+"""
+ENDS = 1_760_000_010  # 2025-10-09T08:53:30Z
+
+
+@CHECKS
+def test_a_message_after_its_keys_end_is_refused(guard, check):
+    now = [float(NOW)]
+    verifier = guard(DATED, clock=lambda: now[0])
+    principals = [by_token(verifier), opened(verifier, handshake(f"/v1/{API_KEY}"))]
+    plain = opened(verifier, handshake(f"/v1/{'p' * 32}"))
+    now[0] = ENDS - 1.0
+    assert [told(check, verifier, each, call("eth_call")) for each in principals] == ["", ""]
+    now[0] = float(ENDS)
+    found = [told(check, verifier, each, call("eth_call")) for each in principals]
+    assert found == ["invalid_credentials", "expired"]  # of a JWT the key's end, of a key its own
+    assert told(check, verifier, plain, call("eth_call")) == ""
+    assert told(check, verifier, plain, call("eth_chainId")) == "forbidden_method"
+
+
+@CHECKS
+@pytest.mark.parametrize(("size", "reason"), [(1000, ""), (1001, "body_too_large")])
+def test_the_bound_of_a_message_is_exact(guard, check, size, reason):
+    verifier = guard(DATED)
+    empty = len(call("eth_call", [""]))
+    for letter, width in (("x", 1), ("é", 2)):
+        filled = letter * ((size - empty) // width) + "x" * ((size - empty) % width)
+        text = call("eth_call", [""]).replace('""', f'"{filled}"', 1)
+        assert len(text.encode()) == size
+        assert told(check, verifier, by_token(verifier), text) == reason
+        assert told(check, verifier, by_token(verifier), text.encode()) == reason

@@ -52,6 +52,11 @@ def refused(policy: Policy, judged: tuple[Facts, tuple[Call, ...] | None]) -> st
         (["*_call"], "eth_call", True),
         (["*_call"], "eth_callMany", False),
         (["e*_c*l"], "eth_call", True),
+        (["a*b*b"], "ab", False),
+        (["a*b*b"], "abb", True),
+        (["*a*b*"], "aba", True),
+        (["*ab*ab*"], "ab", False),
+        (["*ab*ab*"], "abab", True),
         (["*"], "anything at all", True),
         (["*"], "", True),
         (["eth.call"], "eth_call", False),  # no regular expression
