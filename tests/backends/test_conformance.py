@@ -492,3 +492,11 @@ def test_a_cancelled_question_is_asked_wholly_or_not_at_all(backend: Backend) ->
     assert backend.settle(owe("full", subject_limit=50), START) is SUBJECT_FULL
     once_more = [backend.settle(owe(str(number)), START) for number in range(50)]
     assert once_more == [REPLAYED] * 50
+
+
+def test_a_revocation_that_is_over_when_it_is_recorded_drops_others_that_are(
+    settle: Settle, backend: Backend
+) -> None:
+    backend.revoke([Revocation(TOKEN, None, START + 5)], START)
+    backend.revoke([Revocation(TOKEN, None, START + 9)], START + 10)
+    assert settle(ask(TOKEN), START) is OK  # the clock went back

@@ -17,7 +17,8 @@ class Backend(Protocol):
     One store of nonces, revocations and records. Thread-safe; time always comes from the caller.
 
     All that one request can owe is in one of 256 buckets, so that a store that is spread over
-    machines answers from one of them. A store of one machine ignores the buckets.
+    machines answers from one of them. A store of one machine ignores the buckets. A proof has one
+    project and one subject; whether nonces of one name from two are one or two is left open.
 
     A backend never lies on the safe side's cost: what it cannot know it refuses. It raises
     `BackendError` within a bounded time (default 250 ms) when it is down, slow, locked or full.

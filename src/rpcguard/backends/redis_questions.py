@@ -155,13 +155,12 @@ class Asking:
         for one in revocations:
             before = math.inf if one.before is None else one.before
             end = math.inf if one.expires_at is None else one.expires_at
-            if not now < end:
-                continue
             for number in range(BUCKETS) if one.bucket is None else (one.bucket,):
-                by_bucket[number] += (one.name, _time(before), _time(end))
+                # What is over adds nothing; the bucket drops what is over all the same.
+                by_bucket[number] += (one.name, _time(before), _time(end)) if now < end else ()
         keys = (_STATE, _REVOKED, b"revoked:ends")
         for number, arguments in by_bucket.items():
-            for start in range(0, len(arguments), 3 * _REVOCATIONS_AT_ONCE):
+            for start in range(0, max(1, len(arguments)), 3 * _REVOCATIONS_AT_ONCE):
                 some = arguments[start : start + 3 * _REVOCATIONS_AT_ONCE]
                 yield self._question(
                     number, scripts.REVOKE, now, keys, bulk(*some), len(some), writes=True
