@@ -166,12 +166,24 @@ def present(name: str, slot: str | None = None, **others: object) -> Owed:
 
 def run_in_threads(work: Callable[[], None], threads: int, *others: Callable[[], None]) -> None:
     """Run *work* in some threads, and *others* in one each, that hold each other up often."""
-    started = [threading.Thread(target=each) for each in ([work] * threads + list(others))]
+    # All have started before one is held up: a thread that starts installs coverage's trace
+    # function, and Python cannot install two at once.
+    ready, go = threading.Barrier(threads + len(others) + 1), threading.Event()
+
+    def run(each: Callable[[], None]) -> None:
+        ready.wait(60)
+        go.wait(60)
+        each()
+
+    works = [work] * threads + list(others)
+    started = [threading.Thread(target=run, args=(each,)) for each in works]
+    for thread in started:
+        thread.start()
+    ready.wait(60)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # a step of microseconds is seldom broken off otherwise
     try:
-        for thread in started:
-            thread.start()
+        go.set()
         for thread in started:
             thread.join(60)
     finally:

@@ -53,7 +53,13 @@ def _listener() -> socket.socket:
 
 @contextmanager
 def asgi(app: Any, **options: Any) -> Iterator[int]:
-    """Serve an ASGI application with uvicorn; gives the port."""
+    """
+    Serve an ASGI application with uvicorn; gives the port.
+
+    With h11, which gives the target as it was sent; httptools resolves an absolute form and drops a
+    fragment before the application sees them.
+    """
+    options.setdefault("http", "h11")
     config = uvicorn.Config(app, proxy_headers=False, log_level="error", **options)
     server = uvicorn.Server(config)
     with _listener() as listener:
