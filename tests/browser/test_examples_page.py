@@ -149,6 +149,18 @@ def test_the_page_says_what_went_wrong(browser: Any, registry: Path) -> None:
     assert page.enabled() == ["open", "log-out"]
 
 
+@pytest.mark.parametrize("behind", ["@127.0.0.1:1/", ".example/"])
+def test_the_page_gives_the_token_to_no_other_host(
+    browser: Any, registry: Path, behind: str
+) -> None:
+    with _running("fastapi", registry) as url:
+        page = Page(browser, url, f"?socket={behind}")
+        page.click("sign-in")
+        page.click("open")
+        assert page.shows("socket", "open")
+        assert page.shows("whoami", page.text("wallet"))
+
+
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_the_page_fits_the_window(browser: Any, registry: Path, width: int) -> None:
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 1000}
