@@ -62,10 +62,52 @@ def end_family(
     Raises:
         BackendError: If it could not be recorded; the next use of an old token will end it.
     """
-    known = json.loads(current)
-    ends = max(known["ends"] + sessions.skew, known["until"] + sessions.skew, sessions.longest(now))
     slot = owed.session_name(sessions.project, family.sid)
+    ends = _end(sessions, current, now)
     backend.revoke([Revocation(slot, None, ends, family.bucket)], now)
+
+
+def end_of_family(sessions: Sessions, backend: Backend, sid: str, now: float) -> float | None:
+    """
+    Return the Unix seconds until which the family *sid* can matter; None where nothing tells.
+
+    Its lifetimes are those that it was given, whatever the registry says now. An operator asks, who
+    knows the `sid` and not whose it is: every bucket is looked into.
+
+    Raises:
+        BackendError: If the backend could not answer.
+    """
+    slot = owed.session_name(sessions.project, sid)
+    for bucket in range(owed.BUCKETS):
+        found = backend.settle(Owed(sessions.project, record=b"", slot=slot, bucket=bucket), now)
+        if found.record is not None:
+            return _end(sessions, found.record, now)
+    return None
+
+
+def revoked_key(
+    backend: Backend, project: str, subject: str, expires_at: float | None, now: float
+) -> list[Revocation]:
+    """
+    Return what revokes the API key that *subject* has now, if any. It is named by its id: it may
+    never end, and the clock that issued it may have been ahead of this one.
+
+    Raises:
+        BackendError: If the backend could not answer.
+    """
+    shard, slot = owed.bucket(project, subject), owed.api_key_slot(project, subject)
+    found = backend.settle(Owed(project, record=b"", slot=slot, bucket=shard), now)
+    if found.record is None:
+        return []
+    known = json.loads(found.record)
+    name = owed.key_name(project, known["kid"])
+    return [Revocation(name, None, expires_at or known["expires_at"], shard)]
+
+
+def _end(sessions: Sessions, value: str, now: float) -> float:
+    """Return the Unix seconds until which a family with the record *value* can matter."""
+    known: dict[str, float] = json.loads(value)
+    return max(known["ends"] + sessions.skew, known["until"] + sessions.skew, sessions.longest(now))
 
 
 def _longest(sessions: Sessions, backend: Backend, slot: bytes, shard: int, now: float) -> float:

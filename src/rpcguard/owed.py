@@ -14,6 +14,7 @@ PROJECT_NONCES = 1_000_000  # live nonces that a project may hold unless it says
 SUBJECT_NONCES = 10_000  # and one subject
 PROJECT_RECORDS = 1_000_000  # live records that a project may hold unless it says otherwise
 SUBJECT_RECORDS = 1_000  # and one subject
+BUCKETS = 256
 NAME_BYTES = 16  # 128 bits: nobody finds a second preimage, and a million live nonces stay small
 _BUCKET = re.compile("[0-9a-f]{2}")
 

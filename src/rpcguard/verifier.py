@@ -23,6 +23,7 @@ from rpcguard import owed as names
 from rpcguard.authenticator import Authenticator
 from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_backend, open_client
+from rpcguard.ending import end_of_family, revoked_key
 from rpcguard.errors import AuthError, BackendError
 from rpcguard.issuing import ROUTES, Desk
 from rpcguard.limiter import Limiter
@@ -263,7 +264,8 @@ class Verifier:
 
         Args:
             project: Name of the project.
-            subject: Refuse what was issued to this subject until now.
+            subject: Refuse what was issued to this subject until now, by this process's clock, and
+                its API key whatever the clock that issued it.
             key: Refuse everything that the key of this id proves; a wallet's public key with all
                 that was issued to it.
             session: Refuse every token with this `sid`.
@@ -293,11 +295,14 @@ class Verifier:
         elif key is not None:
             found.append(Revocation(names.key_name(project, key), None, expires_at))
         if session is not None:
-            end = found_project.sessions.longest(now) if found_project.sessions else None
-            found.append(Revocation(names.session_name(project, session), None, expires_at or end))
+            end = expires_at
+            if end is None and found_project.sessions is not None:
+                end = end_of_family(found_project.sessions, self._backend, session, now)
+            found.append(Revocation(names.session_name(project, session), None, end))
         if subject is not None:
             name, where = names.subject_name(project, subject), names.bucket(project, subject)
             found.append(Revocation(name, now, expires_at, where))
+            found += revoked_key(self._backend, project, subject, expires_at, now)
         if not found:
             raise ValueError("name a subject, a key, a session, a token or a jti to revoke")
         self._backend.revoke(found, now)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
+from issuing.site import ALICE, OPEN, Site
+from minting import CALL, NOW, bearer
 
 from backends import redis_servers
 from backends.kinds import HERE, START, ask, issue, owe, present, run_in_threads
@@ -200,3 +204,27 @@ def test_a_server_that_was_emptied_refuses_what_it_may_have_known(
         server.client.flushall()
         assert driver(backend, owe("n"), START + 1) is FORGOTTEN
         assert driver(backend, owe("n", issued_at=START + 2), START + 2) is OK
+
+
+@pytest.mark.parametrize("credential", ["signature", "session", "api_key"])
+def test_a_request_is_one_command_to_the_server(
+    serve: Callable[..., Server], tmp_path: Path, credential: str
+) -> None:
+    server = serve()
+    url = f"redis://127.0.0.1:{server.port}?timeout=10s&restart_guard=off"
+    site = Site(tmp_path, OPEN, url)
+    with closing(site.verifier):
+        token, key = site.sign_in()["token"], site.key_for()
+        for number in (2, 3):  # the first loads the script and opens the connection
+            shown = {
+                "signature": ALICE.v2("POST", "/", CALL, timestamp=NOW, nonce=f"{number:016x}"),
+                "session": bearer(token),
+                "api_key": bearer(key),
+            }[credential]
+            server.client.config_resetstat()
+            site.admits(shown)
+        commands = server.client.info("commandstats")
+    ours = {name: found["calls"] for name, found in commands.items() if "evalsha" in name}
+    assert ours == {"cmdstat_evalsha": 1}
+    # what the script does inside counts as well, what came over the wire beside it does not exist
+    assert not {"cmdstat_eval", "cmdstat_multi", "cmdstat_wait"} & commands.keys()

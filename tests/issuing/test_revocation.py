@@ -345,3 +345,30 @@ def test_what_has_ended_is_dropped(site, store):
         token_ = site.verifier.issue("solana", f"t{number}")["token"]
         site.serve("/auth/logout", b"", bearer(token_))
     assert len(_ends(store)) == 6
+
+
+@pytest.mark.parametrize("shorter", ["refresh_ttl: 1d", "ttl: 1m, refresh_ttl: 1h"])
+def test_shorter_lifetimes_do_not_bring_a_revoked_session_back(make, shorter):
+    site = make(registry(session=", ttl: 24h, refresh: rotating, refresh_ttl: 30d"))
+    session = site.sign_in()
+    site.reload(registry(session=f", refresh: rotating, {shorter}"))
+    site.verifier.revoke("solana", session=_claims(session["token"])["sid"])
+    for later in (0, 23 * 3600, 25 * 3600, 29 * DAY):
+        site.now = NOW + later
+        assert site.refuses_refresh(session["refreshToken"]) == "revoked"
+        assert site.denies(session["token"]) in ("revoked", "expired")
+
+
+def test_a_session_of_which_nothing_is_known_is_revoked_for_good(site, store):
+    site.verifier.revoke("solana", session="never issued")
+    assert _ends(store) == [math.inf]
+
+
+def test_a_revoked_subject_loses_the_api_key_that_a_fast_clock_issued(make):
+    fast, site = make(OPEN), make(OPEN)
+    fast.now = NOW + 20
+    key = fast.key_for()
+    site.verifier.revoke("solana", subject=ALICE.pubkey)
+    site.now = NOW + DAY
+    assert site.denies(key) == "revoked"
+    assert site.admits(site.key_for(nonce=2))

@@ -14,6 +14,7 @@ from minting import NOW
 from rpcguard import AuthError, ConfigError
 from rpcguard.base64url import decode
 from rpcguard.project import Project
+from rpcguard.registry.compile import load
 from rpcguard.verifier import Verifier
 
 SECRET = "a session secret of more than 32 bytes"
@@ -154,3 +155,25 @@ def test_no_secret_in_a_repr(compiled):
     project = compiled('{secrets: [{id: a, secret: "${env:S}"}]}')
     assert SECRET not in repr(project)
     assert SECRET not in repr(project.sessions.secrets)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "keys: [{kid: a, alg: HS256, secret: '${env:B}'}]",
+        "api_keys: [{id: a, digest: 'sha256:" + "0" * 64 + "'}]",
+    ],
+)
+def test_no_two_keys_of_a_project_are_revoked_as_one(tmp_path, other):
+    text = (
+        "version: 1\nprojects:\n  p:\n    preset: bearer\n    aud: ignore\n"
+        "    api_key: {read: [header]}\n"
+        "    schemes: [jwt, session, api_key]\n"
+        f"    {other}\n"
+        "    session: {secrets: [{id: a, secret: '${env:A}'}]}\n"
+    )
+    path = tmp_path / "registry.yaml"
+    path.write_text(text)
+    environ = {"A": "a" * 32 + "1", "B": "b" * 32 + "1"}
+    with pytest.raises(ConfigError, match="they would be revoked as one"):
+        load(path, environ)

@@ -50,10 +50,14 @@ def compile_sessions(
         entries.append(schema.SessionSecret(id=SHORT_FORM_ID, secret=session.secret))
     signing: list[SigningSecret] = []
     service = session.service or SERVICE
+    ids = {each.id for each in (*(model.secrets or ()), *(model.api_keys or ()))}
+    ids.update(each.kid or each.auth_key or "" for each in model.keys or ())
     for index, entry in enumerate(entries):
         place = (*loc, "secrets", index) if session.secrets else (*loc, "secret")
         if any(entry.id == other.key.kid for other in signing):
             report.error(place, "an id that occurs before in this list")
+        if entry.id in ids:
+            report.error(place, "a key of the project has this id: they would be revoked as one")
         try:
             raw = keys.secret_bytes(entry.secret.get_secret_value(), entry.encoding or "utf8")
             key = keys.secret_key(
