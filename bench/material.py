@@ -108,8 +108,8 @@ def backend(kind: str, directory: Path, redis: str) -> Backend:
     # A long patience: a machine that is busy for a second makes figures worse, not wrong
     urls = {
         "memory": "memory://",
-        "sqlite": "sqlite:///settle.db?timeout=10s&restart_guard=off",
-        "redis": f"{redis}?timeout=10s&restart_guard=off",
+        "sqlite": "sqlite:///settle.db?timeout=10s",
+        "redis": f"{redis}?timeout=10s",
     }
     # Opened "a minute ago", so that `memory://` has no reason to refuse timestamps of this second
     return open_backend(urls[kind], now=time.time() - 60, base=directory)
