@@ -90,7 +90,8 @@ def _options(words: list[str]) -> Iterator[tuple[str, str]]:
         elif name in _VALUED or name in _HEADERS:
             yield name, value if mark else next(rest, "")
         else:
-            raise MalformedError(f"the curl option {word.partition('=')[0]} is not understood")
+            shown = name if word.startswith("--") else word[:2]  # a value may follow its letter
+            raise MalformedError(f"the curl option {shown} is not understood")
 
 
 def _header(text: str) -> list[tuple[str, str]]:
