@@ -183,6 +183,12 @@ def test_sign_prints_one_header_a_line(keyed, served):
 def test_a_body_on_standard_input_is_in_the_command(keyed):
     told = keyed("sign", "{url}", "--curl", "--body-file", "-", project="evm", input="it's")
     assert shlex.split(told.stdout)[-2:] == ["--data-raw", "it's"]
+    lines = '{"é":\n\t1}\n'
+    told = keyed("sign", "{url}", "--curl", "--body-file", "-", project="evm", input=lines)
+    assert shlex.split(told.stdout)[-2:] == ["--data-raw", lines]
+    told = keyed("sign", "{url}", "--curl", "--body-file", "-", project="evm", input="\x1b[2J")
+    assert (told.returncode, told.stdout) == (1, "")
+    assert "control characters" in told.stderr
 
 
 @pytest.mark.parametrize("form", ["id.json", "base58", "hex", "pem", "jwk"])

@@ -18,7 +18,16 @@ _ALONE = frozenset(
     {
         *("-s", "--silent", "-S", "--show-error", "-i", "--include", "-v", "--verbose"),
         *("-k", "--insecure", "-L", "--location", "-f", "--fail", "--compressed", "-sS", "-N"),
-        *("--no-buffer", "--http1.1", "--http2", "-g", "--globoff", "--fail-with-body", "-si"),
+        *(
+            "--path-as-is",
+            "--no-buffer",
+            "--http1.1",
+            "--http2",
+            "-g",
+            "--globoff",
+            "--fail-with-body",
+            "-si",
+        ),
     }
 )
 _IGNORED = frozenset(  # options with a value that is nothing of the request
