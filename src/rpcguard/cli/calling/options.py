@@ -155,7 +155,7 @@ def sign(
     """
     Print the headers that authenticate a request, or a curl command.
 
-    `rpcguard sign ... | curl -H @- ...` sends them; --curl prints the whole command instead.
+    `rpcguard sign ... | curl -H @- -X POST ...` sends them; --curl prints all of it.
     """
     if "://" not in url and (as_curl or not url.startswith("/")):
         wanted = "a whole URL" if as_curl else "a URL, or a path that begins with /"

@@ -96,7 +96,7 @@ def of_http(data: bytes) -> Captured:
     Return the request in raw HTTP/1.1 text, its lines ended by CRLF or LF.
 
     What follows the length that `Content-Length` declares is dropped: editors add a line end. Where
-    less than that is there, the body was not captured.
+    less than that is there, or chunks are, the body was not captured.
 
     Raises:
         MalformedError: If it is none.
@@ -113,12 +113,11 @@ def of_http(data: bytes) -> Captured:
             raise MalformedError("a header line is malformed")
         headers.append((name.decode("latin-1"), value.strip(b" \t").decode("latin-1")))
     lengths = [value for name, value in headers if name.lower() == "content-length"]
-    if any(name.lower() == "transfer-encoding" for name, _ in headers):
-        raise MalformedError("a chunked body is not read: say --body-file")
-    whole: bytes | None = body
+    chunked = any(name.lower() == "transfer-encoding" for name, _ in headers)
+    whole = None if chunked else body
     if lengths and lengths[0].isascii() and lengths[0].isdigit() and len(lengths[0]) < 16:
         length = int(lengths[0])
-        whole = body[:length] if length <= len(body) else None
+        whole = body[:length] if length <= len(body) and not chunked else None
     method, target = match[1].decode("ascii"), match[2].decode("latin-1")
     if "://" in target:
         return Captured.of_url(method, target, headers, whole)
