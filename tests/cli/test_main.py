@@ -91,6 +91,8 @@ def test_the_schema_is_json_schema(cli, arguments):
         [*ADD, "--alg", "none"],
         [*ADD, "--bits", "1024"],
         [*ADD, "--kid", ""],
+        [*ADD, "--kid", "${env:HOME}"],
+        [*ADD, "--name", "a ${file:keys/evm-ci.pem}"],
         [*ADD, "--not-after", "tomorrow"],
         [*ADD, "--public-key", "a.pem", "--out", "b.pem"],
         ["keys", "remove", "registry.yaml", "--project", "solana"],
