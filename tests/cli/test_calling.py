@@ -138,6 +138,17 @@ def test_a_printed_curl_command_is_accepted_when_pasted(keyed, served, tmp_path,
     assert answer["result"]["project"] == project
 
 
+def test_explain_takes_a_printed_curl_command_with_its_body(keyed, cli, served, tmp_path):
+    directory, _ = served
+    (tmp_path / "body.json").write_text(WHOAMI)
+    told = keyed("sign", "{url}", "--curl", "--body-file", "body.json", project="solana")
+    explain = ["explain", directory / "registry.yaml", "--request", "-", "--offline", "--json"]
+    missing = json.loads(cli(*explain, input=told.stdout).stdout)
+    assert (missing["verdict"], "--body-file" in missing["missing"]) == ("undecided", True)
+    told = cli(*explain, "--body-file", "body.json", input=told.stdout)
+    assert json.loads(told.stdout)["verdict"] == "accepted"
+
+
 @pytest.mark.parametrize("project", BEARERS)
 def test_a_minted_token_is_what_explain_accepts(keyed, cli, served, project):
     directory, _ = served
@@ -183,6 +194,12 @@ def test_sign_prints_one_header_a_line(keyed, served):
 def test_a_body_on_standard_input_is_in_the_command(keyed):
     told = keyed("sign", "{url}", "--curl", "--body-file", "-", project="evm", input="it's")
     assert shlex.split(told.stdout)[-2:] == ["--data-raw", "it's"]
+    lines = '{"é":\n\t1}\n'
+    told = keyed("sign", "{url}", "--curl", "--body-file", "-", project="evm", input=lines)
+    assert shlex.split(told.stdout)[-2:] == ["--data-raw", lines]
+    told = keyed("sign", "{url}", "--curl", "--body-file", "-", project="evm", input="\x1b[2J")
+    assert (told.returncode, told.stdout) == (1, "")
+    assert "control characters" in told.stderr
 
 
 @pytest.mark.parametrize("form", ["id.json", "base58", "hex", "pem", "jwk"])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 import subprocess
 import sys
 
 import pytest
 
+from rpcguard.cli.keys.commands import add
+from rpcguard.cli.keys.making import Wanted
 from rpcguard.cli.keys.replacing import ChangedError, read_text, replaced
 from rpcguard.errors import ConfigError
+from rpcguard.registry.merge import load_models
 
 
 def names(directory) -> set[str]:
@@ -80,3 +85,16 @@ def test_an_edit_that_would_not_load_is_named_by_the_files_own_name(starter):
     with pytest.raises(ConfigError) as refused:
         replaced(registry, lambda text: text.replace("preset: bearer", "preset: bear"), {})
     assert {problem.file for problem in refused.value.problems} == {str(registry)}
+
+
+def test_a_directory_that_cannot_be_synced_costs_no_key_that_the_registry_names(
+    starter, monkeypatch
+):
+    def cannot(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", cannot)
+    registry = starter / "registry.yaml"
+    assert add(registry, "evm", Wanted(kid="new"), as_json=True) == 0
+    assert load_models(registry, {}).registry.projects["evm"].keys[-1].kid == "new"

@@ -91,6 +91,8 @@ def test_the_schema_is_json_schema(cli, arguments):
         [*ADD, "--alg", "none"],
         [*ADD, "--bits", "1024"],
         [*ADD, "--kid", ""],
+        [*ADD, "--kid", "${env:HOME}"],
+        [*ADD, "--name", "a ${file:keys/evm-ci.pem}"],
         [*ADD, "--not-after", "tomorrow"],
         [*ADD, "--public-key", "a.pem", "--out", "b.pem"],
         ["keys", "remove", "registry.yaml", "--project", "solana"],
@@ -104,6 +106,13 @@ def test_the_schema_is_json_schema(cli, arguments):
         [*TOKEN, "--claim", "sub"],
         [*TOKEN, "--lifetime", "soon"],
         [*TOKEN, "--target", "x"],
+        [*TOKEN, "--target", "//[x"],
+        [*TOKEN, "--claim", "a=b"],
+        [*TOKEN, "--audience", "x"],
+        [*TOKEN, "--auth-key", "x"],
+        ["token", "--preset", "engine-api", "--secret-env", "X", "--lifetime", "10m"],
+        ["sign", "http://[::1/", *TOKEN[1:]],
+        ["call", "http://[::1/", "x", *TOKEN[1:]],
         ["sign", "localhost/x", *TOKEN[1:]],
         ["sign", "/x", "--curl", *TOKEN[1:]],
         ["sign", "/x", "--preset", "evm", "--secret-file", "-", "--body-file", "-"],
@@ -223,6 +232,43 @@ def test_what_is_no_file_is_said_plainly(cli, tmp_path, command):
     assert told.returncode == 1
     assert "a directory" in told.stdout + told.stderr
     assert "Traceback" not in told.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["explain", "registry.yaml", "--request", "missing"],
+        ["token", "--preset", "meganode", "--secret-file", "missing"],
+        ["init", "/dev/null/x"],
+    ],
+)
+def test_what_cannot_be_read_or_written_is_json_too(cli, starter, arguments):
+    told = cli(
+        *(starter / word if word == "registry.yaml" else word for word in arguments), "--json"
+    )
+    assert (told.returncode, told.stderr) == (1, "")
+    assert list(json.loads(told.stdout)) == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("closed", "said"),
+    [
+        ("<&-", "rpcguard: standard input is empty\n"),
+        (">&-", "rpcguard: standard output is closed\n"),
+        ("2>&-", ""),
+    ],
+)
+def test_a_closed_stream_is_said_plainly(closed, said):
+    command = f'"$@" {closed}'
+    token = ["token", "--preset", "meganode", "--secret-file", "-"]
+    told = subprocess.run(
+        ["bash", "-c", command, "bash", *RPCGUARD, *token],
+        input="",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (told.returncode, told.stderr) == (1, said)
 
 
 def test_what_the_output_cannot_encode_is_escaped(cli, tmp_path):

@@ -317,6 +317,17 @@ def test_who_waits_takes_over_when_the_one_who_signs_in_is_cut_off():
     assert isinstance(advance(follower, None, server), Proof)
 
 
+def test_who_waits_has_the_session_however_soon_it_ends():
+    server, flow = Server(), Flow(URL, SIGN_IN, clock=lambda: NOW)
+    leader, follower = flow.exchange(CALL), flow.exchange(CALL)
+    ask = next(leader)
+    assert isinstance(next(follower), Wait)
+    verify = leader.send(server(ask))
+    assert isinstance(verify, Ask)
+    proof = leader.send(told({"token": "brief", "expiresAt": int(NOW)}))
+    assert follower.send(None) == proof == Proof({"Authorization": "Bearer brief"})
+
+
 def test_who_has_waited_in_vain_three_times_gives_up():
     flow = session_flow()
     leader, follower = flow.exchange(CALL), flow.exchange(CALL)

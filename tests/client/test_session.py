@@ -72,7 +72,11 @@ def test_without_refresh_there_is_nothing_to_renew_with():
 
 @pytest.mark.parametrize(
     "answer",
-    [{}, {"token": "t"}, {"token": 1, "expiresAt": 1}, {"token": "t", "expiresAt": "1"}],
+    [
+        *({}, {"token": "t"}, {"token": 1, "expiresAt": 1}, {"token": "t", "expiresAt": "1"}),
+        *({"token": token, "expiresAt": 1} for token in ("", "a b", "a\r\nX-B: c", "é", "t\n")),
+        *({"token": "t", "expiresAt": end} for end in (True, -1, 1.5, 10**400)),
+    ],
 )
 def test_an_answer_that_is_none_is_no_session(answer):
     with pytest.raises(ValueError, match="not the answer"):

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Annotated
 
@@ -276,9 +277,11 @@ unittest.main(argv=["x"])
 """
 
 
-def test_outside_a_running_test_it_is_refused(tmp_path):
-    """As an import of pytest or unittest alone is no test; unittest's own are."""
+@pytest.mark.parametrize("variable", [{}, {"PYTEST_CURRENT_TEST": "left behind"}])
+def test_outside_a_running_test_it_is_refused(tmp_path, variable):
+    """As an import of pytest or unittest alone is no test, nor a variable; unittest's own are."""
     environ = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    environ |= variable
     file = tmp_path / "production.py"
     file.write_text(OUTSIDE)
     told = subprocess.run(
@@ -287,6 +290,15 @@ def test_outside_a_running_test_it_is_refused(tmp_path):
     assert told.stdout == "as_principal works inside a running test of pytest or unittest alone\n"
     assert told.returncode == 0, told.stderr
     assert "Ran 2 tests" in told.stderr
+
+
+def test_a_test_may_use_it_in_a_thread(verifier):
+    def attempt():
+        with as_principal(flask_app(verifier), ALICE):
+            return True
+
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(attempt).result()
 
 
 def test_the_plugin_is_loaded_only_when_asked_for(tmp_path):

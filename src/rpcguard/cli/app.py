@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from rpcguard.cli.demo.servers import FRAMEWORKS
 from rpcguard.cli.explain.options import explain
 from rpcguard.cli.init import init as make_registry
 from rpcguard.cli.keys.options import app as keys
+from rpcguard.cli.opened import refuse
 from rpcguard.cli.output import complain, say, say_json
 from rpcguard.cli.parameters import AsJson, Project, Registry, later
 from rpcguard.cli.revoke import Target
@@ -198,10 +200,14 @@ def run() -> int:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if sys.stdout is None:  # before something is made that is printed once
+        complain("standard output is closed")
+        return 1
     try:
+        if sys.stdin is None:  # closed: there is nothing to read
+            sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - as long as we run
         code = _invoke()
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -209,8 +215,7 @@ def run() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        complain(f"{error.strerror or type(error).__name__}: {error.filename or ''}".rstrip(": "))
-        return 1
+        return _failed(f"{error.strerror or type(error).__name__}: {error.filename or ''}")
     except Exception as error:
         if sys.flags.dev_mode:
             raise
@@ -220,6 +225,14 @@ def run() -> int:
         )
         return 1
     return code
+
+
+def _failed(said: str) -> int:
+    said = said.rstrip(": ")
+    if "--json" in sys.argv:  # the command that would know did not come back
+        with contextlib.suppress(OSError):
+            return refuse(said, as_json=True)
+    return refuse(said, as_json=False)
 
 
 def _invoke() -> int:

@@ -49,6 +49,7 @@ class _Kept:
 
 
 _Sought = Generator[Step, Answer | None, Session]
+_Flight = Future[Session | SignInError | None]  # None: whoever signed in was cut off
 
 
 class Keeper:
@@ -61,7 +62,7 @@ class Keeper:
         self._clock = clock
         self._lock = threading.Lock()
         self._kept: _Kept | None = None
-        self._flight: Future[SignInError | None] | None = None
+        self._flight: _Flight | None = None
 
     def session(self, refused: Session | None = None) -> _Sought:
         """
@@ -79,15 +80,17 @@ class Keeper:
                 if kept is not None and kept.session is not refused and self._lasts(kept):
                     return kept.session
                 if flight is None:
-                    mine: Future[SignInError | None] = Future()
+                    mine: _Flight = Future()
                     mine.set_running_or_notify_cancel()  # a waiter that is cancelled cancels itself
                     self._flight = mine
             if flight is None:
                 return (yield from self._lead(mine, kept))
             yield Wait(flight)
-            failed = flight.result(0)
-            if failed is not None:
-                raise SignInError(failed.status, failed.reason)
+            found = flight.result(0)
+            if isinstance(found, SignInError):
+                raise SignInError(found.status, found.reason)
+            if found is not None:  # for us too, however soon it ends
+                return found
         raise TimeoutError("others tried to sign in, and were cut off")
 
     def drop(self, session: Session) -> None:
@@ -113,20 +116,21 @@ class Keeper:
     def _lasts(self, kept: _Kept) -> bool:
         return self._clock.read() < kept.until
 
-    def _lead(self, flight: Future[SignInError | None], kept: _Kept | None) -> _Sought:
-        failed: SignInError | None = None
+    def _lead(self, flight: _Flight, kept: _Kept | None) -> _Sought:
+        found: Session | SignInError | None = None
         try:
             renewed = yield from self._renewed(kept)
             with self._lock:
                 self._kept = renewed
-            return renewed.session
+            found = renewed.session
+            return found
         except SignInError as error:
-            failed = error
+            found = error
             raise
         finally:  # also when the request was cancelled: then one of the others tries
             with self._lock:
                 self._flight = None
-            flight.set_result(failed)
+            flight.set_result(found)
 
     def _renewed(self, kept: _Kept | None) -> Generator[Step, Answer | None, _Kept]:
         # A refresh token whose answer was lost is sent again, after a failure or by the next

@@ -11,11 +11,15 @@ Source: Nodius, "Authentication", on sessions and API keys.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from rpcguard.client.wallet import Wallet
+
+_TOKEN = re.compile(r"[!-~]+")  # what can stand in a header
+_FOREVER = 1 << 53  # Unix seconds; beyond, a float counts them no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,11 @@ class Session:
         """
         token, expires_at = answer.get("token"), answer.get("expiresAt")
         refresh = answer.get("refreshToken")
-        if not isinstance(token, str) or not isinstance(expires_at, int):
-            raise ValueError("not the answer of a sign-in")  # noqa: TRY004 - a value of the wire
+        # A library's error about a header that cannot be sent would quote the token
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+            raise ValueError("not the answer of a sign-in")
+        if type(expires_at) is not int or not 0 <= expires_at < _FOREVER:
+            raise ValueError("not the answer of a sign-in")
         if not isinstance(refresh, str | None):
             raise ValueError("not the answer of a sign-in")  # noqa: TRY004
         return cls(token, expires_at, refresh, answer.get("refreshExpiresAt"))

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from rpcguard.principal import Principal
@@ -20,7 +21,8 @@ from rpcguard.principal import Principal
 if TYPE_CHECKING:  # it loads the adapters' machinery, which a registry builder does without
     from rpcguard.contrib._http import Source
 
-_RUNNERS = frozenset({"unittest.case", "unittest.async_case"})
+_PYTEST = frozenset({"_pytest.runner"})
+_UNITTEST = frozenset({"unittest.case", "unittest.async_case"})
 _FRAMEWORKS = {"fastapi": "FastAPI", "flask": "Flask", "aiohttp": "Application"}
 
 
@@ -53,13 +55,19 @@ def as_principal(app: Any, principal: Principal) -> Iterator[None]:
 
 
 def _in_a_test() -> bool:
+    # The variable is inherited by what a test starts, and anybody can set it: pytest must run here
     if "PYTEST_CURRENT_TEST" in os.environ:
-        return True
-    frame = sys._getframe()  # noqa: SLF001 - unittest leaves no other trace of a running test
-    while frame.f_back is not None:
-        frame = frame.f_back
-        if frame.f_globals.get("__name__") in _RUNNERS:
+        stacks = sys._current_frames().values()  # noqa: SLF001 - a test may use threads
+        if any(_runs(stack, _PYTEST) for stack in stacks):
             return True
+    return _runs(sys._getframe(), _UNITTEST)  # noqa: SLF001 - it leaves no other trace
+
+
+def _runs(frame: FrameType | None, modules: frozenset[str]) -> bool:
+    while frame is not None:
+        if frame.f_globals.get("__name__") in modules:
+            return True
+        frame = frame.f_back
     return False
 
 

@@ -93,7 +93,7 @@ def sign(caller: Caller, sent: Sent, *, as_curl: bool, as_json: bool) -> int:
 
     def show(done: dict[str, Any]) -> None:
         if as_curl:
-            say(done["curl"])
+            sys.stdout.write(done["curl"] + "\n")
         else:
             say(*(f"{name}: {value}" for name, value in done["headers"].items()))
 
@@ -112,7 +112,8 @@ def _headers(caller: Caller, sent: Sent, body: bytes, now: float) -> dict[str, s
 
 
 def _curl(url: str, sent: Sent, headers: dict[str, str], body: bytes) -> str:
-    words = ["curl", "-sS", "-X", sent.method, url]
+    # curl would expand brackets and take dots out of the path: other than what is signed
+    words = ["curl", "-sS", "--globoff", "--path-as-is", "-X", sent.method, url]
     for name, value in {"Content-Type": "application/json", **headers}.items():
         words += ["-H", f"{name}: {value}"]
     if sent.body_file not in (None, STDIN):
@@ -124,6 +125,9 @@ def _curl(url: str, sent: Sent, headers: dict[str, str], body: bytes) -> str:
             raise RefusalError(
                 "this body cannot be written into a command: put it in a file"
             ) from None
+    # As it is: escaped, it would be another body. But nothing in it may drive a terminal.
+    if any(not (letter.isprintable() or letter in "\t\n") for word in words for letter in word):
+        raise RefusalError("control characters cannot be written into a command: use a file")
     return shlex.join(words)
 
 

@@ -7,6 +7,7 @@ import inspect
 import json
 from collections.abc import Callable
 from typing import Annotated, Any, get_type_hints
+from urllib.parse import urlsplit
 
 import typer
 
@@ -19,6 +20,12 @@ from rpcguard.registry import grammars
 
 ENCODINGS = ("utf8", "hex", "base64", "base64url")
 _WEEK = 7 * 86400.0
+_TAKERS = {
+    "--claim": ("bearer",),
+    "--audience": ("bearer", "meganode-rs256", "allthatnode"),
+    "--lifetime": ("bearer", "meganode", "meganode-rs256", "allthatnode"),
+    "--auth-key": ("oppiwallet",),
+}
 
 Body = Annotated[
     str | None,
@@ -70,6 +77,15 @@ def _of_options(
     one_of(list(WAYS[preset]), auth, "--auth")
     one_of(list(ENCODINGS), encoding, "--encoding")
     one_of(sorted(ALGORITHMS), alg, "--alg")
+    given = {
+        "--claim": claim,
+        "--audience": audience,
+        "--lifetime": lifetime,
+        "--auth-key": auth_key,
+    }
+    for option, takers in _TAKERS.items():
+        if given[option] and preset not in takers:  # what has no effect was meant to have one
+            raise typer.BadParameter(f"{preset} has none", param_hint=option)
     if (secret_file is None) == (secret_env is None):
         raise typer.BadParameter("one of them", param_hint="--secret-file and --secret-env")
     return Caller(
@@ -122,6 +138,7 @@ def token(
     """Mint a JWT as a provider's document asks for it, and print it."""
     if not target.startswith("/"):
         raise typer.BadParameter("a path begins with /", param_hint="--target")
+    _checked(target)
     sent = Sent(target, "POST", _body(body_file, caller))
     raise typer.Exit(commands.token(caller, sent, as_json=as_json))
 
@@ -138,11 +155,12 @@ def sign(
     """
     Print the headers that authenticate a request, or a curl command.
 
-    `rpcguard sign ... | curl -H @- ...` sends them; --curl prints the whole command instead.
+    `rpcguard sign ... | curl -H @- -X POST ...` sends them; --curl prints all of it.
     """
     if "://" not in url and (as_curl or not url.startswith("/")):
         wanted = "a whole URL" if as_curl else "a URL, or a path that begins with /"
         raise typer.BadParameter(f"expected {wanted}", param_hint="URL")
+    _checked(url)
     sent = Sent(url, method, _body(body_file, caller))
     raise typer.Exit(commands.sign(caller, sent, as_curl=as_curl, as_json=as_json))
 
@@ -159,11 +177,19 @@ def call(
     as_json: AsJson = False,
 ) -> None:
     """Send a JSON-RPC request with credentials and print its result."""
+    _checked(url)
     found = _json(params)
     if not isinstance(found, list | dict):
         raise typer.BadParameter("expected a JSON list or object", param_hint="PARAMS")
     done = commands.call(caller, url, method, found, timeout=timeout, as_json=as_json)
     raise typer.Exit(done)
+
+
+def _checked(url: str) -> None:
+    try:
+        urlsplit(url)
+    except ValueError:
+        raise typer.BadParameter("not a URL", param_hint="URL") from None
 
 
 def _body(body_file: str | None, caller: Caller) -> str | None:

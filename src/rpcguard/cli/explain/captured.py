@@ -58,7 +58,7 @@ class Captured:
         Return the request for a whole *url*; a `Host` that is missing is the URL's.
 
         Raises:
-            MalformedError: If it is no http(s) or ws(s) URL.
+            MalformedError: If it is no http(s) or ws(s) URL, or has a user's name in it.
         """
         try:
             parts = urlsplit(url if "://" in url else f"http://{url}")
@@ -66,9 +66,11 @@ class Captured:
             raise MalformedError("not a URL") from None
         if parts.scheme not in ("http", "https", "ws", "wss") or not parts.netloc:
             raise MalformedError("not an http, https, ws or wss URL")
+        if "@" in parts.netloc:
+            raise MalformedError("a user in the URL becomes an Authorization header: give that")
         found = tuple(headers)
         if not any(name.lower() == "host" for name, _ in found):
-            found = (("Host", parts.netloc.rpartition("@")[2]), *found)
+            found = (("Host", parts.netloc), *found)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         scheme = "https" if parts.scheme in _TLS else "http"
         socket = True if parts.scheme.startswith("ws") else None
@@ -93,7 +95,8 @@ def of_http(data: bytes) -> Captured:
     """
     Return the request in raw HTTP/1.1 text, its lines ended by CRLF or LF.
 
-    What follows the length that `Content-Length` declares is dropped: editors add a line end.
+    What follows the length that `Content-Length` declares is dropped: editors add a line end. Where
+    less than that is there, or chunks are, the body was not captured.
 
     Raises:
         MalformedError: If it is none.
@@ -110,14 +113,15 @@ def of_http(data: bytes) -> Captured:
             raise MalformedError("a header line is malformed")
         headers.append((name.decode("latin-1"), value.strip(b" \t").decode("latin-1")))
     lengths = [value for name, value in headers if name.lower() == "content-length"]
-    if any(name.lower() == "transfer-encoding" for name, _ in headers):
-        raise MalformedError("a chunked body is not read: say --body-file")
-    if lengths and lengths[0].isdigit() and int(lengths[0]) <= len(body):
-        body = body[: int(lengths[0])]
+    chunked = any(name.lower() == "transfer-encoding" for name, _ in headers)
+    whole = None if chunked else body
+    if lengths and lengths[0].isascii() and lengths[0].isdigit() and len(lengths[0]) < 16:
+        length = int(lengths[0])
+        whole = body[:length] if length <= len(body) and not chunked else None
     method, target = match[1].decode("ascii"), match[2].decode("latin-1")
     if "://" in target:
-        return Captured.of_url(method, target, headers, body)
-    return Captured(method, target, tuple(headers), body)
+        return Captured.of_url(method, target, headers, whole)
+    return Captured(method, target, tuple(headers), whole)
 
 
 def _divided(data: bytes) -> tuple[bytes, bytes]:

@@ -1,6 +1,6 @@
 """
 A request out of a curl command, as browsers and documents give it. Nothing is run and no file that
-the command names is read.
+the command names is read: a body in a file counts as not captured.
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ _ALONE = frozenset(
     {
         *("-s", "--silent", "-S", "--show-error", "-i", "--include", "-v", "--verbose"),
         *("-k", "--insecure", "-L", "--location", "-f", "--fail", "--compressed", "-sS", "-N"),
-        *("--no-buffer", "--http1.1", "--http2", "-g", "--globoff", "--fail-with-body", "-si"),
+        *(
+            "--path-as-is",
+            "--no-buffer",
+            "--http1.1",
+            "--http2",
+            "-g",
+            "--globoff",
+            "--fail-with-body",
+            "-si",
+        ),
     }
 )
 _IGNORED = frozenset(  # options with a value that is nothing of the request
@@ -49,6 +58,7 @@ def read(text: str) -> Captured:
     urls: list[str] = []
     headers: list[tuple[str, str]] = []
     data: list[str] = []
+    whole = True
     for option, value in _options(words[1:]):
         if option == "--url":
             urls.append(value)
@@ -59,8 +69,7 @@ def read(text: str) -> Captured:
         elif option in _HEADERS:
             headers.append((_HEADERS[option], value))
         else:
-            if option != _RAW and value.startswith("@"):
-                raise MalformedError("a body in a file is not read: say --body-file")
+            whole = whole and (option == _RAW or not value.startswith("@"))
             data.append(value)
             if option == _JSON:
                 headers += [("Content-Type", "application/json"), ("Accept", "application/json")]
@@ -69,7 +78,8 @@ def read(text: str) -> Captured:
     if data and not any(name.lower() == "content-type" for name, _ in headers):
         headers.append(("Content-Type", _FORM))
     verb = method or ("POST" if data else "GET")
-    return Captured.of_url(verb, urls[0], headers, "&".join(data).encode())
+    body = "&".join(data).encode() if whole else None
+    return Captured.of_url(verb, urls[0], headers, body)
 
 
 def _options(words: list[str]) -> Iterator[tuple[str, str]]:
@@ -90,7 +100,8 @@ def _options(words: list[str]) -> Iterator[tuple[str, str]]:
         elif name in _VALUED or name in _HEADERS:
             yield name, value if mark else next(rest, "")
         else:
-            raise MalformedError(f"the curl option {word.partition('=')[0]} is not understood")
+            shown = name if word.startswith("--") else word[:2]  # a value may follow its letter
+            raise MalformedError(f"the curl option {shown} is not understood")
 
 
 def _header(text: str) -> list[tuple[str, str]]:

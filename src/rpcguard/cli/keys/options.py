@@ -59,6 +59,8 @@ def add(
         raise typer.BadParameter("a public key has no private part to write", param_hint="--out")
     if "" in (kid, name, out):
         raise typer.BadParameter("must not be empty", param_hint="--kid, --name and --out")
+    if "${" in f"{kid} {name}":  # the registry would put a variable or a file there
+        raise typer.BadParameter("must not hold ${", param_hint="--kid and --name")
     wanted = Wanted(type_, kid, name, alg, bits, public_key, out, not_before, not_after)
     raise typer.Exit(commands.add(registry, project, wanted, as_json=as_json))
 

@@ -87,7 +87,9 @@ def replaced(file: Path, edit: Callable[[str], str], environ: Mapping[str, str])
         if seen is None or look(str(real)) != seen:
             raise ChangedError
         draft.replace(real)
-        _sync(real.parent)
+        # Not every file system can; the edit is made, and no key file of it may go again
+        with contextlib.suppress(OSError):
+            _sync(real.parent)
 
 
 def _named(problem: Problem, draft: Path, file: Path) -> Problem:
