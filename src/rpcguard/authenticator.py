@@ -145,7 +145,7 @@ class Authenticator:
         limits = project.policy.limits if project.policy else None
         if limits is None or not limits.per_ip:
             return Counting((), project)
-        address = self._proxies.client(request.client, request.fields(PEER_FIELDS))
+        address = self._proxies.client(request.client, request.fields(PEER_FIELDS, PEER_FIELDS))
         return Counting(caller_charges(limits, project.name, network_of(address)), project)
 
     def shown(self, request: Request, project: str | None) -> tuple[str | None, str | None]:
@@ -292,11 +292,11 @@ class Authenticator:
         Raises:
             AuthError: `https_required`.
         """
-        self._check_https(project, request, request.fields(PEER_FIELDS))
+        self._check_https(project, request, request.fields(PEER_FIELDS, PEER_FIELDS))
 
     def caller(self, request: Request) -> Facts:
         """Return what a policy looks at in the caller of *request*."""
-        return self._caller(request, request.fields(_ALWAYS_READ))
+        return self._caller(request, request.fields(_ALWAYS_READ, PEER_FIELDS))
 
     def _check_https(
         self, project: Project, request: Request, fields: Mapping[str, list[str]]
