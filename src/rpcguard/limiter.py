@@ -25,10 +25,11 @@ from rpcguard.owed import digest
 from rpcguard.rates import Charge, Rate
 
 if TYPE_CHECKING:  # the package is loaded when the first request is counted
-    from limits.storage import Storage
+    from limits.storage import MemoryStorage, Storage
     from limits.strategies import RateLimiter
 
 EXACT: Final = 1000
+TIDY: Final = 10_000  # names that this process remembers before it looks which are over
 THREADS: Final = 8  # of a process, in which event loops ask Redis
 
 Dress = Callable[[AuthError], AuthError]
@@ -50,6 +51,7 @@ class Limiter:
         remote = redis_url.is_redis(parts.scheme)
         self._settings = redis_url.parse(parts, base or Path()) if remote else None
         self._opened: dict[int, tuple[RateLimiter, RateLimiter]] = {}
+        self._tidy_at = TIDY
         # Not the loop's own threads: what the application does there must hold nobody up, nor we it
         self._threads: dict[int, ThreadPoolExecutor] = {}
 
@@ -117,9 +119,23 @@ class Limiter:
 
         item = RateLimitItemPerSecond(rate.amount, rate.period, namespace="rpcguard")
         strategy = self._strategies()[rate.amount > EXACT]
+        if self._settings is None:
+            self._tidy(strategy.storage)  # type: ignore[arg-type]
         if strategy.hit(item, name):
             return None
         return strategy.get_window_stats(item, name).reset_time - time.time()
+
+    def _tidy(self, storage: MemoryStorage) -> None:
+        """Forget names of whom no request counts any more: `limits` (5.8) never would."""
+        if len(storage.events) < self._tidy_at:
+            return
+        over = [name for name, counted in storage.events.copy().items() if not counted]
+        for name in over:
+            with storage.locks[name]:
+                if not storage.events.get(name):
+                    storage.events.pop(name, None)
+                    storage.locks.pop(name, None)
+        self._tidy_at = max(TIDY, 2 * len(storage.events))  # a look costs nothing per request
 
     def _pool(self) -> ThreadPoolExecutor:
         process = os.getpid()  # a child of a fork has none of its parent's threads
