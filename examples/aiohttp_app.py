@@ -60,11 +60,11 @@ async def ws(request: web.Request) -> web.StreamResponse:
 
 def create_app(registry: str, recheck: float = 30.0) -> web.Application:
     """Return the application, guarded by *registry*."""
-    guard = rpc_auth_middleware(registry, exempt=["/healthz"], recheck=recheck)
+    guard = rpc_auth_middleware(registry, exempt=["healthz"], recheck=recheck)
     redact(guard.verifier, "aiohttp.access", "aiohttp.server")
     app = web.Application(middlewares=[guard], client_max_size=8 * 1024 * 1024)
     app[GUARD] = guard
-    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/healthz", healthz, name="healthz")
     with suppress(LookupError):  # not exactly one project has a session
         add_auth_routes(app)
     app.router.add_get("/ws/{path:.*}", ws)

@@ -66,8 +66,10 @@ def create_app(registry: str, recheck: float = 30.0) -> FastAPI:
     async def ws(websocket: WebSocket, caller: SocketCaller) -> None:
         await websocket.accept()
         try:
-            while True:
-                message = await websocket.receive_text()
+            while (received := await websocket.receive())["type"] == "websocket.receive":
+                message = received.get("text")
+                if message is None:  # a binary frame, which `receive_text` does not expect
+                    continue
                 try:
                     await guard.check_message(caller, message)
                     text = answer(message, caller)

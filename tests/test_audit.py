@@ -268,3 +268,34 @@ def test_the_json_formatter_writes_other_records_too():
     written = JsonFormatter().format(record)
     assert "\n" not in written and "\x1b" not in written
     assert json.loads(written)["message"] == "bad\n\x1b"
+
+
+@pytest.mark.parametrize("led", [{"project": "solana"}, {"project": "nested"}, {"host": "b"}])
+def test_a_key_for_another_project_than_the_one_that_judges_is_not_in_the_path(guard, trail, led):
+    more = """
+  nested:
+    preset: nodius
+    match: {path: /v1/nested}
+    wallets: open
+  hosted:
+    preset: meganode
+    match: {host: a, path: /hosted}
+    secrets: [{id: a, secret: "SECRET"}]
+    api_keys: [{id: ops, digest: "DIGEST"}]
+  default:
+    preset: nodius
+    wallets: open
+"""
+    verifier = guard(
+        REGISTRY + more.replace("SECRET", SECRET).replace("DIGEST", key_digest(API_KEY))
+    )
+    options = dict(led)
+    headers = [("Host", options.pop("host", "a"))]
+    for prefix in ("/v1", "/v1/deep", "/hosted"):
+        drive(verifier, ask(f"{prefix}/{API_KEY}", headers), **options)
+    drive(verifier, ask("/v1/nested/plain", headers), **options)
+    drive(verifier, ask("/other/plain", headers), **options)
+    *keys, nested, other = [record["path"] for record in trail()]
+    assert keys == ["/v1/<key>", "/v1/deep/<key>", "/hosted/<key>"]
+    assert nested == ("/v1/<key>" if led == {"project": "solana"} else "/v1/nested/plain")
+    assert other == "/other/plain"

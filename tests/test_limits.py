@@ -7,6 +7,8 @@ import json
 import subprocess
 import sys
 import threading
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -394,3 +396,27 @@ def test_the_package_is_loaded_only_where_something_is_limited(tmp_path, limits,
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.split() == ["missing_credentials", str(loaded)]
+
+
+def test_names_that_are_over_are_forgotten_and_those_that_count_are_not(monkeypatch):
+    """A stranger with many addresses, or many wallets, must not fill the memory for good."""
+    monkeypatch.setattr("rpcguard.limiter.TIDY", 50)
+    limiter = Limiter(None)
+
+    def spend(name: str, period: int) -> None:
+        limiter.spend([Charge("per_ip", (Rate(period, 1),), ("p", name))], lambda error: error)
+
+    spend("full", 86400)
+    for number in range(48):
+        spend(f"short {number}", 1)
+    storage = next(iter(limiter._opened.values()))[0].storage
+    later = time.time() + 60
+    monkeypatch.setattr("limits.storage.memory.time", SimpleNamespace(time=lambda: later))
+    storage._MemoryStorage__expire_events()  # type: ignore[attr-defined]  # what its timer does
+    assert len(storage.events) == 49  # type: ignore[attr-defined]
+    spend("the 50th", 86400)
+    spend("one more", 86400)
+    assert len(storage.events) == 3  # type: ignore[attr-defined]
+    for name in ("full", "the 50th", "one more"):
+        with pytest.raises(AuthError, match="rate_limited"):
+            spend(name, 86400)

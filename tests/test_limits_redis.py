@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from backends import redis_servers
@@ -133,6 +136,43 @@ def test_a_limiter_that_is_silent_refuses_in_bounded_time() -> None:
         limiter = Limiter(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         assert spent(limiter) == "backend_unavailable"
         assert asyncio.run(aspent(limiter)) == "backend_unavailable"
+
+
+@pytest.mark.timeout(60)
+def test_a_crowd_before_a_silent_limiter_is_refused_together() -> None:
+    """Each attempt takes its time; who waits for a thread meanwhile must not add one of its own."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1000) as silent:
+        limiter = Limiter(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+
+        async def storm() -> set[str]:
+            return set(await asyncio.gather(*(aspent(limiter) for _ in range(400))))
+
+        assert asyncio.run(storm()) == {"backend_unavailable"}
+        limiter.close()
+        silent.settimeout(0.1)
+        attempts = 0
+        with suppress(TimeoutError):
+            while True:
+                silent.accept()[0].close()
+                attempts += 1
+    assert attempts < 200
+
+
+@pytest.mark.timeout(60)
+def test_an_application_that_fills_its_loops_threads_does_not_hold_the_limiter_up(url: str) -> None:
+    limiter, free = Limiter(url), threading.Event()
+
+    async def counted() -> str:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        busy = loop.run_in_executor(None, free.wait)
+        try:
+            return await asyncio.wait_for(aspent(limiter), 20)
+        finally:
+            free.set()
+            await busy
+
+    assert asyncio.run(counted()) == ""
 
 
 @pytest.mark.parametrize(

@@ -164,3 +164,46 @@ def test_an_underscore_twin_of_a_forwarding_header_is_not_believed(guard, order)
     with pytest.raises(AuthError) as caught:
         verifier.verify(Request("POST", "/", headers, b"", client="127.0.0.1", scheme="http"))
     assert caught.value.reason == "forbidden_ip"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_underscore_twin_is_not_believed_by_limits_issuing_and_the_audit_trail(
+    guard, caplog, order
+):
+    """They look at the caller apart from the credential, and must see the same one."""
+    caplog.set_level("INFO", "rpcguard.audit")
+    verifier = guard(
+        """
+        version: 1
+        backend: memory://
+        trusted_proxies: [127.0.0.1]
+        projects:
+          plain:
+            preset: nodius
+            wallets: open
+            session: {secret: ssssssssssssssssssssssssssssssss}
+            limits: {per_ip: 1/day}
+            allow: {ips: [10.0.0.0/8]}
+          tls:
+            preset: nodius
+            match: {path: /tls}
+            wallets: open
+            require_https: true
+            session: {secret: ssssssssssssssssssssssssssssssss}
+        """
+    )
+
+    def reason(project: str, twin: int) -> str:
+        forwarded = [("X-Forwarded-For", "203.0.113.9"), ("X_Forwarded_For", f"10.1.1.{twin}")]
+        proto = [("X-Forwarded-Proto", "http"), ("X_Forwarded_Proto", "https")]
+        headers = [*forwarded[::order], *proto[::order]]
+        request = Request("POST", "/", headers, b"{}", client="127.0.0.1", scheme="http")
+        with pytest.raises(AuthError) as caught:
+            verifier.serve("/auth/challenge", request, project)
+        return caught.value.reason
+
+    assert reason("plain", 1) == "forbidden_ip"
+    assert reason("plain", 2) == "rate_limited"
+    assert reason("tls", 3) == "https_required"
+    records = [each for each in caplog.records if each.name == "rpcguard.audit"]
+    assert [each.rpcguard["client"] for each in records] == ["203.0.113.9"] * 3

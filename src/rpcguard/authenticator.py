@@ -92,6 +92,11 @@ class Authenticator:
         self._proxies = proxies
         # Where targets lead: the callers of one application ask for the same few again and again.
         self._places: dict[tuple[str, ...], _Place] = {}
+        keyed = [project for project in projects.values() if project.keys_in_path]
+        self._keys_in_path = bool(keyed)
+        self._key_prefixes = frozenset(
+            prefix for project in keyed for prefix in project.prefixes if prefix
+        )
         self._read = _ALWAYS_READ.union(
             *(scheme.fields for project in projects.values() for scheme in project.schemes)
         )
@@ -145,7 +150,7 @@ class Authenticator:
         limits = project.policy.limits if project.policy else None
         if limits is None or not limits.per_ip:
             return Counting((), project)
-        address = self._proxies.client(request.client, request.fields(PEER_FIELDS))
+        address = self._proxies.client(request.client, request.fields(PEER_FIELDS, PEER_FIELDS))
         return Counting(caller_charges(limits, project.name, network_of(address)), project)
 
     def shown(self, request: Request, project: str | None) -> tuple[str | None, str | None]:
@@ -156,12 +161,23 @@ class Authenticator:
             found, incoming = self._match(request, project)
         except AuthError:
             # where it is meant for cannot be told, and so neither whether it holds a key
-            keyed = any(each.keys_in_path for each in self.projects.values())
-            return (None if keyed else request.target.partition("?")[0]), client
-        path = request.target.partition("?")[0]
-        if found.keys_in_path and incoming.rest:
-            path = path[: len(path) - len(incoming.rest)] + "<key>"
+            return (None if self._keys_in_path else request.target.partition("?")[0]), client
+        path, depth = request.target.partition("?")[0], self._key_depth(found, incoming.path)
+        if depth is not None:
+            *shown, rest = path.split("/", depth + 1)
+            path = "/".join([*shown, "<key>"]) if len(shown) > depth and rest else path
         return path, client
+
+    def _key_depth(self, found: Project, path: str) -> int | None:
+        """
+        Return behind how many segments of *path* a key may stand, None for nowhere: of the project
+        that was *found*, or of the one it is meant for, where a route or the Host led elsewhere.
+        """
+        own = matched_depth(path, found.prefixes)
+        meant = matched_depth(path, self._key_prefixes) if self._key_prefixes else None
+        if meant is not None and meant >= (own or 0):
+            return meant
+        return own if found.keys_in_path else None
 
     def matching(self, request: Request) -> str | None:
         """Return the name of the project that *request*'s target matches; None for none."""
@@ -292,11 +308,11 @@ class Authenticator:
         Raises:
             AuthError: `https_required`.
         """
-        self._check_https(project, request, request.fields(PEER_FIELDS))
+        self._check_https(project, request, request.fields(PEER_FIELDS, PEER_FIELDS))
 
     def caller(self, request: Request) -> Facts:
         """Return what a policy looks at in the caller of *request*."""
-        return self._caller(request, request.fields(_ALWAYS_READ))
+        return self._caller(request, request.fields(_ALWAYS_READ, PEER_FIELDS))
 
     def _check_https(
         self, project: Project, request: Request, fields: Mapping[str, list[str]]

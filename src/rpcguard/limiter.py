@@ -13,6 +13,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
@@ -24,10 +25,12 @@ from rpcguard.owed import digest
 from rpcguard.rates import Charge, Rate
 
 if TYPE_CHECKING:  # the package is loaded when the first request is counted
-    from limits.storage import Storage
+    from limits.storage import MemoryStorage, Storage
     from limits.strategies import RateLimiter
 
 EXACT: Final = 1000
+TIDY: Final = 10_000  # names that this process remembers before it looks which are over
+THREADS: Final = 8  # of a process, in which event loops ask Redis
 
 Dress = Callable[[AuthError], AuthError]
 
@@ -48,6 +51,9 @@ class Limiter:
         remote = redis_url.is_redis(parts.scheme)
         self._settings = redis_url.parse(parts, base or Path()) if remote else None
         self._opened: dict[int, tuple[RateLimiter, RateLimiter]] = {}
+        self._tidy_at = TIDY
+        # Not the loop's own threads: what the application does there must hold nobody up, nor we it
+        self._threads: dict[int, ThreadPoolExecutor] = {}
 
     def spend(self, charges: Iterable[Charge], dress: Dress) -> None:
         """
@@ -69,11 +75,22 @@ class Limiter:
             raise dress(AuthError("backend_unavailable", detail=str(error))) from error
 
     async def aspend(self, charges: tuple[Charge, ...], dress: Dress) -> None:
-        """`spend` for a running event loop; where Redis is asked, in a thread."""
-        if charges and self._settings is not None:
-            await asyncio.to_thread(self.spend, charges, dress)
-        else:
+        """
+        `spend` for a running event loop; where Redis is asked, in a thread. Who has waited for one
+        as long as Redis itself may take is refused, and not counted.
+        """
+        settings = self._settings
+        if settings is None or not charges:
             self.spend(charges, dress)
+            return
+        rates = sum(len(charge.rates) for charge in charges)
+        threads, loop = self._pool(), asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(settings.connect_timeout + rates * settings.timeout):
+                await loop.run_in_executor(threads, self.spend, charges, dress)
+        except TimeoutError:
+            late = AuthError("backend_unavailable", detail="the limiter did not answer in time")
+            raise dress(late) from None
 
     def close(self) -> None:
         """Close the connections. Closing twice is harmless."""
@@ -81,6 +98,9 @@ class Limiter:
             _, (strategy, _) = self._opened.popitem()
             if self._settings is not None:
                 strategy.storage.storage.close()  # type: ignore[attr-defined]  # the Redis client
+        threads = self._threads.pop(os.getpid(), None)
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _spend(self, charge: Charge) -> None:
         name = digest(charge.kind, *charge.names).hex()
@@ -99,9 +119,29 @@ class Limiter:
 
         item = RateLimitItemPerSecond(rate.amount, rate.period, namespace="rpcguard")
         strategy = self._strategies()[rate.amount > EXACT]
+        if self._settings is None:
+            self._tidy(strategy.storage)  # type: ignore[arg-type]
         if strategy.hit(item, name):
             return None
         return strategy.get_window_stats(item, name).reset_time - time.time()
+
+    def _tidy(self, storage: MemoryStorage) -> None:
+        """Forget names of whom no request counts any more: `limits` (5.8) never would."""
+        if len(storage.events) < self._tidy_at:
+            return
+        over = [name for name, counted in storage.events.copy().items() if not counted]
+        for name in over:
+            with storage.locks[name]:
+                if not storage.events.get(name):
+                    storage.events.pop(name, None)
+                    storage.locks.pop(name, None)
+        self._tidy_at = max(TIDY, 2 * len(storage.events))  # a look costs nothing per request
+
+    def _pool(self) -> ThreadPoolExecutor:
+        process = os.getpid()  # a child of a fork has none of its parent's threads
+        if process not in self._threads:
+            self._threads.setdefault(process, ThreadPoolExecutor(THREADS, "rpcguard-limits"))
+        return self._threads[process]
 
     def _strategies(self) -> tuple[RateLimiter, RateLimiter]:
         from limits.strategies import (  # noqa: PLC0415  see above

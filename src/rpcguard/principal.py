@@ -89,6 +89,11 @@ class Principal:
         """Where the connection comes from, as limits per address count it; "" where unknown."""
         return self._network
 
+    def called(self, name: str) -> Principal:
+        """Return this principal under the *name* that the registry has for it."""
+        subject, project, scheme, _, key_id, expires_at, claims = self._facts
+        return _rebuilt(subject, project, scheme, name, key_id, expires_at, claims)
+
     def connected_from(self, network: str) -> Principal:
         """Return this principal, for a connection from *network* whose messages will be counted."""
         principal = _rebuilt(*self._facts)

@@ -134,6 +134,11 @@ def test_healthz_is_open(example: int) -> None:
     assert (answer.status, answer.json) == (200, {"status": "ok"})
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_healthz_is_open_for_nothing_else(example: int, method: str) -> None:
+    assert request(example, method, "/healthz", body=b"{}").status in (401, 403, 405)
+
+
 def test_a_forwarded_address_is_not_the_peer(example: int) -> None:
     headers = [*cred.meganode(), ("X-Forwarded-For", "203.0.113.7"), ("X-Forwarded-Proto", "https")]
     assert request(example, "POST", "/v1/", headers, _call("getSlot")).status == 200
@@ -146,6 +151,13 @@ def test_the_websocket_answers_the_same_methods(example: int) -> None:
         whoami = socket.call(_call("rpcguard_whoami").decode())["result"]
         assert (whoami["project"], whoami["scheme"]) == ("bsc", "jwt")
         assert socket.call("{")["error"]["code"] == -32700
+
+
+def test_a_binary_frame_does_not_end_the_websocket(example: int) -> None:
+    with websocket(example, "/ws/v1/", cred.meganode()) as (socket, _):
+        notification = '{"jsonrpc": "2.0", "method": "getSlot", "params": []}'
+        socket.send(notification, binary=True)
+        assert socket.call(_call("getSlot").decode())["result"] > 0
 
 
 def test_the_websocket_is_refused_before_it_is_accepted(example: int) -> None:

@@ -178,20 +178,20 @@ def _exactly(sock: socket.socket, length: int) -> bytes:
 
 
 class WebSocket:
-    """The client's end of an accepted WebSocket: text frames, and the close code."""
+    """The client's end of an accepted WebSocket: frames, and the close code."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
 
-    def send(self, text: str) -> None:
-        """Send one text frame."""
+    def send(self, text: str, *, binary: bool = False) -> None:
+        """Send one frame, of text unless *binary*."""
         data, mask = text.encode(), os.urandom(4)
         masked = bytes(byte ^ mask[index % 4] for index, byte in enumerate(data))
         if len(data) < 126:
             length = bytes([0x80 | len(data)])
         else:
             length = bytes([0x80 | 126]) + struct.pack(">H", len(data))
-        self._sock.sendall(b"\x81" + length + mask + masked)
+        self._sock.sendall((b"\x82" if binary else b"\x81") + length + mask + masked)
 
     def receive(self) -> str | int:
         """Return the next text, or the close code."""

@@ -120,8 +120,23 @@ def test_a_hit_looks_at_the_bindings_again(incoming):
     assert reason(scheme, incoming(headers, "/else", b'{"c": "x"}')) == "invalid_binding"
     assert scheme.prove(incoming(headers, body=None), NOW) is NEED_BODY
     other = [headers[0], ("x-auth-key", "merchant-2")]  # the same secret, even
-    assert reason(scheme, incoming(other, body=b'{"c": "x"}')) == "invalid_credentials"
-    assert reason(scheme, incoming(headers[:1], body=b'{"c": "x"}')) == "malformed_credentials"
+    for again in (scheme, JwtScheme(rules, ring(*keys))):  # as of a token that nobody has seen
+        assert reason(again, incoming(other, body=b'{"c": "x"}')) == "invalid_binding"
+        assert reason(again, incoming(headers, body=b'{"c": "x"}')) is None
+        assert reason(again, incoming(headers[:1], body=b'{"c": "x"}')) == "malformed_credentials"
+
+
+def test_a_token_is_looked_at_anew_when_the_key_it_was_found_with_has_ended(incoming):
+    ending = secret_key("a", "HS256", SECRET.encode(), not_after=NOW + 10)
+    scheme = JwtScheme(
+        replace(RULES, key_by="secret"), ring(ending, secret_key("b", "HS256", SECRET.encode()))
+    )
+    request = incoming(bearer(token(hour())))
+    assert [scheme.prove(request, NOW + at).principal.key_id for at in (0, 9, 10)] == [
+        "a",
+        "a",
+        "b",
+    ]
 
 
 def test_the_cache_is_bounded_and_keeps_what_is_asked_for_again(incoming, monkeypatch):

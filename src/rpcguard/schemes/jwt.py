@@ -5,6 +5,8 @@ JWTs in the Bearer scheme (RFC 7519, 6750, 8725): `meganode`, `allthatnode`, `op
 What does not change between two requests with one token (signature, types, audience, the names that
 can be revoked) is worked out once and kept in a bounded cache, keyed by the token's SHA-256. What
 can change (time, key dates, bindings to the request) is checked every time.
+
+Longer than other modules because a token's whole way is read here, in its order.
 """
 
 from __future__ import annotations
@@ -117,17 +119,24 @@ class JwtScheme:
         cacheable = len(token) <= CACHED_TOKEN_BYTES and trace is None
         name = hashlib.sha256(token.encode("ascii")).digest() if cacheable else b""
         verified = self._cache.get(name) if cacheable else None
-        if verified is None or not (verified.opener is None or verified.opener.active(now)):
+        if verified is None or not self._counts(verified, incoming, now):
             verified = self._verify(token, incoming, now, standing)
             if cacheable:
                 self._cache.put(name, verified)
         else:
-            if not verified.key.active(now):
-                raise AuthError("invalid_credentials", cause="unknown_kid", detail="key not active")
             self._rules.claims.check_times(verified.times, now, standing=standing)
         if self._bound and self._check_bindings(verified, incoming) is NEED_BODY:
             return NEED_BODY
         return verified.proof
+
+    def _counts(self, verified: _Verified, incoming: Incoming, now: float) -> bool:
+        """Return whether the keys that *verified* was found with are those of this request now."""
+        key, opener, rules = verified.key, verified.opener, self._rules
+        return (
+            key.active(now)
+            and (opener is None or opener.active(now))
+            and (rules.key_by != "header" or incoming.fields.get(rules.key_header) == [key.kid])
+        )
 
     def revocation(self, token: str, now: float) -> Revocation | None:
         """
@@ -171,12 +180,7 @@ class JwtScheme:
         if rules.key_by == "header":
             if trace is not None:
                 trace.note("key claim", f"{rules.key_claim} is {rules.key_header}")
-            named = incoming.single(rules.key_header)
-            if named != verified.key.kid:
-                raise AuthError(
-                    "invalid_credentials", detail=f"{rules.key_header} names another key"
-                )
-            if verified.claims.get(rules.key_claim) != named:
+            if verified.claims.get(rules.key_claim) != verified.key.kid:
                 raise AuthError(
                     "invalid_binding", detail=f"{rules.key_claim} is not {rules.key_header}"
                 )

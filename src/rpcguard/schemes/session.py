@@ -283,16 +283,7 @@ class SessionScheme:
         policies = (*self._wallets.policies(principal.subject), *proof.policies)
         if wallet.name is None:
             return Proof(principal, proof.owed, policies)
-        named = Principal(
-            principal.subject,
-            principal.project,
-            principal.scheme,
-            name=wallet.name,
-            key_id=principal.key_id,
-            expires_at=principal.expires_at,
-            claims=principal.claims,
-        )
-        return Proof(named, proof.owed, policies)
+        return Proof(principal.called(wallet.name), proof.owed, policies)
 
     def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:
         """What applies to the holder of this session; see `Scheme.policies`."""
