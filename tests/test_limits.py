@@ -166,6 +166,15 @@ def test_a_refused_request_has_not_spent_its_nonce(guard, drive):
 
 
 @DRIVERS
+def test_a_revoked_credential_takes_nothing_from_the_others(guard, drive):
+    verifier = guard(registry("per_project: 3/day"))
+    verifier.revoke("bsc", subject="mallory")
+    assert counts(drive, verifier, *[ask("mallory")] * 5) == ["revoked"] * 5
+    assert counts(drive, verifier, *[ask()] * 4) == [PASS, PASS, PASS, FULL]
+    assert counts(drive, verifier, ask("mallory")) == ["revoked"]
+
+
+@DRIVERS
 def test_a_wallet_is_one_key_whatever_it_proves_itself_with(guard, drive):
     verifier = guard(registry("per_ip: 1/day"))
     for number, most in ((1, 2), (2, 3)):

@@ -140,7 +140,7 @@ class Verifier:
                         body = read_body(step.limit) if read_body else None
                         judged = step.given(request, body)
                 step = authenticator.authenticate(judged, now, asked)
-            if step.charges:
+            if step.charges and step.owed.nonce is not None:  # a refusal must not cost the nonce
                 self._limiter.spend(step.take_charges(), step.dress)
             try:
                 answer = self._backend.settle(step.owed, now) if step.owed else None
@@ -182,7 +182,7 @@ class Verifier:
                         body = await read_body(step.limit) if read_body else None
                         judged = step.given(request, body)
                 step = authenticator.authenticate(judged, now, asked)
-            if step.charges:
+            if step.charges and step.owed.nonce is not None:  # a refusal must not cost the nonce
                 await self._limiter.aspend(step.take_charges(), step.dress)
             try:
                 answer = await self._backend.asettle(step.owed, now) if step.owed else None
