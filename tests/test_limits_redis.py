@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from backends import redis_servers
@@ -133,6 +134,23 @@ def test_a_limiter_that_is_silent_refuses_in_bounded_time() -> None:
         limiter = Limiter(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         assert spent(limiter) == "backend_unavailable"
         assert asyncio.run(aspent(limiter)) == "backend_unavailable"
+
+
+def test_a_crowd_at_a_silent_limiter_waits_no_longer_than_one() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=256) as silent:
+        limiter = Limiter(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+
+        async def crowd() -> list[str]:
+            # in turns of the few threads that there are, the last would wait for half a minute
+            async with asyncio.timeout(10):
+                return await asyncio.gather(*(aspent(limiter) for _ in range(200)))
+
+        async def few_threads() -> list[str]:
+            loop = asyncio.get_running_loop()
+            loop.set_default_executor(ThreadPoolExecutor(2))
+            return await crowd()
+
+        assert set(asyncio.run(few_threads())) == {"backend_unavailable"}
 
 
 @pytest.mark.parametrize(

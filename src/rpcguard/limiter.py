@@ -69,11 +69,24 @@ class Limiter:
             raise dress(AuthError("backend_unavailable", detail=str(error))) from error
 
     async def aspend(self, charges: tuple[Charge, ...], dress: Dress) -> None:
-        """`spend` for a running event loop; where Redis is asked, in a thread."""
-        if charges and self._settings is not None:
-            await asyncio.to_thread(self.spend, charges, dress)
-        else:
+        """
+        `spend` for a running event loop; where Redis is asked, in a thread.
+
+        Who waits for a thread while the servers are silent waits no longer than they would be
+        waited for: for each answer, and once more for a connection.
+        """
+        if not charges or self._settings is None:
             self.spend(charges, dress)
+            return
+        import limits.strategies  # noqa: F401, PLC0415  an extra; loading it takes none of the time
+
+        answers = sum(len(charge.rates) for charge in charges)
+        try:
+            async with asyncio.timeout(self._settings.timeout * (1 + answers)):
+                await asyncio.to_thread(self.spend, charges, dress)  # not begun if cancelled before
+        except TimeoutError:
+            detail = "the limiter did not answer in time"
+            raise dress(AuthError("backend_unavailable", detail=detail)) from None
 
     def close(self) -> None:
         """Close the connections. Closing twice is harmless."""
