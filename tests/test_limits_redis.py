@@ -6,10 +6,11 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from backends import redis_servers
-from backends.redis_servers import Server
+from backends.redis_servers import Server, raw
 from minting import CALL, SECRET, bearer, hour, token
 
 from rpcguard import AuthError, Request
@@ -94,6 +95,21 @@ def test_large_limits_take_two_counters(url: str, server: Server) -> None:
     assert len(keys) <= 2
     assert all(key.startswith(b"{rpcguard:limits") or b"rpcguard:limits" in key for key in keys)
     assert all(server.client.type(key) == b"string" for key in keys)
+
+
+@pytest.mark.parametrize("amount", [EXACT, EXACT + 1])
+def test_the_permissions_in_the_docs_are_enough(server: Server, amount: int) -> None:
+    page = Path(__file__).parents[1] / "docs" / "operators.md"
+    lines = [each for each in page.read_text().splitlines() if each.startswith("ACL SETUSER")]
+    assert len(lines) == 2
+    raw(server, "ACL", "SETUSER", "rpcguard", "reset")
+    for line in lines:
+        raw(server, *line.replace(">PASSWORD", ">hunter2").split())
+    limiter = Limiter(f"redis://rpcguard:hunter2@127.0.0.1:{server.port}")
+    for limit, answer in ((amount, ""), (1, "rate_limited")):
+        charge = Charge("per_ip", (Rate(60, limit),), ("p", f"permitted {amount}"))
+        assert [spent(limiter, charge) for _ in range(2)][-1] == answer
+    limiter.close()
 
 
 def test_names_of_callers_are_not_in_the_keys(url: str, server: Server) -> None:

@@ -59,7 +59,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "operators.md"
 def test_the_permissions_in_the_docs_are_enough_and_info_is_needed(
     driver: Callable[..., Answer], serve: Callable[..., Server]
 ) -> None:
-    (line,) = [each for each in DOCS.read_text().splitlines() if each.startswith("ACL SETUSER")]
+    line, _ = [each for each in DOCS.read_text().splitlines() if each.startswith("ACL SETUSER")]
     server = serve()
     words = line.replace(">PASSWORD", ">hunter2").split()
     raw(server, *words)

@@ -38,7 +38,6 @@ _PLAIN = {
     "socket_timeout": None,
     "socket_connect_timeout": None,
 }
-
 _ERRORS = (exceptions.RedisError, OSError)
 
 
