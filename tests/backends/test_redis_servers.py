@@ -220,6 +220,7 @@ def test_a_server_that_has_a_quiet_bucket_back_refuses_what_it_may_have_lost_mea
             assert driver(backend, quiet, START + 1) is OK  # which `second` never hears of
             follow(second, first)
             until(lambda: knows_who_has_it(second), "the quiet bucket knows who has it")
+            assert {each.port for each in backend._threads._pools} == {second.port}
             follow(first, second)
             assert answered(lambda: driver(backend, quiet, START + 2)) is Answer.FORGOTTEN
     finally:

@@ -17,7 +17,7 @@ from typing import Any
 from rpcguard.backends import forking
 from rpcguard.backends.redis_flow import Flow, answering
 from rpcguard.backends.redis_loops import Loops
-from rpcguard.backends.redis_questions import Asking, Question, answer_of
+from rpcguard.backends.redis_questions import BUCKETS, Asking, Question, answer_of
 from rpcguard.backends.redis_search import Search
 from rpcguard.backends.redis_settings import Settings
 from rpcguard.backends.redis_threads import Threads
@@ -186,8 +186,9 @@ class RedisBackend:
 
         A server may have them back later. It cannot tell then what it lost when it took over the
         other one's data, unless that shows that there was another one in between. A bucket that is
-        not met in time is met by its next question.
+        not met in time is met by its next question. Connections to who has no bucket are closed.
         """
+        self._threads.keep({self._search.locate(bucket) for bucket in range(BUCKETS)})
         flows = [self._flow(self._asking.epoch(bucket)) for bucket in buckets]
         with contextlib.suppress(BackendError):
             self._check_open()
