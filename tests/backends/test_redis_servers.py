@@ -142,7 +142,7 @@ def test_what_too_few_replicas_have_confirmed_is_refused_and_stays_spent(
     primary = serve()
     replica = serve("--replicaof", "127.0.0.1", str(primary.port))
     until(lambda: replica.client.info("replication")["master_link_status"] == "up", "a replica")
-    with opened(primary.port, min_replicas=1, timeout="1s") as backend:
+    with opened(primary.port, min_replicas=1, timeout="2s") as backend:
         assert answered(lambda: driver(backend, owe("n"), START)) in (OK, REPLAYED)
         assert driver(backend, ask(TOKEN), START) is OK
         assert backend.put(issue("z"), START) is OK
