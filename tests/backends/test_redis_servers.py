@@ -205,11 +205,10 @@ def test_a_server_that_has_a_quiet_bucket_back_refuses_what_it_may_have_lost_mea
         status = "master_link_status"
         until(lambda: replica.client.info("replication")[status] == "up", "the replica is up")
 
-    def knows_who_has_it(server: Server) -> bool:
+    def knows_who_has_it(copy: Server, primary: Server) -> bool:
         answered(lambda: driver(backend, elsewhere, START + 1))
-        return raw(server, "HGET", state, "server") == server.client.info("server")[
-            "run_id"
-        ].encode("ascii")
+        name = primary.client.info("server")["run_id"].encode("ascii")
+        return raw(copy, "HGET", state, "server") == name
 
     try:
         with opened(f"redis+sentinel://127.0.0.1:{sentinel.port}/main") as backend:
@@ -219,7 +218,7 @@ def test_a_server_that_has_a_quiet_bucket_back_refuses_what_it_may_have_lost_mea
             raw(second, "REPLICAOF", "NO", "ONE")
             assert driver(backend, quiet, START + 1) is OK  # which `second` never hears of
             follow(second, first)
-            until(lambda: knows_who_has_it(second), "the quiet bucket knows who has it")
+            until(lambda: knows_who_has_it(first, second), "the quiet bucket knows who has it")
             assert {each.port for each in backend._threads._pools} == {second.port}
             follow(first, second)
             assert answered(lambda: driver(backend, quiet, START + 2)) is Answer.FORGOTTEN
