@@ -8,10 +8,11 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from backends import redis_servers
-from backends.redis_servers import Server
+from backends.redis_servers import Server, raw
 from minting import CALL, SECRET, bearer, hour, token
 
 from rpcguard import AuthError, Request
@@ -41,7 +42,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def url(server: Server) -> str:
     server.client.flushall()
-    return f"redis://127.0.0.1:{server.port}/0"
+    return f"redis://127.0.0.1:{server.port}/0?timeout=5s"  # a busy machine is no refusal
 
 
 def spent(limiter: Limiter, charge: Charge = CHARGE) -> str:
@@ -96,6 +97,21 @@ def test_large_limits_take_two_counters(url: str, server: Server) -> None:
     assert len(keys) <= 2
     assert all(key.startswith(b"{rpcguard:limits") or b"rpcguard:limits" in key for key in keys)
     assert all(server.client.type(key) == b"string" for key in keys)
+
+
+@pytest.mark.parametrize("amount", [EXACT, EXACT + 1])
+def test_the_permissions_in_the_docs_are_enough(server: Server, amount: int) -> None:
+    page = Path(__file__).parents[1] / "docs" / "operators.md"
+    lines = [each for each in page.read_text().splitlines() if each.startswith("ACL SETUSER")]
+    assert len(lines) == 2
+    raw(server, "ACL", "SETUSER", "rpcguard", "reset")
+    for line in lines:
+        raw(server, *line.replace(">PASSWORD", ">hunter2").split())
+    limiter = Limiter(f"redis://rpcguard:hunter2@127.0.0.1:{server.port}")
+    for limit, answer in ((amount, ""), (1, "rate_limited")):
+        charge = Charge("per_ip", (Rate(60, limit),), ("p", f"permitted {amount}"))
+        assert [spent(limiter, charge) for _ in range(2)][-1] == answer
+    limiter.close()
 
 
 def test_names_of_callers_are_not_in_the_keys(url: str, server: Server) -> None:
@@ -214,7 +230,7 @@ def test_the_url_of_a_backend_is_one_of_limits(url: str, told: str, options: dic
 
 
 def test_a_verifier_counts_where_its_registry_keeps_nonces(guard, url: str) -> None:
-    text = REGISTRY.replace("projects:", f"backend: {url}?restart_guard=off\nprojects:", 1)
+    text = REGISTRY.replace("projects:", f"backend: {url}&restart_guard=off\nprojects:", 1)
     request = Request("POST", "/", bearer(token(hour())), CALL)
     one, two = guard(text), guard(text)
     assert one.verify(request).subject == "a"

@@ -114,6 +114,16 @@ def test_a_thread_that_finds_no_connection_free_in_time_is_refused(
     assert len(refusals) == 3
 
 
+def test_the_shortest_timeout_leaves_time_to_connect_again(serve: Callable[..., Server]) -> None:
+    server = serve()
+    with opened(server.port, timeout="10ms") as backend:
+        answered(lambda: backend.settle(owe("a"), START))
+        server.client.client_kill_filter(_type="normal", skipme=True)
+        # made later than the start, which may have been too short to note in all buckets
+        owed = owe("b", issued_at=START + 1)
+        assert answered(lambda: backend.settle(owed, START)) in (OK, REPLAYED)
+
+
 # Who needs no backend
 
 

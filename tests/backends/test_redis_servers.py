@@ -59,7 +59,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "operators.md"
 def test_the_permissions_in_the_docs_are_enough_and_info_is_needed(
     driver: Callable[..., Answer], serve: Callable[..., Server]
 ) -> None:
-    (line,) = [each for each in DOCS.read_text().splitlines() if each.startswith("ACL SETUSER")]
+    line, _ = [each for each in DOCS.read_text().splitlines() if each.startswith("ACL SETUSER")]
     server = serve()
     words = line.replace(">PASSWORD", ">hunter2").split()
     raw(server, *words)
@@ -142,7 +142,7 @@ def test_what_too_few_replicas_have_confirmed_is_refused_and_stays_spent(
     primary = serve()
     replica = serve("--replicaof", "127.0.0.1", str(primary.port))
     until(lambda: replica.client.info("replication")["master_link_status"] == "up", "a replica")
-    with opened(primary.port, min_replicas=1, timeout="1s") as backend:
+    with opened(primary.port, min_replicas=1, timeout="2s") as backend:
         assert answered(lambda: driver(backend, owe("n"), START)) in (OK, REPLAYED)
         assert driver(backend, ask(TOKEN), START) is OK
         assert backend.put(issue("z"), START) is OK
@@ -186,6 +186,44 @@ def test_a_sentinel_that_is_silent_or_gone_is_passed_over(
         found = answered(lambda: driver(backend, owe("n"), START))
         assert found in (OK, REPLAYED)
         assert driver(backend, owe("m"), START) is OK
+
+
+def test_a_server_that_has_a_quiet_bucket_back_refuses_what_it_may_have_lost_meanwhile(
+    driver: Callable[..., Answer], serve: Callable[..., Server]
+) -> None:
+    first, second = serve(), serve()
+    configuration = f"sentinel monitor main 127.0.0.1 {first.port} 1\n"
+    sentinel = Server(sentinel=configuration).start()
+    quiet, elsewhere = owe("quiet", issued_at=START + 1), owe("m", subject="another")
+    state = f"{{rpcguard:{HERE:02x}}}:state"
+
+    def follow(primary: Server, replica: Server) -> None:
+        raw(sentinel, "SENTINEL", "REMOVE", "main")
+        raw(primary, "REPLICAOF", "NO", "ONE")
+        raw(replica, "REPLICAOF", "127.0.0.1", primary.port)
+        raw(sentinel, "SENTINEL", "MONITOR", "main", "127.0.0.1", primary.port, 1)
+        status = "master_link_status"
+        until(lambda: replica.client.info("replication")[status] == "up", "the replica is up")
+
+    def knows_who_has_it(copy: Server, primary: Server) -> bool:
+        answered(lambda: driver(backend, elsewhere, START + 1))
+        name = primary.client.info("server")["run_id"].encode("ascii")
+        return raw(copy, "HGET", state, "server") == name
+
+    try:
+        with opened(f"redis+sentinel://127.0.0.1:{sentinel.port}/main") as backend:
+            assert answered(lambda: driver(backend, owe("n"), START)) is OK
+            follow(first, second)
+            until(lambda: raw(second, "EXISTS", state), "the state is copied")
+            raw(second, "REPLICAOF", "NO", "ONE")
+            assert driver(backend, quiet, START + 1) is OK  # which `second` never hears of
+            follow(second, first)
+            until(lambda: knows_who_has_it(first, second), "the quiet bucket knows who has it")
+            assert {each.port for each in backend._threads._pools} == {second.port}
+            follow(first, second)
+            assert answered(lambda: driver(backend, quiet, START + 2)) is Answer.FORGOTTEN
+    finally:
+        sentinel.clear_away()
 
 
 def test_a_bucket_whose_keys_are_half_moved_is_refused_until_they_are_one(

@@ -8,6 +8,7 @@ server that fails, moves or restarts stands in `redis_flow` and `lua/bucket.lua`
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Sequence
 from time import monotonic
@@ -16,14 +17,14 @@ from typing import Any
 from rpcguard.backends import forking
 from rpcguard.backends.redis_flow import Flow, answering
 from rpcguard.backends.redis_loops import Loops
-from rpcguard.backends.redis_questions import Asking, Question, answer_of
+from rpcguard.backends.redis_questions import BUCKETS, Asking, Question, answer_of
 from rpcguard.backends.redis_search import Search
 from rpcguard.backends.redis_settings import Settings
 from rpcguard.backends.redis_threads import Threads
 from rpcguard.errors import BackendError
 from rpcguard.owed import Answer, Owed, Record, Revocation, Verdict
 
-_OPENING_PATIENCE = 4  # times the timeout, for noting the start in all buckets
+_OPENING_PATIENCE = 4  # times the timeout, for asking something of all buckets
 
 # Connections that a fork has copied. Their sockets are the parent's; nobody here touches them.
 _inherited: list[object] = []
@@ -43,7 +44,7 @@ class RedisBackend:
 
     def _set_up(self) -> None:
         self._lock = threading.Lock()
-        self._search = Search(self._settings)
+        self._search = Search(self._settings, self._meet)
         self._threads = Threads(self._settings, self._search)
         self._loops = Loops(self._settings, self._search)
 
@@ -178,6 +179,20 @@ class RedisBackend:
         _inherited.append((self._threads, self._loops, self._search))
         self._under_way = 0
         self._set_up()
+
+    def _meet(self, buckets: Sequence[int]) -> None:
+        """
+        Let the new servers of *buckets* write there that they have them now.
+
+        A server may have them back later. It cannot tell then what it lost when it took over the
+        other one's data, unless that shows that there was another one in between. A bucket that is
+        not met in time is met by its next question. Connections to who has no bucket are closed.
+        """
+        self._threads.keep({self._search.locate(bucket) for bucket in range(BUCKETS)})
+        flows = [self._flow(self._asking.epoch(bucket)) for bucket in buckets]
+        with contextlib.suppress(BackendError):
+            self._check_open()
+            self._threads.run_all(flows, monotonic() + self._settings.timeout * _OPENING_PATIENCE)
 
     def _flow(self, question: Question) -> Flow:
         return answering(question, self._search, self._settings.min_replicas)

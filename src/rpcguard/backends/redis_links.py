@@ -24,6 +24,7 @@ from rpcguard.backends.redis_scripts import bulk
 from rpcguard.backends.redis_settings import Address, Settings
 
 _LEAST = 0.02  # seconds; with less left, connecting is not begun
+_LEAST_SHARE = 0.1  # of the timeout, where that is less
 _SHARE = 0.5  # of the time that is left, for connecting, and for each reply while doing so
 _LEAVE = 0.1  # seconds that closing may take
 _REPLY_EARLIER = 0.9  # of the time that is left: when WAIT must have ended
@@ -37,7 +38,6 @@ _PLAIN = {
     "socket_timeout": None,
     "socket_connect_timeout": None,
 }
-
 _ERRORS = (exceptions.RedisError, OSError)
 
 
@@ -135,7 +135,8 @@ class Link:
             LostError: If that fails.
         """
         self.server = b""
-        self._patience = _left(deadline) * _SHARE
+        least = min(_LEAST, settings.timeout * _LEAST_SHARE)
+        self._patience = _left(deadline, least) * _SHARE
         self._connection = _connection(settings, address, self._patience)
         try:
             self._connection.connect()
@@ -256,9 +257,9 @@ class AsyncLink:
                 await self._connection.disconnect()
 
 
-def _left(deadline: float) -> float:
+def _left(deadline: float, least: float) -> float:
     left = deadline - monotonic()
-    if left < _LEAST:
+    if left < least:
         raise LostError("no time is left to connect", late=True)
     return left
 

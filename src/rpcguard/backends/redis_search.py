@@ -5,6 +5,8 @@ A search runs in a thread of its own, one at a time, and all who need its result
 one. There is no timer: who is refused, or sent elsewhere, starts it. What is found is good until a
 server does not behave as found; then the next search asks again, some milliseconds later at the
 soonest, so that the time until a new primary is used is that which Sentinel or the Cluster takes.
+
+Where a bucket has a new primary, that is told: see `RedisBackend`.
 """
 
 from __future__ import annotations
@@ -34,10 +36,17 @@ _log = logging.getLogger("rpcguard.backends")
 class Search:
     """Which server has which bucket, as far as is known."""
 
-    __slots__ = ("_ended", "_find", "_found", "_lock", "_running", "problem")
+    __slots__ = ("_changed", "_ended", "_find", "_found", "_lock", "_running", "problem")
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, changed: Callable[[list[int]], object]) -> None:
+        """
+        Args:
+            settings: The backend's.
+            changed: Is told the buckets that have another server than before, in the search's
+                thread, when nobody waits for that any more.
+        """
         self.problem = ""
+        self._changed = changed
         self._lock = threading.Lock()
         self._found: list[Address] = []
         self._running: Future[None] | None = None
@@ -67,10 +76,6 @@ class Search:
         """Begin to find out where the servers are now."""
         self.again()
 
-    def everybody(self) -> set[Address]:
-        """Return all servers that are known."""
-        return set(self._found)
-
     def again(self) -> Future[None]:
         """Return a search that is under way, or has just ended; it never fails."""
         with self._lock:
@@ -95,6 +100,7 @@ class Search:
         return running
 
     def _run(self, find: Callable[[], list[Address]], running: Future[None]) -> None:
+        before = list(self._found)
         try:
             self._found = find()
         except LostError as error:
@@ -104,6 +110,10 @@ class Search:
         finally:
             self._ended = monotonic()
             running.set_result(None)
+        pairs = zip(before, self._found, strict=False)
+        buckets = [n for n, (old, new) in enumerate(pairs) if old != new]
+        if buckets:
+            self._changed(buckets)
 
     def _note(self, problem: str) -> None:
         if problem != self.problem:

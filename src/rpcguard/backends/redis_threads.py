@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import TimeoutError as TooLate
 from time import monotonic
 from typing import Any
@@ -79,6 +79,13 @@ class Threads:
                     results[n] = done.value
                     del steps[n]
         return [results[n] for n in range(len(flows))]
+
+    def keep(self, known: Collection[Address | None]) -> None:
+        """Close the connections to servers that are not among the *known* ones."""
+        for address in set(self._pools) - set(known):
+            pool = self._pools.pop(address, None)
+            if pool is not None:  # else another search has seen to it
+                pool.close()
 
     def close(self) -> None:
         """Close all connections."""
