@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 from collections.abc import Callable
 from typing import Annotated, Any, get_type_hints
 from urllib.parse import urlsplit
 
 import typer
 
+from rpcguard import strict_json
 from rpcguard.cli.calling import commands
 from rpcguard.cli.calling.caller import ORDER, WAYS, Caller
 from rpcguard.cli.calling.commands import Sent
@@ -211,8 +211,8 @@ def _claims(pairs: list[str] | None) -> dict[str, Any]:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return strict_json.loads(text)
+    except ValueError:
         return None
 
 

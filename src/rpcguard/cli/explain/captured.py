@@ -7,13 +7,13 @@ What is read is data: it is never run, fetched or opened.
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from rpcguard import strict_json
 from rpcguard.request import Request
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+)(?: HTTP/[0-9.]+)?")
@@ -138,9 +138,9 @@ def of_json(text: str) -> Captured:
         MalformedError: If it is none.
     """
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        raise MalformedError("not JSON") from None
+        document = strict_json.loads(text)
+    except ValueError as error:
+        raise MalformedError(str(error)) from None
     if not isinstance(document, dict) or not _MEMBERS.issuperset(document):
         raise MalformedError(f"a JSON request has the members {', '.join(sorted(_MEMBERS))}")
     headers = _pairs(document.get("headers", {}))
