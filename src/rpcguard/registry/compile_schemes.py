@@ -210,12 +210,10 @@ def _api_key(
     loc: Loc = ("projects", name, "api_keys")
     static: dict[bytes, StaticKey] = {}
     ids: set[str] = set()
-    others = {secret.id for secret in model.secrets or ()}
-    others.update(key.kid or key.auth_key or "" for key in model.keys or ())
     for index, entry in enumerate(model.api_keys or ()):
         digest = bytes.fromhex(entry.digest.removeprefix("sha256:"))
-        if entry.id in others:
-            report.error((*loc, index, "id"), "a key has this id: they would be revoked as one")
+        if any(entry.id == secret.id for secret in model.secrets or ()):
+            report.error((*loc, index, "id"), "a secret has this id: they would be revoked as one")
         if digest in static or entry.id in ids:
             report.error((*loc, index), "an id or digest that occurs before in this list")
         ids.add(entry.id)

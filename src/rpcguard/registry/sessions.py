@@ -57,7 +57,7 @@ def compile_sessions(
         if any(entry.id == other.key.kid for other in signing):
             report.error(place, "an id that occurs before in this list")
         if entry.id in ids:
-            report.error(place, "a key of the project has this id: they would be revoked as one")
+            report.warning(place, "a key of the project has this id: they are revoked as one")
         try:
             raw = keys.secret_bytes(entry.secret.get_secret_value(), entry.encoding or "utf8")
             key = keys.secret_key(
