@@ -2,22 +2,25 @@
 Signed requests through a real `Verifier`, in a process of their own, while something breaks.
 
 The script obeys its standard input, a word a line: `go` begins; `accepted` and `unavailable` answer
-when some further requests were accepted, or met with a 503; `stop` ends, and prints what was counted as one line of JSON. Each request
-is signed anew, and those of the last seconds are sent again, while all goes on and once more at the
-end: how many were accepted twice is what this is about.
+when some further requests were accepted, or met with a 503; `stop` ends, and prints the requests of
+the last seconds as one line of JSON; it gets those of all processes as a line, and prints what was
+counted. Each request is signed anew, and those of the last seconds are sent again, while all goes
+on and once more at the end, then by every process: how many were accepted twice is what this is
+about.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +48,7 @@ class Sent:
 
     request: Request
     made: float
-    number: int
+    name: str
 
 
 class Load:
@@ -57,7 +60,7 @@ class Load:
         self._recent: deque[Sent] = deque(maxlen=_REMEMBERED)
         self._lock = threading.Lock()
         self._numbers = 0
-        self._accepted: Counter[int] = Counter()
+        self._accepted: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
         self.longest = 0.0
         self.stopped = threading.Event()
@@ -85,9 +88,9 @@ class Load:
                 else:
                     self._count(sent, begun, None)
 
-    def replay_all(self) -> None:
-        """Send all again that would still be accepted if it were new."""
-        for sent in list(self._recent):
+    def replay_all(self, others: Iterable[Sent] = ()) -> None:
+        """Send all again that would still be accepted if it were new: one's own, or *others*."""
+        for sent in list(others or self._recent):
             if time.time() - sent.made < _LIFETIME:
                 begun = time.monotonic()
                 try:
@@ -97,9 +100,12 @@ class Load:
                 else:
                     self._count(sent, begun, None)
 
+    def recent(self) -> list[Any]:
+        """Return the requests of the last seconds, for other processes."""
+        return [[sent.name, sent.made, sent.request.headers] for sent in self._recent]
+
     def result(self) -> dict[str, Any]:
-        twice = sum(1 for times in self._accepted.values() if times > 1)
-        return dict(self.counts) | {"twice": twice, "longest": self.longest}
+        return dict(self.counts) | {"by_name": self._accepted, "longest": self.longest}
 
     def _next(self) -> Iterator[Sent]:
         """Yield a new request, and one of the last seconds."""
@@ -108,7 +114,7 @@ class Load:
         request = Request(method="POST", target="/", headers=list(headers.items()), body=_BODY)
         with self._lock:
             self._numbers += 1
-            new = Sent(request, now, self._numbers)
+            new = Sent(request, now, f"{os.getpid()} {self._numbers}")
         yield new
         with self._lock:
             self._recent.append(new)
@@ -123,7 +129,7 @@ class Load:
             self.counts["sent"] += 1
             if error is None:
                 self.counts["accepted"] += 1
-                self._accepted[sent.number] += 1
+                self._accepted[sent.name] += 1
             else:
                 self.counts["unavailable" if error.status == 503 else "refused"] += 1
 
@@ -162,10 +168,19 @@ def main(registry: str, driver: str) -> None:
                 for thread in threads:
                     thread.join(_PATIENCE)
                 load.replay_all()
+                print(json.dumps(load.recent()), flush=True)
+                load.replay_all(_sent(json.loads(sys.stdin.readline())))
                 break
             _wait_for_more(load, word)
             print("seen", flush=True)
     print(json.dumps(load.result()), flush=True)
+
+
+def _sent(recent: list[Any]) -> list[Sent]:
+    return [
+        Sent(Request("POST", "/", [tuple(pair) for pair in headers], _BODY), made, name)
+        for name, made, headers in recent
+    ]
 
 
 @dataclass
@@ -203,12 +218,19 @@ class Loaded:
     def results(self) -> dict[str, Any]:
         """End all, and return what they counted together."""
         self._tell("stop")
+        recent: list[Any] = []
+        for process in self.processes:
+            assert process.stdout is not None
+            recent += json.loads(process.stdout.readline())
+        self._tell(json.dumps(recent))
         texts = [process.communicate(timeout=_PATIENCE)[0] for process in self.processes]
         assert [process.returncode for process in self.processes] == [0] * len(self.processes)
         found = [json.loads(text) for text in texts]
-        names = ("sent", "accepted", "refused", "unavailable", "twice")
+        names = ("sent", "accepted", "refused", "unavailable")
         total: dict[str, Any] = {name: sum(each.get(name, 0) for each in found) for name in names}
-        return total | {"longest": max(each["longest"] for each in found)}
+        by_name: Counter[str] = sum((Counter(each["by_name"]) for each in found), Counter())
+        twice = sum(1 for times in by_name.values() if times > 1)
+        return total | {"twice": twice, "longest": max(each["longest"] for each in found)}
 
 
 @contextmanager
