@@ -34,7 +34,7 @@ def test_a_server_that_hangs_is_a_refusal_and_is_used_again_when_it_goes_on(
         until(lambda: driver(backend, owe("a"), START), "an answer")
         server.pause()
         for _ in range(2):  # over the connection that there is, and over a new one
-            with pytest.raises(BackendError, match="no answer in time"):
+            with pytest.raises(BackendError, match="no answer in time|no time is left"):
                 driver(backend, owe("b"), START)
         server.resume()
         assert answered(lambda: driver(backend, owe("c"), START)) in (OK, REPLAYED)
