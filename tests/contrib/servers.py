@@ -59,7 +59,7 @@ def asgi(app: Any, **options: Any) -> Iterator[int]:
     With h11, which gives the target as it was sent; httptools resolves an absolute form and drops a
     fragment before the application sees them.
     """
-    options.setdefault("http", "h11")
+    options = {"http": "h11", "loop": "asyncio"} | options
     config = uvicorn.Config(app, proxy_headers=False, log_level="error", **options)
     server = uvicorn.Server(config)
     with _listener() as listener:
