@@ -60,7 +60,7 @@ IMPURE = frozenset(
         *("sqlite3", "redis", "http", "urllib.request"),
     }
 )
-BACKENDS_MAY = frozenset({"os", "asyncio", "sqlite3", "pathlib", "redis", "ssl"})
+BACKENDS_MAY = frozenset({"os", "asyncio", "sqlite3", "pathlib", "redis", "socket", "ssl"})
 # How long a backend has waited is measured; what time it is, the caller says.
 BACKENDS_MEASURE = frozenset({"time.monotonic"})
 
