@@ -76,6 +76,7 @@ class JwtScheme:
         """
         self.name = name
         self._bearers = bearers
+        self._only = bearers == BearerKinds(others=name)  # every bearer token is this scheme's
         self._rules = rules
         self._keys = keys
         self._encryption = encryption
@@ -96,7 +97,7 @@ class JwtScheme:
         """A bearer token, or the header that names its key."""
         if incoming.bearer is None:
             return self._rules.key_header in incoming.fields
-        return self._bearers.owner(incoming.bearer) == self.name
+        return self._only or self._bearers.owner(incoming.bearer) == self.name
 
     def wants_body(self, incoming: Incoming) -> bool:
         """Only a digest over the body's fields needs it."""
