@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import NamedTuple
 
 from rpcguard.errors import AuthError
@@ -343,7 +342,7 @@ class Authenticator:
         self, project: Project, incoming: Incoming, proof: Proof | Claim, asked: Asked
     ) -> Pending | BodyWanted:
         """Judge what can be judged now; the rest is for `Pending.conclude`."""
-        owes = replace(proof.owed, nonce=None) if asked.standing else proof.owed
+        owes = proof.owed._replace(nonce=None) if asked.standing else proof.owed
         own: tuple[Policy, ...] = () if project.policy is None else (project.policy,)
         if isinstance(proof, Claim):
             policies, needs_body, caller = own, proof.needs_body, None

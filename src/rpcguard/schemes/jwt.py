@@ -173,7 +173,7 @@ class JwtScheme:
 
     def _name(self, jws: Jws, claims: Mapping[str, Any], key: Key) -> bytes:
         if claims.get("jti"):
-            return owed.digest("jti", self._rules.project, key.kid, claims["jti"])
+            return owed.namer("jti", self._rules.project, key.kid)(claims["jti"])
         return self._name_unnamed(hashlib.sha256(jws.signing_input).digest())
 
     def _check_bindings(self, verified: _Verified, incoming: Incoming) -> NeedBody | None:
@@ -293,7 +293,8 @@ class JwtScheme:
 
     def _policies(self, key: Key, claims: Mapping[str, Any]) -> tuple[Policy, ...]:
         own = (key.allow,) if key.allow is not None else ()
-        return (*own, *self._rules.narrowing.read(claims))
+        narrowing = self._rules.narrowing
+        return (*own, *narrowing.read(claims)) if narrowing.kinds else own
 
 
 def _payload(jws: Jws) -> dict[str, Any]:
