@@ -51,10 +51,14 @@ class Request:
         found: dict[str, list[str]] = {}
         for name, value in self.headers:
             key = name.lower()
-            if "_" in key:
-                key = key.replace("_", "-")
-                if key in exact:
+            if key not in wanted:
+                if "_" not in key:
                     continue
-            if key in wanted:
-                found.setdefault(key, []).append(value)
+                key = key.replace("_", "-")
+                if key in exact or key not in wanted:
+                    continue
+            if key in found:
+                found[key].append(value)
+            else:
+                found[key] = [value]
         return found

@@ -88,12 +88,12 @@ class ClaimRules:
                 "invalid_claims", detail="aud is neither a string nor a list of strings"
             )
         return Times(
-            self._time("exp", claims), self._time("nbf", claims), self._time("iat", claims)
+            self._time("exp", claims) if "exp" in claims else None,
+            self._time("nbf", claims) if "nbf" in claims else None,
+            self._time("iat", claims) if "iat" in claims else None,
         )
 
-    def _time(self, name: str, claims: Mapping[str, Any]) -> float | None:
-        if name not in claims:
-            return None
+    def _time(self, name: str, claims: Mapping[str, Any]) -> float:
         value = claims[name]
         if type(value) is int and 0 <= value <= UNIT_BORDER and not self.milliseconds:
             return float(value)  # as almost every token has it

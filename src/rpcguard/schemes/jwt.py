@@ -191,7 +191,7 @@ class JwtScheme:
         rules, trace = self._rules, incoming.trace
         if trace is not None and self._encryption is not None:
             trace.note("encryption", "required" if self._encryption.required else "optional")
-        signed, opener = self._open(token, now)
+        signed, opener = (token, None) if self._encryption is None else self._open(token, now)
         if opener is None and self._encryption is not None and self._encryption.required:
             raise AuthError("malformed_credentials", detail="not encrypted")
         jws = parse(signed, rules.max_credential)
