@@ -51,14 +51,12 @@ class Request:
         found: dict[str, list[str]] = {}
         for name, value in self.headers:
             key = name.lower()
-            if key not in wanted:
-                if "_" not in key:
-                    continue
+            if "_" in key:
                 key = key.replace("_", "-")
-                if key in exact or key not in wanted:
+                if key in exact:
                     continue
             if key in found:
                 found[key].append(value)
-            else:
+            elif key in wanted:
                 found[key] = [value]
         return found
