@@ -23,7 +23,12 @@ ROOT = "rpcguard"
 # Bottom first. A name with "/" is a folder: one room, whose modules may import each other, not in
 # a circle. Whatever stands on one floor does not see the other things there.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "base64url", "base58", "strict_json", "ecmascript", "peer", "trace"}),
+    frozenset(
+        {
+            *("errors", "base64url", "base58", "strict_json", "ecmascript", "peer", "trace"),
+            "algorithms",
+        }
+    ),
     frozenset({"request", "principal", "jsonrpc", "target", "rates"}),
     frozenset({"owed"}),
     frozenset({"policy", "pending"}),
@@ -74,7 +79,8 @@ PACKAGES = FRAMEWORKS | {
     "contrib._aiohttp_body": frozenset({"aiohttp"}),
     "contrib._flask_body": frozenset({"flask", "werkzeug"}),
     "contrib._aiohttp_socket": frozenset({"aiohttp", "multidict"}),
-    "keys": frozenset({"cryptography", "jwt", "nacl"}),
+    "algorithms": frozenset({"cryptography"}),
+    "keys": frozenset({"cryptography", "nacl"}),
     "schemes/": frozenset({"cryptography", "joserfc", "jwt"}),
     "backends/": frozenset({"redis"}),
     "registry/": frozenset({"pydantic", "pydantic_core", "yaml"}),

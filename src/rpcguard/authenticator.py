@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import NamedTuple
 
 from rpcguard.errors import AuthError
@@ -29,13 +28,12 @@ from rpcguard.project import Bounds, Project
 from rpcguard.rates import Charge, caller_charges, network_of
 from rpcguard.request import Request
 from rpcguard.schemes.base import Claim, Incoming, NeedBody, Proof, Scheme
-from rpcguard.steps import Asked, BodyWanted, Counting
+from rpcguard.steps import PLAIN, Asked, BodyWanted, Counting
 from rpcguard.target import Router, host_name, matched_depth, split
 from rpcguard.trace import Trace
 
 KNOWN_PLACES = 1024  # bounded, because callers choose their Host
 KNOWN_TEXT = 512  # characters of target and Host
-_PLAIN = Asked()
 _ALWAYS_READ = frozenset({"host", "origin", "user-agent", "content-encoding", *PEER_FIELDS})
 
 
@@ -66,6 +64,13 @@ def _is_plain(target: str, hosts: Sequence[str]) -> bool:
     return "?" not in target and len(target) + sum(map(len, hosts)) <= KNOWN_TEXT
 
 
+def _trace_kinds(project: Project, incoming: Incoming, trace: Trace) -> None:
+    kinds = ", ".join(scheme.name for scheme in project.schemes)
+    trace.note("credential", f"exactly one of {kinds}")
+    found = [scheme.name for scheme in project.schemes if scheme.present(incoming)]
+    trace.found(f"found {' and '.join(found) or 'none'}")
+
+
 @contextmanager
 def _refused(caller: Principal | None) -> Iterator[None]:
     """Let a refusal that is raised here name *caller*, where somebody is proved, to the log."""
@@ -91,7 +96,7 @@ class Authenticator:
         self._router = router
         self._proxies = proxies
         # Where targets lead: the callers of one application ask for the same few again and again.
-        self._places: dict[tuple[str, ...], _Place] = {}
+        self._places: dict[tuple[str | None, ...], _Place] = {}
         keyed = [project for project in projects.values() if project.keys_in_path]
         self._keys_in_path = bool(keyed)
         self._key_prefixes = frozenset(
@@ -102,7 +107,7 @@ class Authenticator:
         )
 
     def authenticate(
-        self, request: Request, now: float, asked: Asked = _PLAIN
+        self, request: Request, now: float, asked: Asked = PLAIN
     ) -> Pending | BodyWanted | Counting:
         """
         Return what is proved, or ask for the body or for a count.
@@ -200,17 +205,29 @@ class Authenticator:
         self, request: Request, project: str | Project | None, trace: Trace | None = None
     ) -> tuple[Project, Incoming]:
         fields = request.fields(self._read, PEER_FIELDS)
-        hosts = fields.get("host", ())
-        known = (request.target, *hosts)
-        place = self._places.get(known) if project is None else None
-        if place is None or trace is not None:
-            place = self._place(request.target, hosts, project, trace)
-            if project is None and not place.rest and _is_plain(request.target, hosts):
-                if len(self._places) >= KNOWN_PLACES:
-                    self._places.clear()
-                self._places[known] = place
+        hosts, target = fields.get("host", ()), request.target
+        if isinstance(project, Project) or trace is not None:
+            place = self._place(target, hosts, project, trace)
+        else:
+            known = (project, target, *hosts)
+            place = self._places.get(known) or self._learn(known, target, hosts, project)
         found, path, raw_path, raw_target, rest = place
         return found, Incoming(request, path, raw_path, raw_target, rest, fields, trace)
+
+    def _learn(
+        self,
+        known: tuple[str | None, ...],
+        target: str,
+        hosts: Sequence[str],
+        project: str | None,
+    ) -> _Place:
+        place = self._place(target, hosts, project, None)
+        key = self._keys_in_path and place.rest  # nothing that may be a credential is remembered
+        if not key and _is_plain(target, hosts):
+            if len(self._places) >= KNOWN_PLACES:
+                self._places.clear()
+            self._places[known] = place
+        return place
 
     def _place(
         self,
@@ -270,20 +287,19 @@ class Authenticator:
         self, project: Project, incoming: Incoming, schemes: Collection[str] | None
     ) -> Scheme | None:
         """Return the one scheme whose credential the request carries; None for an anonymous one."""
-        trace = incoming.trace
-        if trace is not None:
-            kinds = ", ".join(scheme.name for scheme in project.schemes)
-            trace.note("credential", f"exactly one of {kinds}")
-        claiming = [scheme for scheme in project.schemes if scheme.present(incoming)]
-        if trace is not None:
-            trace.found(f"found {' and '.join(scheme.name for scheme in claiming) or 'none'}")
-        if len(claiming) > 1:
-            raise AuthError("ambiguous_credentials")
-        if schemes is not None:
-            claiming = [scheme for scheme in claiming if scheme.name in schemes]
-        if not claiming and not (project.anonymous and schemes is None):
+        if incoming.trace is not None:
+            _trace_kinds(project, incoming, incoming.trace)
+        found = None
+        for scheme in project.schemes:
+            if scheme.present(incoming):
+                if found is not None:
+                    raise AuthError("ambiguous_credentials")
+                found = scheme
+        if schemes is not None and found is not None and found.name not in schemes:
+            found = None
+        if found is None and not (project.anonymous and schemes is None):
             raise AuthError("missing_credentials")
-        return claiming[0] if claiming else None
+        return found
 
     def issuing_project(self, name: str | None) -> Project:
         """
@@ -326,14 +342,14 @@ class Authenticator:
         self, project: Project, incoming: Incoming, proof: Proof | Claim, asked: Asked
     ) -> Pending | BodyWanted:
         """Judge what can be judged now; the rest is for `Pending.conclude`."""
-        owes = replace(proof.owed, nonce=None) if asked.standing else proof.owed
+        owes = proof.owed._replace(nonce=None) if asked.standing else proof.owed
         own: tuple[Policy, ...] = () if project.policy is None else (project.policy,)
         if isinstance(proof, Claim):
             policies, needs_body, caller = own, proof.needs_body, None
         else:
             policies, needs_body, caller = own + proof.policies, False, proof.principal
             if not (policies or incoming.request.websocket):  # most requests: nothing to judge
-                return Pending(lambda _: caller, owes, project.dress, caller)
+                return Pending(caller, owes, project.dress, caller)
         needs_body = needs_body or any(policy.needs_body for policy in policies)
         facts, trace = self._caller(incoming.request, incoming.fields), asked.trace
         sees_calls = asked.calls and not (asked.frames and incoming.request.websocket)

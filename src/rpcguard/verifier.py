@@ -32,7 +32,7 @@ from rpcguard.pending import Pending
 from rpcguard.principal import Principal
 from rpcguard.registry.live import LiveRegistry
 from rpcguard.request import Request
-from rpcguard.steps import Asked, BodyWanted, Counting
+from rpcguard.steps import PLAIN, Asked, BodyWanted, Counting
 
 
 class Verifier:
@@ -127,7 +127,9 @@ class Verifier:
         """
         now, started = self._clock(), time.perf_counter()
         authenticator = self._live.compiled.authenticator
-        asked = Asked(project, schemes, standing, True, frames)
+        asked = PLAIN
+        if standing or frames or project is not None or schemes is not None:
+            asked = Asked(project, schemes, standing, True, frames)
         judged = request
         try:
             step = authenticator.authenticate(judged, now, asked)
@@ -169,7 +171,9 @@ class Verifier:
         """`verify` for a running event loop; see there."""
         now, started = self._clock(), time.perf_counter()
         authenticator = self._live.compiled.authenticator
-        asked = Asked(project, schemes, standing, True, frames)
+        asked = PLAIN
+        if standing or frames or project is not None or schemes is not None:
+            asked = Asked(project, schemes, standing, True, frames)
         judged = request
         try:
             step = authenticator.authenticate(judged, now, asked)

@@ -8,7 +8,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +170,7 @@ def test_a_backend_can_be_used_on_both_sides_of_a_fork(prefix: str) -> None:
 def test_a_ready_client_is_left_alone(driver: Callable[..., Answer], prefix: str) -> None:
     client = redis.Redis(port=redis_servers.single().port)
     with closing(open_client(client, now=START)) as backend:
-        assert driver(backend, replace(owe(prefix), subject=prefix), START) is OK
+        assert driver(backend, owe(prefix)._replace(subject=prefix), START) is OK
     assert client.ping()
     client.close()
 

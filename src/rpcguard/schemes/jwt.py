@@ -76,6 +76,7 @@ class JwtScheme:
         """
         self.name = name
         self._bearers = bearers
+        self._only = bearers == BearerKinds(others=name)  # every bearer token is this scheme's
         self._rules = rules
         self._keys = keys
         self._encryption = encryption
@@ -96,7 +97,7 @@ class JwtScheme:
         """A bearer token, or the header that names its key."""
         if incoming.bearer is None:
             return self._rules.key_header in incoming.fields
-        return self._bearers.owner(incoming.bearer) == self.name
+        return self._only or self._bearers.owner(incoming.bearer) == self.name
 
     def wants_body(self, incoming: Incoming) -> bool:
         """Only a digest over the body's fields needs it."""
@@ -172,7 +173,7 @@ class JwtScheme:
 
     def _name(self, jws: Jws, claims: Mapping[str, Any], key: Key) -> bytes:
         if claims.get("jti"):
-            return owed.digest("jti", self._rules.project, key.kid, claims["jti"])
+            return owed.namer("jti", self._rules.project, key.kid)(claims["jti"])
         return self._name_unnamed(hashlib.sha256(jws.signing_input).digest())
 
     def _check_bindings(self, verified: _Verified, incoming: Incoming) -> NeedBody | None:
@@ -190,7 +191,7 @@ class JwtScheme:
         rules, trace = self._rules, incoming.trace
         if trace is not None and self._encryption is not None:
             trace.note("encryption", "required" if self._encryption.required else "optional")
-        signed, opener = self._open(token, now)
+        signed, opener = (token, None) if self._encryption is None else self._open(token, now)
         if opener is None and self._encryption is not None and self._encryption.required:
             raise AuthError("malformed_credentials", detail="not encrypted")
         jws = parse(signed, rules.max_credential)
@@ -292,7 +293,8 @@ class JwtScheme:
 
     def _policies(self, key: Key, claims: Mapping[str, Any]) -> tuple[Policy, ...]:
         own = (key.allow,) if key.allow is not None else ()
-        return (*own, *self._rules.narrowing.read(claims))
+        narrowing = self._rules.narrowing
+        return (*own, *narrowing.read(claims)) if narrowing.kinds else own
 
 
 def _payload(jws: Jws) -> dict[str, Any]:
