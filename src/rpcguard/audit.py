@@ -56,7 +56,11 @@ def request_judged(
         started: `time.perf_counter` when the request came.
     """
     if _log.isEnabledFor(logging.INFO):
-        path, client = authenticator.shown(request, project)
+        name = authenticator.matching(request) if project is None else project
+        found = None if name is None else authenticator.projects.get(name)
+        path = authenticator.paths.shown(request.target, found)
+        address = authenticator.callers.facts(request).address
+        client = request.client if address is None else str(address)
         method = "WEBSOCKET" if request.websocket else request.method
         verdict = verdict or Principal("", project or "", "none")
         _write(verdict, started, method=method, path=path, client=client)

@@ -171,7 +171,7 @@ class Desk:
         if sessions.wallets is not None:
             wallet = sessions.wallets.find(pubkey)
             if wallet.allow is not None:
-                wallet.allow.check_caller(self.authenticator.caller(request))
+                wallet.allow.check_caller(self.authenticator.callers.facts(request))
 
     def logout(self, request: Request) -> dict[str, Any]:
         """`POST /auth/logout` with a session token: ends it, and its family, everywhere."""
@@ -224,9 +224,9 @@ class Desk:
         return sessions, pubkey, body
 
     def _check_caller(self, request: Request) -> None:
-        self.authenticator.check_connection(self.project, request)
+        self.authenticator.callers.check_https(self.project, request)
         if self.project.policy is not None:
-            self.project.policy.check_caller(self.authenticator.caller(request))
+            self.project.policy.check_caller(self.authenticator.callers.facts(request))
 
     def _authenticated(
         self, request: Request, project: Project, schemes: frozenset[str] | None

@@ -389,7 +389,7 @@ class Verifier:
         found = desk.project
         judged = partial(audit.request_judged, desk.authenticator, request, found.name)
         try:
-            counting = desk.authenticator.count_caller(found, request)
+            counting = desk.authenticator.callers.count(found, request)
             self._limiter.spend(counting.charges, found.dress)
             answer = ROUTES[route](desk, request)
         except AuthError as error:
