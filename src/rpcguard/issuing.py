@@ -29,8 +29,8 @@ from rpcguard.project import Project
 from rpcguard.request import Request
 from rpcguard.schemes.api_key import ApiKeyScheme
 from rpcguard.schemes.challenge import SLOTS, Challenge
-from rpcguard.schemes.session import Family, Issued, Sessions
 from rpcguard.schemes.signature import KEY_BYTES, SIGNATURE_BYTES
+from rpcguard.sessions import Family, Issued, Sessions
 from rpcguard.steps import Asked
 
 MAX_BODY = 8 * 1024  # bytes of a sign-in's body

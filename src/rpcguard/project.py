@@ -11,7 +11,8 @@ from rpcguard.policy import Policy
 from rpcguard.schemes.api_key import ApiKeyScheme
 from rpcguard.schemes.base import Scheme
 from rpcguard.schemes.jwt import JwtScheme
-from rpcguard.schemes.session import Sessions, SessionScheme
+from rpcguard.schemes.session import SessionScheme
+from rpcguard.sessions import Sessions
 
 
 @dataclass(frozen=True, slots=True)
