@@ -34,7 +34,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"messages", "steps", "shown"}),
     frozenset({"callers"}),
     frozenset({"authenticator"}),
-    frozenset({"registry/", "issuing", "limiter", "audit"}),
+    frozenset({"registry/", "issuing", "own_threads", "audit"}),
+    frozenset({"limiter"}),
     frozenset({"verifier"}),
     frozenset({"contrib", "contrib._sockets", "contrib._openapi", "client/"}),
     frozenset(
