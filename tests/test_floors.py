@@ -34,8 +34,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"messages", "steps", "shown"}),
     frozenset({"callers"}),
     frozenset({"authenticator"}),
-    frozenset({"registry/", "issuing", "own_threads", "audit"}),
-    frozenset({"limiter"}),
+    frozenset({"registry/", "turns", "own_threads", "audit"}),
+    frozenset({"issuing", "limiter"}),
     frozenset({"verifier"}),
     frozenset({"contrib", "contrib._sockets", "contrib._openapi", "client/"}),
     frozenset(

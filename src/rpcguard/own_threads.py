@@ -105,25 +105,26 @@ class OwnThreads:
             pool.threads.shutdown(wait=False)
 
     def _take(self, pool: _Pool, answer: Future[Any], work: Callable[[], Any]) -> None:
-        """Do *work* in this thread, unless its caller has gone."""
-        try:
-            if not answer.set_running_or_notify_cancel():
-                return
-            if self._closed:
-                answer.set_exception(NoThreadError(f"{self._name}: there are no threads"))
-                return
-            try:
-                result = work()
-            except BaseException as error:  # noqa: BLE001 - it is the caller's
-                answer.set_exception(error)
-            else:
-                answer.set_result(result)
-        finally:
+        """Do *work* in this thread, unless its caller has gone; free its place, and then tell."""
+        if not answer.set_running_or_notify_cancel():
             pool.places.release()
+            return
+        try:
+            self._check_open()  # again: `close` may have come between
+            result = work()
+        except BaseException as error:  # noqa: BLE001 - it is the caller's
+            pool.places.release()
+            answer.set_exception(error)
+        else:
+            pool.places.release()
+            answer.set_result(result)
 
-    def _pool(self) -> _Pool:
+    def _check_open(self) -> None:
         if self._closed:
             raise NoThreadError(f"{self._name}: there are no threads")
+
+    def _pool(self) -> _Pool:
+        self._check_open()
         process = os.getpid()
         if process not in self._pools:
             threads = ThreadPoolExecutor(self._threads, f"rpcguard-{self._name}")

@@ -391,13 +391,13 @@ class Verifier:
             self._limiter.spend(counting.charges, found.dress)
             answer = ROUTES[route](desk, request)
         except AuthError as error:
-            judged(found.dress(error), started)
+            judged(desk.refused(error), started)
             raise
         except BackendError as error:
-            refusal = found.dress(AuthError("backend_unavailable", detail=str(error)))
+            refusal = desk.refused(AuthError("backend_unavailable", detail=str(error)))
             judged(refusal, started)
             raise refusal from error
-        judged(None, started)
+        judged(desk.caller, started)
         return answer
 
     async def aserve(
