@@ -14,6 +14,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from rpcguard.callers import FIELDS as CALLER_FIELDS
+from rpcguard.callers import Callers
 from rpcguard.errors import AuthError
 from rpcguard.jsonrpc import Call
 from rpcguard.jsonrpc import calls as read_calls
@@ -22,19 +24,20 @@ from rpcguard.owed import Owed
 from rpcguard.peer import FIELDS as PEER_FIELDS
 from rpcguard.peer import Proxies
 from rpcguard.pending import Pending
-from rpcguard.policy import Facts, Policy, charges_of, may_be_several
+from rpcguard.policy import Policy, charges_of
 from rpcguard.principal import Principal
 from rpcguard.project import Bounds, Project
-from rpcguard.rates import Charge, caller_charges, network_of
+from rpcguard.rates import Charge, network_of
 from rpcguard.request import Request
 from rpcguard.schemes.base import Claim, Incoming, NeedBody, Proof, Scheme
+from rpcguard.shown import ShownPaths
 from rpcguard.steps import PLAIN, Asked, BodyWanted, Counting
 from rpcguard.target import Router, host_name, matched_depth, split
 from rpcguard.trace import Trace
 
 KNOWN_PLACES = 1024  # bounded, because callers choose their Host
 KNOWN_TEXT = 512  # characters of target and Host
-_ALWAYS_READ = frozenset({"host", "origin", "user-agent", "content-encoding", *PEER_FIELDS})
+_ALWAYS_READ = CALLER_FIELDS | {"host", "content-encoding"}
 
 
 class _Place(NamedTuple):
@@ -93,15 +96,12 @@ class Authenticator:
     ) -> None:
         self.projects = projects
         self.bounds = bounds
+        self.callers = Callers(proxies)
+        self.paths = ShownPaths(projects.values())
         self._router = router
-        self._proxies = proxies
         # Where targets lead: the callers of one application ask for the same few again and again.
         self._places: dict[tuple[str | None, ...], _Place] = {}
-        keyed = [project for project in projects.values() if project.keys_in_path]
-        self._keys_in_path = bool(keyed)
-        self._key_prefixes = frozenset(
-            prefix for project in keyed for prefix in project.prefixes if prefix
-        )
+        self._keys_in_path = any(project.keys_in_path for project in projects.values())
         self._read = _ALWAYS_READ.union(
             *(scheme.fields for project in projects.values() for scheme in project.schemes)
         )
@@ -149,40 +149,6 @@ class Authenticator:
             return Counting(judge(project, self.bounds, principal, text, now), project)
         except AuthError as error:
             raise project.dress(error) from None
-
-    def count_caller(self, project: Project, request: Request) -> Counting:
-        """Return what is to be counted of *request* before anything else is done with it."""
-        limits = project.policy.limits if project.policy else None
-        if limits is None or not limits.per_ip:
-            return Counting((), project)
-        address = self._proxies.client(request.client, request.fields(PEER_FIELDS, PEER_FIELDS))
-        return Counting(caller_charges(limits, project.name, network_of(address)), project)
-
-    def shown(self, request: Request, project: str | None) -> tuple[str | None, str | None]:
-        """Return the path of *request* without its query and without any key, and its client."""
-        address = self.caller(request).address
-        client = request.client if address is None else str(address)
-        try:
-            found, incoming = self._match(request, project)
-        except AuthError:
-            # where it is meant for cannot be told, and so neither whether it holds a key
-            return (None if self._keys_in_path else request.target.partition("?")[0]), client
-        path, depth = request.target.partition("?")[0], self._key_depth(found, incoming.path)
-        if depth is not None:
-            *shown, rest = path.split("/", depth + 1)
-            path = "/".join([*shown, "<key>"]) if len(shown) > depth and rest else path
-        return path, client
-
-    def _key_depth(self, found: Project, path: str) -> int | None:
-        """
-        Return behind how many segments of *path* a key may stand, None for nowhere: of the project
-        that was *found*, or of the one it is meant for, where a route or the Host led elsewhere.
-        """
-        own = matched_depth(path, found.prefixes)
-        meant = matched_depth(path, self._key_prefixes) if self._key_prefixes else None
-        if meant is not None and meant >= (own or 0):
-            return meant
-        return own if found.keys_in_path else None
 
     def matching(self, request: Request) -> str | None:
         """Return the name of the project that *request*'s target matches; None for none."""
@@ -267,11 +233,11 @@ class Authenticator:
         asked: Asked,
     ) -> Pending | BodyWanted | Counting:
         if project.counts_callers and not (asked.counted or asked.standing):
-            return self.count_caller(project, incoming.request)
+            return self.callers.count(project, incoming.request)
         if project.require_https:
             if asked.trace is not None:
                 asked.trace.note("https")
-            self._check_https(project, incoming.request, incoming.fields)
+            self.callers.check_https(project, incoming.request, incoming.fields)
         scheme = self._scheme(project, incoming, asked.schemes)
         if scheme is None:
             anonymous = Principal("anonymous", project.name, "none")
@@ -317,27 +283,6 @@ class Authenticator:
             raise LookupError(f"{len(with_sessions)} projects have a session: name one")
         return with_sessions[0]
 
-    def check_connection(self, project: Project, request: Request) -> None:
-        """
-        Refuse a plain request where the project demands HTTPS.
-
-        Raises:
-            AuthError: `https_required`.
-        """
-        self._check_https(project, request, request.fields(PEER_FIELDS, PEER_FIELDS))
-
-    def caller(self, request: Request) -> Facts:
-        """Return what a policy looks at in the caller of *request*."""
-        return self._caller(request, request.fields(_ALWAYS_READ, PEER_FIELDS))
-
-    def _check_https(
-        self, project: Project, request: Request, fields: Mapping[str, list[str]]
-    ) -> None:
-        if project.require_https and not self._proxies.secure(
-            request.client, request.scheme, fields
-        ):
-            raise AuthError("https_required")
-
     def _pend(
         self, project: Project, incoming: Incoming, proof: Proof | Claim, asked: Asked
     ) -> Pending | BodyWanted:
@@ -351,7 +296,7 @@ class Authenticator:
             if not (policies or incoming.request.websocket):  # most requests: nothing to judge
                 return Pending(caller, owes, project.dress, caller)
         needs_body = needs_body or any(policy.needs_body for policy in policies)
-        facts, trace = self._caller(incoming.request, incoming.fields), asked.trace
+        facts, trace = self.callers.facts(incoming.request, incoming.fields), asked.trace
         sees_calls = asked.calls and not (asked.frames and incoming.request.websocket)
         with _refused(caller):
             if trace is not None and policies:
@@ -391,13 +336,6 @@ class Authenticator:
             charges = charges_of(policies, caller)
         pending = Pending(conclude, owes, project.dress, caller, charges)
         return pending
-
-    def _caller(self, request: Request, fields: Mapping[str, list[str]]) -> Facts:
-        address = self._proxies.client(request.client, fields)
-        agents = fields.get("user-agent", [])
-        if request.joined and any(map(may_be_several, agents)):
-            agents = []
-        return Facts(address, fields.get("origin", ()), agents)
 
     def _calls(self, project: Project, incoming: Incoming) -> tuple[Call, ...] | BodyWanted | None:
         """Return the calls in the body; None for a WebSocket, whose calls come later."""

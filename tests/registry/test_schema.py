@@ -19,6 +19,7 @@ def test_absent_keys_are_none_and_the_top_has_its_defaults(look_at: Any) -> None
     assert registry.trusted_proxies == []
     assert registry.bounds.model_dump() == {
         "max_credential": 8192, "max_body": 5 << 20, "max_batch": 100, "body_timeout": 30.0,
+        "issuing_timeout": 5.0,
     }  # fmt: skip
     assert registry.max_server_skew == 30.0
     project = registry.projects["p"]
@@ -299,6 +300,10 @@ TOP = [
     (
         "version: 1\nbounds: {body_timeout: 2h}\nprojects: {p: {preset: bearer}}",
         "2:24: bounds.body_timeout: must be at most 60m",
+    ),
+    (
+        "version: 1\nbounds: {issuing_timeout: 61s}\nprojects: {p: {preset: bearer}}",
+        "2:27: bounds.issuing_timeout: must be at most 60s",
     ),
     (
         "version: 1\nmax_server_skew: 2h\nprojects: {p: {preset: bearer}}",

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -98,9 +98,20 @@ def issued(verifier: Verifier, route: str, request: Request, project: str | None
         project: Name of the project, or None for the only one with sessions.
     """
     try:
-        answer = verifier.serve(route, request, project)
+        return _given(verifier.serve(route, request, project))
     except AuthError as error:
         return refusal(error)
+
+
+async def aissued(verifier: Verifier, route: str, request: Request, project: str | None) -> Reply:
+    """`issued` for a running event loop; see there."""
+    try:
+        return _given(await verifier.aserve(route, request, project))
+    except AuthError as error:
+        return refusal(error)
+
+
+def _given(answer: Mapping[str, object]) -> Reply:
     return Reply(200, list(_HEADERS), json.dumps(answer).encode("ascii"))
 
 

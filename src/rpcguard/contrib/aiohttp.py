@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, TypeVar
@@ -18,8 +17,8 @@ from rpcguard.contrib._http import (
     Registry,
     Source,
     Verdicts,
+    aissued,
     chosen,
-    issued,
     refusal,
     refusal_text,
 )
@@ -151,7 +150,7 @@ class _Issuing:
                 return _refused(error)
             body = None
         asked = _request_of(request).with_body(body)
-        reply = await asyncio.to_thread(issued, verifier, self._route, asked, self._project)
+        reply = await aissued(verifier, self._route, asked, self._project)
         return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
 
 

@@ -15,7 +15,6 @@ from typing import Any, Final, overload
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -29,8 +28,8 @@ from rpcguard.contrib._http import (
     SLOW,
     Registry,
     Source,
+    aissued,
     chosen,
-    issued,
     refusal,
     refusal_text,
 )
@@ -246,7 +245,7 @@ def _issuing(route: str, project: str | None) -> Callable[[Request], Awaitable[R
         except DisconnectedError:
             raise HTTPException(400, "the client went away") from None
         asked = request_of(request.scope).with_body(body)
-        reply = await run_in_threadpool(issued, exchange.verifier, route, asked, project)
+        reply = await aissued(exchange.verifier, route, asked, project)
         response = Response(reply.body, reply.status)
         response.raw_headers.extend(encoded(reply.headers))
         return response

@@ -447,7 +447,7 @@ class Project(_Model):
 
 
 class Bounds(_Model):
-    """Bounds on what a request makes the guard read."""
+    """Bounds on what a request makes the guard do."""
 
     max_credential: fields.CredentialSize = 8 << 10
     """Bytes of one credential; default 8KiB."""
@@ -457,6 +457,8 @@ class Bounds(_Model):
     """Calls in one JSON-RPC batch; default 100."""
     body_timeout: fields.BodyTimeout = 30.0
     """How long a body that the guard reads may take, where the server lets it say; default 30s."""
+    issuing_timeout: fields.IssuingTimeout = 5.0
+    """How long a caller of a route that issues credentials waits in an event loop; default 5s."""
 
 
 class Registry(_Model):
