@@ -8,7 +8,6 @@ counter, which remembers two numbers and may be off by one request at the edge o
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 import time
@@ -83,6 +82,8 @@ class Limiter:
         if settings is None or not charges:
             self.spend(charges, dress)
             return
+        import asyncio  # noqa: PLC0415  a loop is running: it is there, and elsewhere not needed
+
         import limits.strategies  # noqa: F401, PLC0415  an extra; loading it takes none of the time
 
         rates = sum(len(charge.rates) for charge in charges)
