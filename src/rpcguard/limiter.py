@@ -80,6 +80,7 @@ class Limiter:
         if settings is None or not charges:
             self.spend(charges, dress)
             return
+
         import limits.strategies  # noqa: F401, PLC0415  an extra; loading it takes none of the time
 
         rates = sum(len(charge.rates) for charge in charges)

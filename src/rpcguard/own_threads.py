@@ -7,7 +7,6 @@ application up, and what the application does there would hold up who signs in.
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import os
 from collections.abc import Callable
@@ -73,6 +72,8 @@ class OwnThreads:
                 callers wait already, or the threads are closed.
             BackendError: If it was begun and has not ended within *seconds*. It will end.
         """
+        import asyncio  # noqa: PLC0415  a loop is running: it is there, and elsewhere not needed
+
         pool = self._pool()
         if not pool.places.acquire(blocking=False):
             raise NoThreadError(f"{self._name}: too many callers wait")

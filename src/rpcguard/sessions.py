@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-import jwt
-
 from rpcguard import owed, strict_json
 from rpcguard.base64url import encode
 from rpcguard.errors import AuthError
@@ -177,6 +175,8 @@ class Sessions:
 
     def sign(self, claims: Mapping[str, Any], signing: SigningSecret) -> str:
         """Return the token of *claims* as *signing* signs it."""
+        import jwt  # noqa: PLC0415  a server that only verifies has no use for it
+
         headers = {"typ": TYP, "kid": signing.key.kid}
         return jwt.encode(dict(claims), signing.secret, algorithm="HS256", headers=headers)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rpcguard.registry import schema
+from rpcguard.registry.editor import json_schema
 
 PEM = "-----BEGIN PUBLIC KEY-----"
 
@@ -380,7 +381,7 @@ def descriptions(node: Any) -> Any:
 
 
 def test_the_json_schema_describes_every_key() -> None:
-    described = schema.json_schema()
+    described = json_schema()
     assert described["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     found = [f for node in (described, *described["$defs"].values()) for f in descriptions(node)]
     assert len(found) > 100
@@ -389,13 +390,13 @@ def test_the_json_schema_describes_every_key() -> None:
 
 
 def test_the_json_schema_is_json_without_null_and_the_same_each_time() -> None:
-    text = json.dumps(schema.json_schema())
+    text = json.dumps(json_schema())
     assert '"null"' not in text
-    assert json.dumps(schema.json_schema()) == text
+    assert json.dumps(json_schema()) == text
 
 
 def test_the_json_schema_says_what_an_editor_sees() -> None:
-    described = schema.json_schema()
+    described = json_schema()
     project = described["$defs"]["Project"]["properties"]
     assert described["properties"]["version"]["const"] == 1
     assert project["single_use"]["anyOf"][0] == {"type": "boolean"}

@@ -32,6 +32,9 @@ _HEADERS: Final = (("Content-Type", "application/json"), ("Cache-Control", "no-s
 
 Registry = str | os.PathLike[str] | Verifier | None
 
+# The principals that the guards of one request have let in, and the verifier of each
+Passed = tuple[tuple[Verifier, Principal], ...]
+
 # Characters with one spelling in a target (RFC 3986 section 2.3), and the separator
 _ONE_SPELLING = re.compile(r"/[A-Za-z0-9._~/-]*")
 
@@ -207,37 +210,23 @@ class Source:
                 self.verifier.close()
 
 
-class Verdicts:
+def passed_before(
+    passed: Passed,
+    verifier: Verifier,
+    request: Request,
+    project: str | None,
+    schemes: frozenset[str] | None,
+) -> Principal | None:
     """
-    The principals that the guards of one request have let in.
+    Return the principal that an earlier guard of this request let in for the same question: by the
+    same registry, in the same project.
 
     A single-use credential is spent by the first guard; a second one on the same request (of an
     application and again of a route) must not see it as a replay.
     """
-
-    __slots__ = ("_passed",)
-
-    def __init__(self) -> None:
-        self._passed: list[tuple[Verifier, Principal]] = []
-
-    def find(
-        self,
-        verifier: Verifier,
-        request: Request,
-        project: str | None,
-        schemes: frozenset[str] | None,
-    ) -> Principal | None:
-        """
-        Return the principal that an earlier guard of this request let in for the same question: by
-        the same registry, in the same project.
-        """
-        for asked, principal in self._passed:
-            if asked is not verifier or (schemes is not None and principal.scheme not in schemes):
-                continue
-            if principal.project == (project or verifier.matching(request)):
-                return principal
-        return None
-
-    def add(self, verifier: Verifier, principal: Principal) -> None:
-        """Remember that *verifier* let *principal* in."""
-        self._passed.append((verifier, principal))
+    for asked, principal in passed:
+        if asked is not verifier or (schemes is not None and principal.scheme not in schemes):
+            continue
+        if principal.project == (project or verifier.matching(request)):
+            return principal
+    return None

@@ -30,6 +30,7 @@ from rpcguard.contrib._http import (
     Source,
     aissued,
     chosen,
+    passed_before,
     refusal,
     refusal_text,
 )
@@ -113,13 +114,16 @@ class RequireRPCAuth(SecurityBase):
         return _guards.setdefault(narrowing, RequireRPCAuth(narrowing))
 
     async def _authenticate(self, connection: HTTPConnection) -> Principal:
-        exchange = _exchange(connection)
-        _teach(connection.scope)
-        verifier, request = exchange.verifier, request_of(connection.scope)
-        asked = self.narrowing
-        principal = exchange.verdicts.find(verifier, request, asked.project, asked.schemes)
+        scope, exchange = connection.scope, _exchange(connection)
+        _teach(scope)
+        asked, verifier, request = self.narrowing, exchange.verifier, exchange.request_of(scope)
+        principal = None
+        if exchange.passed:
+            principal = passed_before(
+                exchange.passed, verifier, request, asked.project, asked.schemes
+            )
         if principal is None:
-            body, request = exchange.body, exchange.request_of(connection.scope)
+            body = exchange.body
             try:
                 principal = await verifier.averify(
                     request,
@@ -130,8 +134,8 @@ class RequireRPCAuth(SecurityBase):
                 )
             except DisconnectedError:
                 raise HTTPException(400, "the client went away") from None
-            exchange.admit(connection.scope, request, asked, principal)
-        connection.state.principal = principal
+            exchange.admit(scope, request, asked, principal)
+        scope.setdefault("state", {})["principal"] = principal  # what `connection.state` wraps
         return principal
 
     def __repr__(self) -> str:
