@@ -25,14 +25,15 @@ ROOT = "rpcguard"
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "base64url", "base58", "strict_json", "ecmascript", "peer", "trace"}),
     frozenset({"request", "principal", "jsonrpc", "target", "rates"}),
-    frozenset({"owed"}),
+    frozenset({"owed", "observer"}),
     frozenset({"policy", "pending"}),
     frozenset({"keys"}),
     frozenset({"schemes/", "backends/"}),
     frozenset({"project", "ending"}),
     frozenset({"messages", "steps"}),
     frozenset({"authenticator"}),
-    frozenset({"registry/", "issuing", "limiter", "audit"}),
+    frozenset({"registry/", "issuing", "measured", "audit", "observers/"}),
+    frozenset({"limiter"}),
     frozenset({"verifier"}),
     frozenset({"contrib", "contrib._sockets", "contrib._openapi", "client/"}),
     frozenset(
@@ -79,6 +80,7 @@ PACKAGES = FRAMEWORKS | {
     "backends/": frozenset({"redis"}),
     "registry/": frozenset({"pydantic", "pydantic_core", "yaml"}),
     "limiter": frozenset({"limits", "redis"}),
+    "observers/": frozenset({"opentelemetry", "prometheus_client"}),
     "client/": frozenset(
         {
             *("base58", "cryptography", "jwt", "nacl"),
@@ -233,6 +235,7 @@ HEAVY = frozenset(
             "click",
             "rich",
         ),
+        *("prometheus_client", "opentelemetry", "rpcguard.observers"),
         *("httpx", "requests", "web3", "rpcguard.cli", "rpcguard.client", "rpcguard.testing"),
         *(f"rpcguard.{adapter}" for adapter in FRAMEWORKS),
     }

@@ -12,7 +12,7 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +21,8 @@ from urllib.parse import quote, urlsplit
 from rpcguard.backends import redis_url
 from rpcguard.backends.redis_settings import Address, Settings
 from rpcguard.errors import AuthError, BackendError
+from rpcguard.measured import Measured
+from rpcguard.observer import Observer
 from rpcguard.owed import digest
 from rpcguard.rates import Charge, Rate
 
@@ -38,11 +40,17 @@ Dress = Callable[[AuthError], AuthError]
 class Limiter:
     """The counters of one verifier. Thread-safe."""
 
-    def __init__(self, backend: str | None, base: Path | None = None) -> None:
+    def __init__(
+        self,
+        backend: str | None,
+        base: Path | None = None,
+        observer: Observer | None = None,
+    ) -> None:
         """
         Args:
             backend: URL of the backend; where it names no Redis, or None, this process counts.
             base: Directory that the files of a URL are relative to.
+            observer: Told how each count ended; or None.
 
         Raises:
             ConfigError: If it is a wrong URL of Redis.
@@ -50,12 +58,13 @@ class Limiter:
         parts = urlsplit(backend or "")
         remote = redis_url.is_redis(parts.scheme)
         self._settings = redis_url.parse(parts, base or Path()) if remote else None
+        self._observer = observer
         self._opened: dict[int, tuple[RateLimiter, RateLimiter]] = {}
         self._tidy_at = TIDY
         # Not the loop's own threads: what the application does there must hold nobody up, nor we it
         self._threads: dict[int, ThreadPoolExecutor] = {}
 
-    def spend(self, charges: Iterable[Charge], dress: Dress) -> None:
+    def spend(self, charges: tuple[Charge, ...], dress: Dress) -> None:
         """
         Count one request by each of *charges*; the first that is exceeded refuses it.
 
@@ -66,6 +75,11 @@ class Limiter:
         Raises:
             AuthError: `rate_limited`, or `backend_unavailable` if it cannot be told.
         """
+        if charges:
+            with Measured(self._observer, "count"):
+                self._spend_all(charges, dress)
+
+    def _spend_all(self, charges: tuple[Charge, ...], dress: Dress) -> None:
         try:
             for charge in charges:
                 self._spend(charge)
@@ -87,12 +101,13 @@ class Limiter:
 
         rates = sum(len(charge.rates) for charge in charges)
         threads, loop = self._pool(), asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(settings.connect_timeout + rates * settings.timeout):
-                await loop.run_in_executor(threads, self.spend, charges, dress)
-        except TimeoutError:
-            late = AuthError("backend_unavailable", detail="the limiter did not answer in time")
-            raise dress(late) from None
+        with Measured(self._observer, "count"):
+            try:
+                async with asyncio.timeout(settings.connect_timeout + rates * settings.timeout):
+                    await loop.run_in_executor(threads, self._spend_all, charges, dress)
+            except TimeoutError:
+                late = AuthError("backend_unavailable", detail="the limiter did not answer in time")
+                raise dress(late) from None
 
     def close(self) -> None:
         """Close the connections. Closing twice is harmless."""

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,6 +26,8 @@ from rpcguard.ending import end_of_family, revoked_key
 from rpcguard.errors import AuthError, BackendError
 from rpcguard.issuing import ROUTES, Desk
 from rpcguard.limiter import Limiter
+from rpcguard.measured import MeasuredBackend
+from rpcguard.observer import Observer, together
 from rpcguard.owed import Revocation
 from rpcguard.pending import Pending
 from rpcguard.principal import Principal
@@ -48,12 +49,14 @@ class Verifier:
         backend: Backend,
         clock: Callable[[], float],
         limiter: Limiter | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """Take the parts as they are; `from_yaml` is the usual way."""
         self._live = live
-        self._backend = backend
+        self._backend = backend if observer is None else MeasuredBackend(backend, observer)
+        self._observer = observer
         self._clock = clock
-        self._limiter = limiter or Limiter(None)
+        self._limiter = limiter or Limiter(None, observer=observer)
 
     @classmethod
     def from_yaml(
@@ -64,6 +67,7 @@ class Verifier:
         clock: Callable[[], float] = time.time,
         environ: Mapping[str, str] | None = None,
         watch: bool = True,
+        observers: Iterable[Observer] = (),
     ) -> Self:
         """
         Load a registry and open its backend.
@@ -75,23 +79,26 @@ class Verifier:
             clock: Gives Unix seconds; read once per request.
             environ: Where `${env:NAME}` looks; the process environment by default.
             watch: Reload by itself, within a second, when the file or a `${file:}` of it changes.
+            observers: Told of every verdict and of what it took; see `rpcguard.observer`.
 
         Raises:
             ConfigError: If anything is wrong with the registry or the backend's URL.
+            TypeError: If one of *observers* cannot be called.
         """
-        live = LiveRegistry(path, environ)
+        observer = together(observers)
+        live = LiveRegistry(path, environ, observer)
         if backend is None:
             backend = live.compiled.backend
         limiter = None
         if isinstance(backend, str):
             url, base = backend, live.path.parent
             backend = open_backend(url, now=clock(), base=base)
-            limiter = Limiter(url, base)
+            limiter = Limiter(url, base, observer)
         elif not hasattr(backend, "settle"):
             backend = open_client(backend, now=clock())
         if watch:
             live.watch()
-        return cls(live, backend, clock, limiter)
+        return cls(live, backend, clock, limiter, observer)
 
     @property
     def registry(self) -> Authenticator:
@@ -150,10 +157,15 @@ class Verifier:
             if step.charges:
                 self._limiter.spend(step.take_charges(), step.dress)
         except AuthError as error:
-            audit.request_judged(authenticator, request, project, error, started)
+            kind = "recheck" if standing else ""
+            audit.request_judged(
+                authenticator, request, project, error, started, self._observer, kind
+            )
             raise
         if not standing:  # a recheck is news only when it refuses
-            audit.request_judged(authenticator, request, project, principal, started)
+            audit.request_judged(
+                authenticator, request, project, principal, started, self._observer
+            )
         return principal
 
     async def averify(
@@ -192,10 +204,15 @@ class Verifier:
             if step.charges:
                 await self._limiter.aspend(step.take_charges(), step.dress)
         except AuthError as error:
-            audit.request_judged(authenticator, request, project, error, started)
+            kind = "recheck" if standing else ""
+            audit.request_judged(
+                authenticator, request, project, error, started, self._observer, kind
+            )
             raise
         if not standing:  # a recheck is news only when it refuses
-            audit.request_judged(authenticator, request, project, principal, started)
+            audit.request_judged(
+                authenticator, request, project, principal, started, self._observer
+            )
         return principal
 
     def check_message(self, principal: Principal, text: bytes | str) -> None:
@@ -215,9 +232,9 @@ class Verifier:
             counting = self.registry.message(principal, text, self._clock())
             self._limiter.spend(counting.charges, counting.project.dress)
         except AuthError as error:
-            audit.message_judged(principal, error, started)
+            audit.message_judged(principal, error, started, self._observer)
             raise
-        audit.message_judged(principal, None, started)
+        audit.message_judged(principal, None, started, self._observer)
 
     def acheck_message(self, principal: Principal, text: bytes | str) -> Awaitable[None]:
         """
@@ -228,7 +245,7 @@ class Verifier:
         try:
             counting = self.registry.message(principal, text, self._clock())
         except AuthError as error:
-            audit.message_judged(principal, error, started)
+            audit.message_judged(principal, error, started, self._observer)
             raise
         return self._acount(principal, counting, started)
 
@@ -236,9 +253,9 @@ class Verifier:
         try:
             await self._limiter.aspend(counting.charges, counting.project.dress)
         except AuthError as error:
-            audit.message_judged(principal, error, started)
+            audit.message_judged(principal, error, started, self._observer)
             raise
-        audit.message_judged(principal, None, started)
+        audit.message_judged(principal, None, started, self._observer)
 
     def matching(self, request: Request) -> str | None:
         """Return the name of the project that *request*'s target matches; None for none."""
@@ -385,21 +402,30 @@ class Verifier:
         try:
             desk = self._desk(project)
         except LookupError as error:  # a reload took the session away
-            raise AuthError("no_project", detail=str(error)) from None
+            gone = AuthError("no_project", detail=str(error))
+            audit.request_judged(
+                self.registry, request, project, gone, started, self._observer, route
+            )
+            raise gone from None
         found = desk.project
-        judged = partial(audit.request_judged, desk.authenticator, request, found.name)
+
+        def judged(verdict: AuthError | None) -> None:
+            audit.request_judged(
+                desk.authenticator, request, found.name, verdict, started, self._observer, route
+            )
+
         try:
             counting = desk.authenticator.count_caller(found, request)
             self._limiter.spend(counting.charges, found.dress)
             answer = ROUTES[route](desk, request)
         except AuthError as error:
-            judged(found.dress(error), started)
+            judged(found.dress(error))
             raise
         except BackendError as error:
             refusal = found.dress(AuthError("backend_unavailable", detail=str(error)))
-            judged(refusal, started)
+            judged(refusal)
             raise refusal from error
-        judged(None, started)
+        judged(None)
         return answer
 
     def _desk(self, project: str | None) -> Desk:

@@ -18,6 +18,7 @@ from rpcguard.contrib._wsgi import request_of
 from rpcguard.contrib._wsgi_socket import VERSION, Wire, attend, flaw
 from rpcguard.errors import AuthError
 from rpcguard.issuing import MAX_BODY, ROUTES
+from rpcguard.observer import Observer
 from rpcguard.principal import Principal
 from rpcguard.request import Request
 from rpcguard.verifier import Verifier
@@ -49,7 +50,12 @@ class RPCGuard:
     """The extension. One object may serve several applications; it keeps none of them."""
 
     def __init__(
-        self, app: Flask | None = None, registry: Registry = None, *, recheck: float = RECHECK
+        self,
+        app: Flask | None = None,
+        registry: Registry = None,
+        *,
+        recheck: float = RECHECK,
+        observers: Iterable[Observer] = (),
     ) -> None:
         """
         Args:
@@ -57,13 +63,17 @@ class RPCGuard:
             registry: Path of the registry, or a verifier, which its owner closes; by default
                 `app.config["RPCGUARD_REGISTRY"]`, else the environment variable of that name.
             recheck: Seconds between two rechecks of an open WebSocket.
+            observers: Told of every verdict and of what it took, such as
+                `rpcguard.observers.prometheus.observer()`; a verifier has its own.
 
         Raises:
             ConfigError: If there is no registry, or it does not load.
-            ValueError: If *recheck* is not more than 0 and at most a day.
+            ValueError: If *recheck* is not more than 0 and at most a day, or if there are
+                *observers* for a verifier.
         """
         self._registry = registry
         self._recheck = interval(recheck)
+        self._observers = tuple(observers)
         self._source: Source | None = None
         if app is not None:
             self.init_app(app)
@@ -77,7 +87,7 @@ class RPCGuard:
         """
         given = (registry, self._registry, app.config.get("RPCGUARD_REGISTRY"))
         found = next((each for each in given if each is not None), None)
-        self._source = Source(found, self._recheck)
+        self._source = Source(found, self._recheck, self._observers)
         app.extensions[_EXTENSION] = self._source
         app.before_request(_guard_handshake)
         app.teardown_request(_released)

@@ -257,6 +257,10 @@ class SessionScheme:
         """See `JwtScheme.revocation`."""
         return self._tokens.revocation(token, now)
 
+    def watch_lookups(self, tell: Callable[[bool], None]) -> None:
+        """See `JwtScheme.watch_lookups`."""
+        self._tokens.watch_lookups(tell)
+
     def wants_body(self, incoming: Incoming) -> bool:  # noqa: ARG002 - `Scheme` asks with it
         """A session token covers nothing of the request."""
         return False
