@@ -84,13 +84,13 @@ def message_judged(
     observer: Observer | None = None,
 ) -> None:
     """Record what became of a message on *principal*'s WebSocket; see `request_judged`."""
+    if error is not None and error.caller is None:
+        error.caller = principal.who
     if observer is not None:
         seconds = time.perf_counter() - started
         verdict = error or principal
         observer(_judged("message", principal.project, principal.scheme, seconds, verdict))
     if _log.isEnabledFor(logging.INFO):
-        if error is not None and error.caller is None:
-            error.caller = principal.who
         _write(error or principal, started, method="MESSAGE", path=None, client=principal.network)
 
 

@@ -1,9 +1,9 @@
 """
-What a verifier tells about itself, as values, and to whom: `Verifier.from_yaml(..., observers=[…])`.
+What a verifier tells about itself, as values, and to whom: `from_yaml(..., observers=[…])`.
 
 An observer is any callable that takes an event. `rpcguard.observers` has those for Prometheus and
-OpenTelemetry. It is called at once, in the thread or task of the request, so it must not block; what
-it raises is logged and changes no verdict.
+OpenTelemetry. It is called at once, in the thread or task of the request, so it must not block;
+what it raises is logged and changes no verdict.
 
 No event holds a credential, nor anything else that a caller is free to make up, but `subject` and
 `key_id`, which were proved.

@@ -1,8 +1,7 @@
 """
-Spans for OpenTelemetry (`rpcguard[otel]`), by the semantic conventions for RPC and JSON-RPC
-(v1.45): https://opentelemetry.io/docs/specs/semconv/rpc/json-rpc/
+Spans for OpenTelemetry (`rpcguard[otel]`), by its semantic conventions for JSON-RPC.
 
-A span is made when its end is known, with the times that it had. So it is a child of whatever span
+See https://opentelemetry.io/docs/specs/semconv/rpc/json-rpc/, version 1.45. A span is made when its end is known, with the times that it had. So it is a child of whatever span
 is current then, usually the server's, and has no children.
 """
 
@@ -60,9 +59,7 @@ def _describe(span: Span, event: Judged, *, identity: bool) -> None:
     if event.reason is not None:
         span.set_attribute("error.type", event.reason)
         span.set_attribute("rpc.response.status_code", str(event.code))
-        # as for HTTP servers: what is the caller's fault is no error of ours
-        if event.reason == "backend_unavailable":
-            span.set_status(Status(StatusCode.ERROR))
+        span.set_status(Status(StatusCode.ERROR))  # all JSON-RPC error codes are errors there
     if identity and event.subject is not None:
         span.set_attribute("enduser.id", event.subject)
         if event.key_id is not None:
