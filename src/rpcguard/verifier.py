@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -408,24 +409,26 @@ class Verifier:
             )
             raise gone from None
         found = desk.project
-
-        def judged(verdict: AuthError | None) -> None:
-            audit.request_judged(
-                desk.authenticator, request, found.name, verdict, started, self._observer, route
-            )
-
+        judged = partial(
+            audit.request_judged,
+            desk.authenticator,
+            request,
+            found.name,
+            observer=self._observer,
+            kind=route,
+        )
         try:
             counting = desk.authenticator.count_caller(found, request)
             self._limiter.spend(counting.charges, found.dress)
             answer = ROUTES[route](desk, request)
         except AuthError as error:
-            judged(found.dress(error))
+            judged(found.dress(error), started)
             raise
         except BackendError as error:
             refusal = found.dress(AuthError("backend_unavailable", detail=str(error)))
-            judged(refusal)
+            judged(refusal, started)
             raise refusal from error
-        judged(None)
+        judged(None, started)
         return answer
 
     def _desk(self, project: str | None) -> Desk:

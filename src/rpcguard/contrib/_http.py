@@ -188,18 +188,18 @@ class Source:
             self._path = os.fspath(registry or os.environ.get(ENVIRONMENT, ""))
             if not self._path:
                 raise ConfigError(f"no registry was given, and {ENVIRONMENT} is not set")
-            registry = self._verifier(self._path)
+            registry = self._opened(self._path)
         self._closed = False
         self.verifier = registry
 
-    def _verifier(self, path: str) -> Verifier:
+    def _opened(self, path: str) -> Verifier:
         return Verifier.from_yaml(path, observers=self._observers)
 
     def open(self) -> None:
         """Open the verifier again if `close` closed it: test clients start one app many times."""
         with self._lock:
             if self._closed and self._path is not None:
-                self.verifier = self._verifier(self._path)
+                self.verifier = self._opened(self._path)
                 self._closed = False
 
     def close(self) -> None:

@@ -101,8 +101,7 @@ def rpc_auth_middleware(
         project: The project to use, whatever the request's target says.
         schemes: The only kinds of credential to take.
         recheck: Seconds between two rechecks of an open WebSocket.
-        observers: Told of every verdict and of what it took, such as
-            `rpcguard.observers.prometheus.observer()`; a verifier has its own.
+        observers: As those of `Verifier.from_yaml`; a verifier has its own.
 
     Raises:
         ConfigError: If there is no registry, or it does not load.

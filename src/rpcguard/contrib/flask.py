@@ -63,13 +63,11 @@ class RPCGuard:
             registry: Path of the registry, or a verifier, which its owner closes; by default
                 `app.config["RPCGUARD_REGISTRY"]`, else the environment variable of that name.
             recheck: Seconds between two rechecks of an open WebSocket.
-            observers: Told of every verdict and of what it took, such as
-                `rpcguard.observers.prometheus.observer()`; a verifier has its own.
+            observers: As those of `Verifier.from_yaml`; a verifier has its own.
 
         Raises:
             ConfigError: If there is no registry, or it does not load.
-            ValueError: If *recheck* is not more than 0 and at most a day, or if there are
-                *observers* for a verifier.
+            ValueError: If *recheck* is not in (0, 86400], or a verifier comes with *observers*.
         """
         self._registry = registry
         self._recheck = interval(recheck)

@@ -1,8 +1,9 @@
 """
 Spans for OpenTelemetry (`rpcguard[otel]`), by its semantic conventions for JSON-RPC.
 
-See https://opentelemetry.io/docs/specs/semconv/rpc/json-rpc/, version 1.45. A span is made when its end is known, with the times that it had. So it is a child of whatever span
-is current then, usually the server's, and has no children.
+See https://opentelemetry.io/docs/specs/semconv/rpc/json-rpc/, version 1.45. A span is made when its
+end is known, with the times that it had. So it is a child of whatever span is current then, usually
+the server's, and has no children.
 """
 
 from __future__ import annotations
