@@ -29,6 +29,7 @@ PROGRAMS = {
     "curl": ("curl",),
     "node": ("node", "npm"),
     "openssl": ("openssl",),
+    "promtool": ("promtool",),
 }
 _left_out: dict[str, int] = {}
 

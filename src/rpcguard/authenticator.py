@@ -157,6 +157,18 @@ class Authenticator:
         except AuthError:
             return None
 
+    def claimed(self, request: Request, project: str | None) -> tuple[str, str]:
+        """
+        Return the name of the project that judges *request*, "" for none, and the kind of
+        credential that it carries, "none" if not exactly one.
+        """
+        try:
+            found, incoming = self._match(request, project)
+        except AuthError:
+            return "", "none"
+        kinds = [scheme.name for scheme in found.schemes if scheme.present(incoming)]
+        return found.name, kinds[0] if len(kinds) == 1 else "none"
+
     def wants_body(self, request: Request, *, project: str | None = None) -> bool:
         """Return whether the request's credential or the project's policy needs the body."""
         try:

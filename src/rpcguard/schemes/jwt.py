@@ -10,7 +10,7 @@ can change (time, key dates, bindings to the request) is checked every time.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rpcguard import owed, strict_json
@@ -24,7 +24,7 @@ from rpcguard.schemes.claims import Times
 from rpcguard.schemes.jws import Jws, parse
 from rpcguard.schemes.jwt_keys import signing_key
 from rpcguard.schemes.jwt_rules import JwtRules
-from rpcguard.schemes.remembered import Remembered
+from rpcguard.schemes.remembered import Remembered, Watched
 
 if TYPE_CHECKING:  # a project without encryption does without joserfc
     from rpcguard.schemes.jwe import DecryptionKey, Encryption
@@ -121,6 +121,10 @@ class JwtScheme:
         if self._bound and self._check_bindings(verified, incoming) is NEED_BODY:
             return NEED_BODY
         return verified.proof
+
+    def watch_lookups(self, tell: Callable[[bool], None]) -> None:
+        """Begin with an empty cache that tells at each look-up whether the token was there."""
+        self._cache = Watched(CACHED_TOKENS, tell)
 
     def _counts(self, verified: _Verified, incoming: Incoming, now: float) -> bool:
         """Return whether the keys that *verified* was found with are those of this request now."""
