@@ -84,6 +84,15 @@ def test_a_cut_or_lengthened_signature_does_not_verify(alg: str) -> None:
         assert not key(alg).verify(MESSAGE, bad)
 
 
+@pytest.mark.parametrize("alg", ["RS256", "PS256", "ES256"])
+def test_a_signature_without_its_leading_zero_byte_does_not_verify(alg: str) -> None:
+    signed = ((message, signature(alg, message)) for message in map(b"%d".__mod__, range(10_000)))
+    message, good = next((message, made) for message, made in signed if made[0] == 0)
+
+    assert key(alg).verify(message, good)
+    assert not key(alg).verify(message, good[1:])
+
+
 def test_a_repr_holds_no_key_material() -> None:
     shown = repr(secret_key("kid-1", "HS256", b"correct horse battery staple, twice!"))
 

@@ -11,6 +11,7 @@ import contextlib
 import hmac
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import nacl.bindings
 import nacl.exceptions
@@ -157,29 +158,40 @@ def public_key(
         material = load_pem_public_key(pem)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ValueError("not a PEM public key, or its point is not on the curve") from None
+    own, *others = _algorithms_of(material)
+    chosen = own if alg is None else alg
+    if chosen not in (own, *others):
+        raise ValueError(f"the key's type does not fit {alg}")
+    check = (
+        _ed25519_check(material.public_bytes_raw())
+        if isinstance(material, ed25519.Ed25519PublicKey)
+        else _check_with(chosen, material)
+    )
+    return Key(kid, chosen, check, name, not_before, not_after, allow)
+
+
+def _algorithms_of(material: object) -> tuple[str, ...]:
+    """Return the algorithms of a key's type, first the one it has by itself."""
     if isinstance(material, ed25519.Ed25519PublicKey):
-        own, check = "EdDSA", _ed25519_check(material.public_bytes_raw())
-        fits = alg in (None, "EdDSA")
-    elif isinstance(material, rsa.RSAPublicKey):
+        return ("EdDSA",)
+    if isinstance(material, rsa.RSAPublicKey):
         _refuse_weak_rsa(material)
-        own, check = "RS256", _check_with(alg or "RS256", material)
-        fits = alg is None or alg in RSA_ALGORITHMS
-    elif isinstance(material, ec.EllipticCurvePublicKey):
-        own = next((a for a, c in EC_CURVES.items() if isinstance(material.curve, c)), "")
-        check = _check_with(own, material)
-        fits = bool(own) and alg in (None, own)
-    else:
-        raise ValueError("only RSA, P-256, P-384 and Ed25519 keys are supported")  # noqa: TRY004
-    if not fits:
-        raise ValueError(f"the key's type does not fit {alg or 'any supported algorithm'}")
-    return Key(kid, alg or own, check, name, not_before, not_after, allow)
+        return ("RS256", *RSA_ALGORITHMS)
+    if isinstance(material, ec.EllipticCurvePublicKey):
+        for alg, curve in EC_CURVES.items():
+            if isinstance(material.curve, curve):
+                return (alg,)
+    raise ValueError("only RSA, P-256, P-384 and Ed25519 keys are supported")
 
 
-def _check_with(alg: str, material: object) -> Callable[[bytes, bytes], bool]:
-    verifier = _VERIFIERS.get(alg)
+def _check_with(alg: str, material: Any) -> Callable[[bytes, bytes], bool]:
+    verifier = _VERIFIERS[alg]
+    # One length only (RFC 8017 section 8.1.2, RFC 7518 section 3.4). OpenSSL takes a PSS signature
+    # without its leading zero bytes too: a second spelling of one token.
+    size = (material.key_size + 7) // 8 * (1 if alg in RSA_ALGORITHMS else 2)
 
     def check(signing_input: bytes, signature: bytes) -> bool:
-        return verifier is not None and verifier.verify(signing_input, material, signature)
+        return len(signature) == size and verifier.verify(signing_input, material, signature)
 
     return check
 
