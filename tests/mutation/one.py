@@ -7,14 +7,33 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+import mutmut.workers.isolation
 from mutmut.__main__ import _run, create_mutants
+from mutmut.runners.harness import BadTestExecutionCommandsException, PytestRunner
+from mutmut.state import state
 from mutmut.utils.file_utils import copy_also_copy_files, copy_src_dir
+from mutmut.workers.isolation import get_mutant_runner
 
 from mutation.explained import explained
 from mutation.files import SOURCE
 from mutation.mutants import ASIDE, KILLED, mutants_of, results_path
+
+
+SUSPICIOUS = 35  # mutmut's number
+
+
+class Tests(PytestRunner):
+    """Runs whole test functions: pytest does not find each parameter's id again by its name."""
+
+    def run_tests(self, *, mutant_name: str | None, tests: Iterable[str]) -> int:
+        functions = dict.fromkeys(test.partition("[")[0] for test in tests)
+        try:
+            return super().run_tests(mutant_name=mutant_name, tests=functions)
+        except BadTestExecutionCommandsException:
+            return SUSPICIOUS  # raised on, it would count as a kill
 
 
 def main(name: str) -> None:
@@ -23,7 +42,17 @@ def main(name: str) -> None:
     copy_also_copy_files()
     create_mutants(1)
     if _set_aside(name):
+        mutmut.workers.isolation.PytestRunner = Tests
         _run((), 1)
+        if not _passes_without_a_mutant():
+            results_path(Path("mutants", SOURCE, name)).unlink()
+            sys.exit("the tests fail without a mutant too, run as they are for each mutant")
+
+
+def _passes_without_a_mutant() -> bool:
+    runner = get_mutant_runner()
+    runner.submit("none", list(state().duration_by_test), 240, 240.0)
+    return runner.wait_for_result().exit_code == 0
 
 
 def _set_aside(name: str) -> bool:
