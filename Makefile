@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test bench bench-short lint check-format types tests attacks faults fuzz clean record
+.PHONY: demo test bench bench-short lint check-format types tests attacks faults fuzz mutation clean record
 
 demo: $(READY)
 	@$(BIN)/rpcguard demo
@@ -50,6 +50,12 @@ fuzz: $(READY)
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python fuzz/verify.py
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python fuzz/registry.py
 
+# Every change that mutmut can make to what decides (tests/mutation/files.py), or to FILE alone, is
+# seen by a test or explained. Takes long, and goes on where it was stopped; no part of `make test`.
+mutation: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group mutation
+	@PYTHONPATH=tests $(BIN)/python -m mutation $(FILE)
+
 # Writes bench/results.json and the figures of docs/performance.md. Leave the machine alone meanwhile.
 bench: $(READY)
 	$(BIN)/python -m bench
@@ -59,7 +65,7 @@ bench-short: $(READY)
 	$(BIN)/python -m bench --short
 
 clean:
-	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .mutation dist
 
 # Runs every command of docs/cli.md anew and writes down what it prints.
 record: $(READY)

@@ -71,6 +71,16 @@ def test_every_other_answer_refuses_in_the_projects_form(answer: Answer, owed: O
     assert caught.value.project == "main"
 
 
+def test_what_the_record_refuses_is_refused_in_the_projects_form() -> None:
+    def refuse(_: str | None) -> Principal:
+        raise AuthError("not_listed")
+
+    with pytest.raises(AuthError) as caught:
+        Pending(refuse, SOMETHING, _dressed).conclude(Answer.OK)
+
+    assert (caught.value.reason, caught.value.project) == ("not_listed", "main")
+
+
 def test_a_silent_backend_is_a_503_in_the_projects_form() -> None:
     error = _pending(SOMETHING).unavailable("timed out")
 
