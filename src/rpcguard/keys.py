@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import hmac
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -114,15 +113,18 @@ def _is_public_key(secret: bytes) -> bool:
     text = secret.strip()
     if text.startswith(_PUBLIC_KEY_TEXT):
         return True
-    with contextlib.suppress(ValueError, TypeError, UnsupportedAlgorithm):
-        load_der_public_key(secret)
-        return True
     if text.startswith(b"{"):
         try:
             return bool({"kty", "keys"} & set(strict_json.loads(text)))
         except ValueError:
             return b"kty" in text  # nearly one: whoever writes that means a key
-    return False
+    try:
+        load_der_public_key(secret)
+    except UnsupportedAlgorithm:
+        return True  # one nevertheless
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def public_key(

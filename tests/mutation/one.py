@@ -21,7 +21,6 @@ from mutation.explained import explained
 from mutation.files import SOURCE
 from mutation.mutants import ASIDE, KILLED, mutants_of, results_path
 
-
 SUSPICIOUS = 35  # mutmut's number
 
 
