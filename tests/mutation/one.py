@@ -5,6 +5,7 @@ for the next time. `make mutation` calls it; see `mutation.__main__`.
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Iterable
@@ -29,10 +30,19 @@ class Tests(PytestRunner):
 
     def run_tests(self, *, mutant_name: str | None, tests: Iterable[str]) -> int:
         functions = dict.fromkeys(test.partition("[")[0] for test in tests)
+        _forget()
         try:
             return super().run_tests(mutant_name=mutant_name, tests=functions)
         except BadTestExecutionCommandsException:
             return SUSPICIOUS  # raised on, it would count as a kill
+
+
+def _forget() -> None:
+    """Empty the caches, which hold what the code said before it was a mutant."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("rpcguard")]
+    for held in [held for module in modules for held in vars(module).values()]:
+        if isinstance(held, functools._lru_cache_wrapper):
+            held.cache_clear()
 
 
 def main(name: str) -> None:
