@@ -14,7 +14,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "policy.py": ("test_policy.py", "test_limits.py"),
     "messages.py": ("test_messages.py",),
     "keys.py": ("test_keys.py", "test_keys_refused.py", "test_vectors_key_sets.py"),
-    "schemes/base.py": ("schemes", "attacks/test_e.py"),
+    "schemes/base.py": ("schemes/test_base.py", "schemes/test_signature.py"),
     "schemes/binding.py": (
         "schemes/test_binding.py",
         "test_trace.py",
