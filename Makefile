@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test bench bench-short lint check-format types tests attacks faults fuzz clean record
+.PHONY: demo test bench bench-short lint check-format types tests attacks faults fuzz fuzz-short mutation clean record
 
 demo: $(READY)
 	@$(BIN)/rpcguard demo
@@ -45,10 +45,23 @@ attacks: $(READY)
 # Coverage-guided, FUZZ_SECONDS for each harness. Atheris has no wheel for every platform, so it is
 # no part of the other set-up.
 FUZZ_SECONDS ?= 60
+FUZZ_GROUP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary atheris --group fuzz
 fuzz: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz
+	$(FUZZ_GROUP)
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python fuzz/verify.py
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python fuzz/registry.py
+
+# Whether the harnesses work: a bounded number of inputs, from the same seed each time.
+fuzz-short: $(READY)
+	$(FUZZ_GROUP)
+	PYTHONHASHSEED=0 $(BIN)/python fuzz/verify.py -seed=1 -runs=10000
+	PYTHONHASHSEED=0 $(BIN)/python fuzz/registry.py -seed=1 -runs=2000
+
+# Every change that mutmut can make to what decides (tests/mutation/files.py), or to FILE alone, is
+# seen by a test or explained. Takes long, and goes on where it was stopped; no part of `make test`.
+mutation: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group mutation
+	@PYTHONPATH=tests $(BIN)/python -m mutation $(FILE)
 
 # Writes bench/results.json and the figures of docs/performance.md. Leave the machine alone meanwhile.
 bench: $(READY)
@@ -59,7 +72,7 @@ bench-short: $(READY)
 	$(BIN)/python -m bench --short
 
 clean:
-	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .mutation dist
 
 # Runs every command of docs/cli.md anew and writes down what it prints.
 record: $(READY)

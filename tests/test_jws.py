@@ -166,6 +166,7 @@ def test_neither_error_nor_repr_holds_the_token() -> None:
         assert secret not in shown
         assert TAIL not in shown
         assert "exp" not in shown
+    assert repr(jws.parse(GOOD, LIMIT)) == "Jws(...)"
 
 
 @given(st.text(st.characters()) | st.text(alphabet="eyJhbGciOiJub25lIn0._-=", max_size=60))

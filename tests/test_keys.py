@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import given
@@ -18,6 +20,7 @@ from rpcguard.keys import (
     secret_key,
     verify_ed25519,
 )
+from rpcguard.policy import Policy
 
 SECRET = bytes(range(100, 164))
 MESSAGE = b"eyJhbGciOiJIUzI1NiJ9.e30"
@@ -84,6 +87,15 @@ def test_a_cut_or_lengthened_signature_does_not_verify(alg: str) -> None:
         assert not key(alg).verify(MESSAGE, bad)
 
 
+@pytest.mark.parametrize("alg", ["RS256", "PS256", "ES256"])
+def test_a_signature_without_its_leading_zero_byte_does_not_verify(alg: str) -> None:
+    signed = ((message, signature(alg, message)) for message in map(b"%d".__mod__, range(10_000)))
+    message, good = next((message, made) for message, made in signed if made[0] == 0)
+
+    assert key(alg).verify(message, good)
+    assert not key(alg).verify(message, good[1:])
+
+
 def test_a_repr_holds_no_key_material() -> None:
     shown = repr(secret_key("kid-1", "HS256", b"correct horse battery staple, twice!"))
 
@@ -113,6 +125,26 @@ def test_a_key_counts_from_its_first_second_and_ends_at_its_last(
     assert dated.active(100.0) is active
     assert (KeyRing([dated]).get("kid", 100.0) is dated) is active
     assert KeyRing([dated]).active(100.0) == ([dated] if active else [])
+
+
+@pytest.mark.parametrize("alg", ["HS256", "ES256"])
+def test_a_key_carries_what_its_entry_says(alg: str) -> None:
+    said: dict[str, Any] = {"name": "ops", "not_before": 1.0, "not_after": 2.0, "allow": Policy()}
+    made = (
+        secret_key("kid", alg, SECRET, **said)
+        if alg in HMAC_BYTES
+        else public_key("kid", alg, pem(KIND_OF[alg]), **said)
+    )
+
+    assert made.kid == "kid"
+    assert {name: getattr(made, name) for name in said} == said
+
+
+def test_a_ring_has_a_decoy_for_each_algorithm_of_its_keys() -> None:
+    first, second = key("HS256"), public_key("other", None, pem("p256"))
+    ring = KeyRing([first, second])
+
+    assert [ring.decoy(alg) for alg in ("HS256", "ES256", "EdDSA")] == [first, second, None]
 
 
 def test_a_ring_finds_keys_by_their_exact_id_and_in_the_order_of_the_registry() -> None:

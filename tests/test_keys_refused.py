@@ -20,7 +20,7 @@ from key_pairs import KIND_OF, OWN_ALGORITHM, pem, private
 from vectors.jwk import pem as pem_of_jwk
 
 from rpcguard import base64url
-from rpcguard.keys import ALGORITHMS, HMAC_BYTES, public_key, secret_bytes, secret_key
+from rpcguard.keys import ALGORITHMS, HMAC_BYTES, PEM_BYTES, public_key, secret_bytes, secret_key
 
 SECRET = bytes(range(100, 164))
 MESSAGE = b"eyJhbGciOiJIUzI1NiJ9.e30"
@@ -83,6 +83,10 @@ PUBLIC_TEXTS: dict[str, Callable[[], bytes]] = {
     "DER": lambda: _public_bytes("rsa", Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
     "PKCS #1 DER": lambda: _public_bytes("rsa", Encoding.DER, PublicFormat.PKCS1),
     "elliptic DER": lambda: _public_bytes("p256", Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+    "DER of an unknown curve": lambda: _public_bytes(
+        "p256", Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    ).replace(bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030177")),
+    "a broken JWK": lambda: json.dumps(_jwk()).encode()[:-1],
 }
 
 
@@ -91,6 +95,15 @@ def test_the_text_of_a_public_key_is_no_secret(form: str) -> None:
     for weak in (False, True):
         with pytest.raises(ValueError, match="public key"):
             secret_key("kid", "HS256", PUBLIC_TEXTS[form](), allow_weak=weak)
+
+
+@pytest.mark.parametrize(
+    "secret", [b'{"a": "JSON that is no key, 32 bytes"}', b"{braces, not JSON, 32 bytes long}"]
+)
+def test_a_secret_in_braces_that_is_no_jwk_loads(secret: bytes) -> None:
+    assert secret_key("kid", "HS256", secret).verify(
+        MESSAGE, get_default_algorithms()["HS256"].sign(MESSAGE, secret)
+    )
 
 
 @pytest.mark.parametrize("alg", ["RS256", "EdDSA", "none", "", "hs256", "HS256 ", "A256KW", "HS1"])
@@ -229,6 +242,12 @@ def test_any_bytes_as_pem_give_a_value_error(text: bytes) -> None:
         public_key("kid", None, text)
 
 
+def test_a_pem_text_may_have_16_kib() -> None:
+    assert public_key("kid", None, pem("p256").ljust(PEM_BYTES)).alg == "ES256"
+    with pytest.raises(ValueError, match=f"longer than {PEM_BYTES}"):
+        public_key("kid", None, pem("p256").ljust(PEM_BYTES + 1))
+
+
 def test_a_damaged_pem_gives_a_value_error_or_a_key() -> None:
     good = pem("p256")
     for place in range(len(good)):
@@ -245,6 +264,7 @@ def test_a_damaged_pem_gives_a_value_error_or_a_key() -> None:
         ("pass phrase é", "utf8", "pass phrase é".encode()),
         ("00ff10", "hex", b"\0\xff\x10"),
         ("0x00FF10", "hex", b"\0\xff\x10"),
+        ("0X00ff10", "hex", b"\0\xff\x10"),
         ("+/8=", "base64", b"\xfb\xff"),
         ("-_8", "base64url", b"\xfb\xff"),
         ("-_8=", "base64url", b"\xfb\xff"),
@@ -262,6 +282,9 @@ def test_a_secret_is_read_in_its_encoding(text: str, encoding: str, secret: byte
         ("xyz1", "hex"),
         ("é0", "hex"),
         ("a b", "base64"),
+        ("+!/8=", "base64"),
+        ("-!_8", "base64url"),
+        ("-_8!", "base64url"),
         ("-_8=", "base64"),
         ("a", "base64url"),
         ("é", "base64"),

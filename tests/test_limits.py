@@ -17,7 +17,7 @@ from minting import CALL, OTHER_SECRET, SECRET, Wallet, bearer, hour, key_digest
 from rpcguard import AuthError, ConfigError, Request
 from rpcguard.limiter import EXACT, Limiter
 from rpcguard.peer import parse_address
-from rpcguard.rates import Charge, Rate, network_of
+from rpcguard.rates import Charge, Limits, Rate, network_of, principal_charges
 
 REGISTRY = f"""
 version: 1
@@ -85,6 +85,14 @@ def told(drive: Any, verifier: Any, request: Request) -> str:
 
 def counts(drive: Any, verifier: Any, *requests: Request) -> list[str]:
     return [told(drive, verifier, request) for request in requests]
+
+
+def test_who_has_no_key_is_not_counted_by_key():
+    limits = Limits(per_key=(Rate(86400, 1),), per_project=(Rate(86400, 9),))
+
+    kinds = [charge.kind for charge in principal_charges(limits, "main", None, "alice")]
+
+    assert kinds == ["per_project"]
 
 
 PASS, FULL = "", "rate_limited"

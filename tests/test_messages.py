@@ -94,6 +94,7 @@ def by_token(verifier: Verifier, path: str = "/v1", **claims: Any) -> Principal:
 
 
 TOO_LONG = call("eth_call", ["x" * 1000])
+AT_THE_BOUND = call("eth_call", ["x"])[:-1].ljust(999) + "}"  # `max_body` characters
 MESSAGES = [
     (call("eth_call"), ""),
     (call("eth_call").encode(), ""),
@@ -111,6 +112,9 @@ MESSAGES = [
     (call("eth_call") + call("eth_chainId"), "invalid_body"),
     (TOO_LONG, "body_too_large"),
     (TOO_LONG.encode(), "body_too_large"),
+    (AT_THE_BOUND, ""),
+    (AT_THE_BOUND + " ", "body_too_large"),
+    (AT_THE_BOUND.replace("x", "é"), "body_too_large"),  # one byte more
     (call("eth_call", ["é" * 900]).encode().decode("unicode_escape"), "body_too_large"),
 ]
 

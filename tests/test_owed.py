@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import struct
 from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rpcguard import owed as names
 from rpcguard.errors import AuthError
-from rpcguard.owed import NAME_BYTES, Answer, Nonce, Owed, Verdict, digest
+from rpcguard.owed import NAME_BYTES, Answer, Nonce, Owed, Verdict, bucket, digest, named_bucket
 from rpcguard.pending import Pending
 from rpcguard.principal import Principal
 
@@ -68,6 +71,16 @@ def test_every_other_answer_refuses_in_the_projects_form(answer: Answer, owed: O
     assert caught.value.project == "main"
 
 
+def test_what_the_record_refuses_is_refused_in_the_projects_form() -> None:
+    def refuse(_: str | None) -> Principal:
+        raise AuthError("not_listed")
+
+    with pytest.raises(AuthError) as caught:
+        Pending(refuse, SOMETHING, _dressed).conclude(Answer.OK)
+
+    assert (caught.value.reason, caught.value.project) == ("not_listed", "main")
+
+
 def test_a_silent_backend_is_a_503_in_the_projects_form() -> None:
     error = _pending(SOMETHING).unavailable("timed out")
 
@@ -117,6 +130,71 @@ def test_any_parts_have_a_name_of_fixed_size_even_with_lone_surrogates(
 )
 def test_equal_names_have_equal_parts(one: list[bytes], other: list[bytes]) -> None:
     assert (digest(*one) == digest(*other)) is (one == other)
+
+
+def _as_stored(*parts: bytes) -> bytes:
+    framed = b"".join(struct.pack(">I", len(part)) + part for part in parts)
+    return hashlib.blake2b(framed, digest_size=16).digest()
+
+
+@pytest.mark.parametrize("last", ["", "\u00e9", "\ud800", b"\xff", "a" * 300], ids=repr)
+def test_names_are_the_same_in_every_release_because_backends_hold_them(last: str | bytes) -> None:
+    raw = last if isinstance(last, bytes) else last.encode("utf-8", "surrogatepass")
+
+    assert digest("main", b"\0", last) == _as_stored(b"main", b"\0", raw)
+    assert names.namer("main", b"\0")(last) == _as_stored(b"main", b"\0", raw)
+    assert hashlib.blake2b(names.framed("main", last), digest_size=16).digest() == (
+        _as_stored(b"main", raw)
+    )
+
+
+def test_a_namer_gives_a_name_as_often_as_it_is_asked() -> None:
+    name = names.namer("main")
+
+    assert [name("a"), name("b"), name("a")] == [digest("main", each) for each in "aba"]
+
+
+KINDS = {
+    b"key": names.key_name,
+    b"subject": names.subject_name,
+    b"api_key": names.api_key_name,
+    b"api_key_of": names.api_key_slot,
+    b"refresh": names.refresh_name,
+    b"session": names.session_name,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_thing_has_names_of_its_own(kind: bytes) -> None:
+    assert KINDS[kind]("main", "x") == _as_stored(kind, b"main", b"x")
+
+
+def test_a_bucket_is_the_first_byte_of_a_name() -> None:
+    found = [bucket("main", str(number)) for number in range(64)]
+
+    assert found == [_as_stored(b"bucket", b"main", b"%d" % n)[0] for n in range(64)]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("nod_00x", 0),
+        ("nod_ffx", 255),
+        ("nod_1a", 26),
+        ("nod_FFx", None),
+        ("nod_0", None),
+        ("nod_", None),
+        ("", None),
+        ("nod_0gx", None),
+        ("nod_+1x", None),
+        ("nod_ 1x", None),
+        ("nod_1\n", None),
+    ],
+)
+def test_a_credential_names_its_bucket_in_two_lower_case_hex_digits(
+    text: str, named: int | None
+) -> None:
+    assert named_bucket(text, "nod_") == named
 
 
 CHANGES: dict[str, Callable[[Principal], object]] = {

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -100,15 +99,18 @@ def _is_public_key(secret: bytes) -> bool:
     text = secret.strip()
     if text.startswith(_PUBLIC_KEY_TEXT):
         return True
-    with contextlib.suppress(ValueError, TypeError, UnsupportedAlgorithm):
-        load_der_public_key(secret)
-        return True
     if text.startswith(b"{"):
         try:
             return bool({"kty", "keys"} & set(strict_json.loads(text)))
         except ValueError:
             return b"kty" in text  # nearly one: whoever writes that means a key
-    return False
+    try:
+        load_der_public_key(secret)
+    except UnsupportedAlgorithm:
+        return True  # one nevertheless
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def public_key(
@@ -157,15 +159,16 @@ def _checked(material: object, alg: str | None) -> tuple[str, Check]:
         alg = _fitting(alg, "RS256", *RSA_ALGORITHMS)
         return alg, rsa_check(alg, material)
     if isinstance(material, ec.EllipticCurvePublicKey):
-        alg = _fitting(alg, *(a for a, c in EC_CURVES.items() if isinstance(material.curve, c)))
-        return alg, ec_check(alg, material)
+        for own, curve in EC_CURVES.items():
+            if isinstance(material.curve, curve):
+                return _fitting(alg, own), ec_check(own, material)
     raise ValueError("only RSA, P-256, P-384 and Ed25519 keys are supported")
 
 
 def _fitting(alg: str | None, *own: str) -> str:
     """Return *alg* if it is one of a key's *own*; the first of them for None."""
-    if not own or alg not in (None, *own):
-        raise ValueError(f"the key's type does not fit {alg or 'any supported algorithm'}")
+    if alg not in (None, *own):
+        raise ValueError(f"the key's type does not fit {alg}")
     return alg or own[0]
 
 

@@ -84,7 +84,7 @@ class Pending:
         """
         if answer is None:
             if self.owed:
-                raise self.unavailable("owed and not asked")
+                raise self.unavailable(detail="owed and not asked")
             answer = Answer.OK
         if answer.verdict is not _OK:
             reason, detail = _REFUSALS[answer.verdict]

@@ -78,9 +78,10 @@ def principal_charges(
 
     The narrowest first: a key that exceeds its own limits takes nothing from the project's.
     """
+    of_key = [] if key is None else [("per_key", limits.per_key, (project, key))]
     return _charges(
         [
-            ("per_key", limits.per_key if key is not None else (), (project, key or "")),
+            *of_key,
             ("per_subject", limits.per_subject, (project, subject)),
             ("per_project", limits.per_project, (project,)),
         ]

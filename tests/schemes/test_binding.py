@@ -58,6 +58,10 @@ def test_another_digest(incoming, sig):
     )
 
 
+def test_a_missing_digest_is_another_one(incoming):
+    assert refused(BOUND.check, {"url": "/rpc"}, incoming(body=BODY)) == "invalid_binding"
+
+
 def test_a_path_without_fields(incoming):
     request = incoming(target="/else", body=None)
     claims = {"url": "/else", "sig": "0" * 64}

@@ -51,6 +51,8 @@ def reason(call: Any, *args: Any) -> str | None:
         (MILLIS, MS + 1, NOW + 0.001),
         (MILLIS, 10**11, 1e8),
         (MILLIS, 10**11 - 1, None),
+        (MILLIS, 10**14, 1e11),
+        (MILLIS, 10**14 + 1, None),
         (MILLIS, NOW, None),
         (MILLIS, 0, None),
         (MILLIS, -MS, None),
@@ -134,6 +136,7 @@ def test_valid_while_nbf_less_leeway_up_to_exp_plus_leeway(exp, nbf, leeway, now
     [
         (3600, 1, 0, 3600, None),
         (3600, 1, 0, 3601, None),
+        (3600, 1, 0, 0.001, None),
         (3600, 1, 0, 3601.5, "invalid_claims"),
         (3600, 1, 0, 3602, "invalid_claims"),
         (3600, 0, 0, 3601, "invalid_claims"),
@@ -190,7 +193,15 @@ def test_the_issuer_is_compared_exactly(issuer, claimed, wanted):
         ({"audience_suffix": "a.example"}, "A.Example", True),
         ({"audience_suffix": "a.example"}, "x.a.example", True),
         ({"audience_suffix": "a.example"}, "xa.example", False),
+        ({"audience_suffix": "a.example"}, "evila.example", False),
+        ({"audience_suffix": "a.example"}, "x.evila.example", False),
         ({"audience_suffix": "a.example"}, "a.example.x", False),
+        ({"audience_suffix": "a.example"}, "é.a.example", False),  # no host name
+        ({"audience_suffix": "a.example"}, "\0.a.example", False),
+        ({"audience_suffix": "a.example"}, "a.example\n", False),
+        ({"audience_suffix": "k.example"}, "\u212a.example", False),  # lower case: k
+        ({"audience_suffix": ".example"}, "a.example", True),
+        ({"audience_suffix": ".example"}, "aexample", False),
         ({"audience_suffix": "a.example"}, ["x", "/a.example"], True),
     ],
 )

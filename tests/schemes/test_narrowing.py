@@ -54,6 +54,8 @@ CALL = ("eth_call", [{"to": ONE}])
         ({"methods": ["eth_call"]}, [("eth_chainId", [])], "", "forbidden_method"),
         ({"methods": ["eth_call"]}, [CALL, ("eth_chainId", [])], "", "forbidden_method"),
         ({"methods": []}, [CALL], "", "forbidden_method"),
+        ({"methods": ["eth_call", *["x"] * (MAX_ENTRIES - 1)]}, [CALL], "", ""),
+        ({"methods": ["eth_call", "x" * MAX_ENTRY]}, [CALL], "", ""),
         ({"addresses": [ONE.upper().replace("0X", "0x")]}, [CALL], "", ""),
         ({"addresses": [TWO]}, [CALL], "", "forbidden_address"),
         ({"addresses": []}, [CALL], "", "forbidden_address"),

@@ -48,3 +48,11 @@ def test_all_others_are_refused(listed, key):
 def test_the_body_is_needed_where_one_wallets_policy_needs_it(policies, needs):
     listed = {str(number): Wallet(allow=policy) for number, policy in enumerate(policies)}
     assert Wallets(listed).needs_body == needs
+
+
+def test_a_wallet_brings_its_policy_where_it_has_one():
+    wallets = Wallets({"a": Wallet(allow=BODY), "b": Wallet()})
+    assert [wallets.policies(key) for key in ("a", "b")] == [(BODY,), ()]
+    assert Wallets(None).policies("anyone") == ()
+    with pytest.raises(AuthError):
+        wallets.policies("c")

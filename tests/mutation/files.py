@@ -1,0 +1,53 @@
+"""Which files are mutated, and the tests that judge the mutants of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SOURCE = Path("src/rpcguard")
+
+FILES: dict[str, tuple[str, ...]] = {
+    "owed.py": ("test_owed.py",),
+    "pending.py": ("test_owed.py", "test_limits.py", "test_audit.py"),
+    "rates.py": ("test_limits.py",),
+    "policy.py": ("test_policy.py", "test_limits.py"),
+    "messages.py": ("test_messages.py",),
+    "keys.py": ("test_keys.py", "test_keys_refused.py", "test_vectors_key_sets.py"),
+    "schemes/base.py": ("schemes/test_base.py", "schemes/test_signature.py"),
+    "schemes/binding.py": (
+        "schemes/test_binding.py",
+        "test_trace.py",
+        "presets/test_oppiwallet.py",
+    ),
+    "schemes/challenge.py": ("schemes/test_challenge.py",),
+    "schemes/claims.py": ("schemes/test_claims.py", "test_trace.py", "schemes/test_jwt.py"),
+    "schemes/jws.py": ("test_jws.py", "schemes/test_jwt.py"),
+    "schemes/jwt_rules.py": ("schemes/test_jwt.py",),
+    "schemes/narrowing.py": ("schemes/test_narrowing.py",),
+    "schemes/wallets.py": ("schemes/test_wallets.py", "schemes/test_signature.py"),
+    "schemes/api_key.py": (
+        "schemes/test_api_key.py",
+        "test_trace.py",
+    ),
+    "schemes/signature.py": (
+        "schemes/test_signature.py",
+        "test_trace.py",
+        "presets/test_nodius.py",
+        "presets/test_nodius_2026.py",
+    ),
+    "schemes/jwe.py": ("schemes/test_jwe.py",),
+    "schemes/jwt.py": (
+        "schemes/test_jwt.py",
+        "test_trace.py",
+        "schemes/test_jwt_fork.py",
+        "presets",
+        "attacks/test_a.py",
+    ),
+    "schemes/remembered.py": ("schemes/test_jwt.py", "schemes/test_jwt_fork.py"),
+    "schemes/session.py": (
+        "schemes/test_session.py",
+        "test_trace.py",
+    ),
+    "authenticator.py": ("test_authenticator.py", "test_trace.py", "presets", "attacks/test_e.py"),
+}
