@@ -59,8 +59,8 @@ def rsa_check(alg: str, material: rsa.RSAPublicKey) -> Check:
     size = (material.key_size + 7) // 8
 
     def check(signing_input: bytes, signature: bytes) -> bool:
-        # One length only (RFC 8017 section 8.1.2). OpenSSL takes a PSS signature without its leading
-        # zero bytes too: a second spelling of one token.
+        # One length only (RFC 8017 section 8.1.2). OpenSSL takes a PSS signature without its
+        # leading zero bytes too: a second spelling of one token.
         if len(signature) != size:
             return False
         try:
