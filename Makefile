@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test bench bench-short lint check-format types tests attacks faults fuzz clean record
+.PHONY: demo test bench bench-short lint check-format types tests attacks faults fuzz clean record docs
 
 demo: $(READY)
 	@$(BIN)/rpcguard demo
@@ -59,8 +59,12 @@ bench-short: $(READY)
 	$(BIN)/python -m bench --short
 
 clean:
-	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist docs/_build
 
 # Runs every command of docs/cli.md anew and writes down what it prints.
 record: $(READY)
 	$(BIN)/python docs/record.py docs/cli.md
+
+# The site, in docs/_build/html. Every warning is an error; nothing is fetched.
+docs: $(READY)
+	$(BIN)/sphinx-build -q -n -W --keep-going -d docs/_build/doctrees docs docs/_build/html
