@@ -61,9 +61,10 @@ bench-short: $(READY)
 clean:
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist docs/_build
 
-# Runs every command of docs/cli.md anew and writes down what it prints.
+# Runs pages, and writes down what their commands print where they show something else.
+PAGES ?= docs/cli.md
 record: $(READY)
-	$(BIN)/python docs/record.py docs/cli.md
+	@PYTHONPATH=tests $(BIN)/python -m pages $(PAGES)
 
 # The site, in docs/_build/html. Every warning is an error; nothing is fetched.
 docs: $(READY)
