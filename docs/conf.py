@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -9,18 +10,36 @@ from sphinx.application import Sphinx
 import rpcguard
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from docs.generated.commands import commands  # noqa: E402 - found by the line above
+from docs.generated.presets import presets  # noqa: E402
+from docs.generated.python import python  # noqa: E402
+from docs.generated.reasons import reasons  # noqa: E402
+from docs.generated.registry_keys import registry_keys  # noqa: E402
 
 project = "rpcguard"
 author = "the rpcguard contributors"
 release = version = rpcguard.__version__
 
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 nitpicky = True
+nitpick_ignore_regex = [  # names of others, and of ours that signatures show and users never write
+    ("py:.*", r"(aiohttp|collections|cryptography|dataclasses|fastapi|flask)\..*"),
+    ("py:.*", r"(httpx|logging|os|pathlib|requests|ssl|starlette|web3|websockets)\..*"),
+    ("py:.*", r"rpcguard\.(authenticator|client\.answer|client\.steps|limiter|registry)\..*"),
+    ("py:.*", r"rpcguard\..*\._.*"),
+    ("py:.*", r"(rpcguard\..*\.)?[A-Z]"),  # variables of types
+]
+autodoc_class_signature = "separated"  # classes show the constructors that are documented
+autodoc_member_order = "bysource"
+napoleon_use_ivar = True
+napoleon_custom_sections = [("Args of the constructor", "params_style")]
+python_use_unqualified_type_names = True
 myst_heading_anchors = 6  # the anchors that GitHub makes
 myst_links_external_new_tab = False
 myst_enable_extensions = ["colon_fence"]
-suppress_warnings: list[str] = []
 
 html_theme = "furo"
 html_title = "rpcguard"
@@ -44,6 +63,14 @@ ROOT_PAGES = {
     "SECURITY.md": "project/security-policy.md",
     "CONTRIBUTING.md": "project/contributing.md",
     "CHANGELOG.md": "project/changelog.md",
+}
+# What `<!-- generated: NAME -->` in a page stands for.
+GENERATED = {
+    "commands": commands,
+    "presets": presets,
+    "python": python,
+    "reasons": reasons,
+    "registry_keys": registry_keys,
 }
 
 
@@ -74,8 +101,16 @@ def _with_root_pages(_app: Sphinx, name: str, source: list[str]) -> None:
         source[0] = source[0].replace(f"](../{up}{file}", f"]({up}{page}")
 
 
+def _with_generated(_app: Sphinx, _name: str, source: list[str]) -> None:
+    for name, make in GENERATED.items():
+        mark = f"<!-- generated: {name} -->"
+        if mark in source[0]:
+            source[0] = source[0].replace(mark, make())
+
+
 def setup(app: Sphinx) -> None:
     """Put the table of contents where Sphinx looks for it."""
     app.connect("source-read", _with_contents)
     app.connect("source-read", _with_root_pages)
+    app.connect("source-read", _with_generated)
     app.connect("env-get-outdated", lambda *_: ["index"])  # a new page changes its contents
