@@ -32,6 +32,7 @@ nitpick_ignore_regex = [  # names of others, and of ours that signatures show an
     ("py:.*", r"rpcguard\..*\._.*"),
     ("py:.*", r"(rpcguard\..*\.)?[A-Z]"),  # variables of types
 ]
+default_role = "code"  # one backtick in a docstring is code, as in Markdown
 autodoc_class_signature = "separated"  # classes show the constructors that are documented
 autodoc_member_order = "bysource"
 napoleon_use_ivar = True
@@ -43,7 +44,10 @@ myst_enable_extensions = ["colon_fence"]
 
 html_theme = "furo"
 html_title = "rpcguard"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sphinx = False
+html_show_copyright = False
 html_copy_source = False
 
 # Caption -> pages: names, and globs for folders in which a page needs no entry of its own. It

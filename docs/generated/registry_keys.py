@@ -65,11 +65,10 @@ def _section(name: str, kind: Schema, where: list[str]) -> str:
     rows = []
     for key, schema in kind["properties"].items():
         meaning, default = _meaning(schema)
-        rows.append(
-            (code(key), _type(schema), "required" if key in required else default or "–", meaning)
-        )
+        told = "required" if key in required else default or "–"
+        rows.append((code(key), meaning, _type(schema), told))
     place = f"Stands at {', '.join(map(code, where))}." if where else "The file itself."
-    keys = table(("key", "type", "default", "meaning"), rows)
+    keys = table(("key", "meaning", "type", "default"), rows)
     return f"## {name}\n\n{kind['description']} {place}\n\n{keys}"
 
 

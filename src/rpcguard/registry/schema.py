@@ -465,7 +465,7 @@ class Registry(_Model):
     version: fields.Version
     """Version of this vocabulary."""
     backend: Text = Field(default="sqlite:///rpcguard.db", repr=False)  # may hold a password
-    """URL of where nonces and revocations are kept: memory:, sqlite:, redis: or a relative of it."""
+    """URL of where nonces and revocations are kept: memory:, sqlite:, redis: and the like."""
     trusted_proxies: list[Text] = Field(default_factory=list)
     """Addresses and networks of proxies whose X-Forwarded-* count; `unix` for socket peers."""
     bounds: Bounds = Bounds()
