@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	@$(BIN)/rpcguard demo
 
-test: lint types tests
+test: lint types docs tests
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rpcguard needs Python 3.11 or later; say: make PYTHON=python3.12")'

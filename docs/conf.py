@@ -32,6 +32,7 @@ nitpick_ignore_regex = [  # names of others, and of ours that signatures show an
     ("py:.*", r"rpcguard\..*\._.*"),
     ("py:.*", r"(rpcguard\..*\.)?[A-Z]"),  # variables of types
 ]
+smartquotes = False
 default_role = "code"  # one backtick in a docstring is code, as in Markdown
 autodoc_class_signature = "separated"  # classes show the constructors that are documented
 autodoc_member_order = "bysource"
@@ -58,7 +59,7 @@ CONTENTS = {
     "How-to": ["frameworks", "client", "testing", "sessions", "encryption", "howto/*"],
     "Providers": ["presets", "providers/*"],
     "Reference": ["registry", "refusals", "cli", "reference/*"],
-    "Operators": ["operators", "backends", "operations/*", "performance", "security"],
+    "Operators": ["operators", "backends", "metrics", "operations/*", "performance", "security"],
     "Extending": ["extending/*"],
     "Project": ["project/*"],
 }

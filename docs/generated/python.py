@@ -2,36 +2,60 @@
 
 from __future__ import annotations
 
-# Module -> names, or "" for its `__all__`.
-_MODULES = {
+from collections.abc import Iterator
+from pkgutil import iter_modules
+
+import rpcguard.contrib
+
+# Names of a module, where they are not all that it defines or its `__all__`.
+_NAMES = {
     "rpcguard": "Verifier Request Principal protect"
     " AuthError BackendError ConfigError RpcGuardError",
-    "rpcguard.errors": "Problem",
-    "rpcguard.contrib.fastapi": "",
-    "rpcguard.contrib.flask": "RPCGuard current_principal",
-    "rpcguard.contrib.aiohttp": "",
-    "rpcguard.contrib.redaction": "",
     "rpcguard.audit": "JsonFormatter",
-    "rpcguard.client": "",
-    "rpcguard.client.signers": "ApiKeySigner BearerSigner OrderSigner WalletSigner",
+    "rpcguard.backends.base": "Backend",
+    "rpcguard.client.aiohttp": "Auth",
     "rpcguard.client.httpx": "Auth",
     "rpcguard.client.httpx2": "Auth",
     "rpcguard.client.requests": "Auth",
-    "rpcguard.client.aiohttp": "Auth",
+    "rpcguard.client.signers": "ApiKeySigner BearerSigner OrderSigner WalletSigner",
     "rpcguard.client.web3": "HTTPProvider AsyncHTTPProvider",
     "rpcguard.client.websockets": "Auth connect",
-    "rpcguard.testing": "",
-    "rpcguard.backends.base": "Backend",
+    "rpcguard.contrib.flask": "RPCGuard",  # `protect` is in `rpcguard`
+    "rpcguard.errors": "Problem",
     "rpcguard.owed": "Owed Nonce Record Revocation Answer Verdict",
 }
+# What autodoc cannot look at: a proxy that stands for nothing outside of a request.
+_PROXIES = {
+    "rpcguard.contrib.flask": """
+.. py:data:: rpcguard.contrib.flask.current_principal
+   :type: Principal
+
+   The caller of the request that is being handled; `RuntimeError` where `protect` let none in.
+"""
+}
+_OF_OTHERS = ("rpcguard", "rpcguard.client", "rpcguard.testing")  # these define nothing themselves
 
 
 def python() -> str:
     """Return a section for each public module."""
-    return "\n".join(_section(module, names) for module, names in _MODULES.items())
+    return "\n".join(map(_section, _modules()))
 
 
-def _section(module: str, names: str) -> str:
-    wanted = f"   :members: {', '.join(names.split())}" if names else "   :members:"
-    lines = ["```{eval-rst}", f".. automodule:: {module}", wanted, "   :imported-members:", "```"]
-    return "\n".join([f"## {module}", "", *lines, ""])
+def _modules() -> Iterator[str]:
+    """Yield the public modules, those of users first."""
+    yield from ("rpcguard", "rpcguard.errors")
+    for found in iter_modules(rpcguard.contrib.__path__, "rpcguard.contrib."):
+        if not found.name.startswith("rpcguard.contrib._"):
+            yield found.name
+    yield "rpcguard.audit"
+    yield from ("rpcguard.client", *sorted(name for name in _NAMES if ".client." in name))
+    yield from ("rpcguard.testing", "rpcguard.backends.base", "rpcguard.owed")
+
+
+def _section(module: str) -> str:
+    lines = ["```{eval-rst}", f".. automodule:: {module}"]
+    lines.append(f"   :members: {', '.join(_NAMES.get(module, '').split())}".rstrip())
+    if module in _OF_OTHERS:
+        lines.append("   :imported-members:")
+    lines += _PROXIES.get(module, "").splitlines()
+    return "\n".join([f"## {module}", "", *lines, "```", ""])
