@@ -77,6 +77,8 @@ GENERATED = {
     "reasons": reasons,
     "registry_keys": registry_keys,
 }
+# Pages that change when the code does; the front page does when there is a new one.
+REFERENCE = [f"reference/{page.stem}" for page in HERE.glob("reference/*.md")]
 
 
 def _contents() -> str:
@@ -118,4 +120,4 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", _with_contents)
     app.connect("source-read", _with_root_pages)
     app.connect("source-read", _with_generated)
-    app.connect("env-get-outdated", lambda *_: ["index"])  # a new page changes its contents
+    app.connect("env-get-outdated", lambda *_: ["index", *REFERENCE])

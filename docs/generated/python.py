@@ -27,7 +27,7 @@ _NAMES = {
 # What autodoc cannot look at: a proxy that stands for nothing outside of a request.
 _PROXIES = {
     "rpcguard.contrib.flask": """
-.. py:data:: rpcguard.contrib.flask.current_principal
+.. py:data:: current_principal
    :type: Principal
 
    The caller of the request that is being handled; `RuntimeError` where `protect` let none in.
