@@ -23,6 +23,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from contrib import aiohttp_routes, fastapi_routes, flask_routes
 from contrib.wire import request
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 FIELD_LIMIT = 16 * 1024  # bytes of one header field: room for a credential of 8 KiB
 
 
@@ -204,3 +205,26 @@ def serve(name: str, registry: Path) -> Iterator[Served]:
     else:
         with aio(lambda: aiohttp_routes.create(path)) as port:
             yield Served(name, "aiohttp", port)
+
+
+@contextmanager
+def example_app(
+    name: str, registry: Path, *options: str
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run an example as its users do; gives the process and its port."""
+    command = [sys.executable, str(EXAMPLES / f"{name}.py"), "--port", "0", *options]
+    with subprocess.Popen(
+        [*command, "--registry", str(registry)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            line = process.stdout.readline()
+            assert line.startswith("ready http://127.0.0.1:"), line or process.stderr.read()
+            yield process, int(line.rpartition(":")[2])
+        finally:
+            if process.poll() is None:
+                process.terminate()
