@@ -8,7 +8,7 @@ from typing import Any
 
 from docs.generated.tables import code, table
 from rpcguard.registry import grammars
-from rpcguard.registry.schema import json_schema
+from rpcguard.registry.editor import json_schema
 
 Schema = Mapping[str, Any]
 TOP = "Registry"

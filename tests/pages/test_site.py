@@ -15,7 +15,7 @@ from docs.generated.registry_keys import registry_keys
 from pages.blocks import ROOT
 from rpcguard.cli.app import app
 from rpcguard.errors import REASONS
-from rpcguard.registry.schema import json_schema
+from rpcguard.registry.editor import json_schema
 
 pytestmark = pytest.mark.timeout(300)  # the site is built first
 
