@@ -29,7 +29,7 @@ PROGRAMS = {
     "curl": ("curl",),
     "node": ("node", "npm"),
     "openssl": ("openssl",),
-    "promtool": ("promtool",),
+    "prometheus": ("prometheus", "promtool"),
 }
 _left_out: dict[str, int] = {}
 
