@@ -57,7 +57,9 @@ def ask(client: httpx.Client, path: str, **parameters: str) -> Any:
     try:
         answer = client.get(path, params=parameters)
     except httpx.TransportError as error:
-        raise ConnectionError("not yet") from error
+        raise ConnectionError("it does not listen yet") from error
+    if answer.status_code == 503:
+        raise ConnectionError("it has not read its store yet")
     content = answer.json()
     assert content["status"] == "success", content
     return content["data"]
