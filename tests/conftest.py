@@ -30,7 +30,7 @@ PROGRAMS = {
     "nginx": ("nginx",),
     "node": ("node", "npm"),
     "openssl": ("openssl",),
-    "promtool": ("promtool",),
+    "prometheus": ("prometheus", "promtool"),
     "systemd": ("systemd-analyze",),
 }
 _left_out: dict[str, int] = {}

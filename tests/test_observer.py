@@ -11,9 +11,19 @@ import pytest
 from minting import CALL, NOW, SECRET, Wallet, bearer, hour, token
 
 from rpcguard import AuthError, BackendError, ConfigError, Request, Verifier
+from rpcguard.backends.base import Backend
 from rpcguard.backends.memory import MemoryBackend
 from rpcguard.issuing import ROUTES
-from rpcguard.observer import Consulted, Event, Judged, Loaded, LookedUp, together
+from rpcguard.measured import MeasuredBackend
+from rpcguard.observer import (
+    OPERATIONS,
+    Consulted,
+    Event,
+    Judged,
+    Loaded,
+    LookedUp,
+    together,
+)
 
 REGISTRY = f"""
 version: 1
@@ -194,9 +204,9 @@ def test_the_routes_that_issue_are_told_by_their_own_names(verifier, events):
     shown = [(each.kind, each.project, each.scheme, each.reason) for each in judged(events)]
     assert shown == [
         ("/auth/challenge", "solana", "none", None),
-        ("/auth/verify", "solana", "none", None),
+        ("/auth/verify", "solana", "session", None),
         ("/auth/verify", "solana", "none", "invalid_body"),
-        ("/auth/refresh", "solana", "none", None),
+        ("/auth/refresh", "solana", "session", None),
         ("/auth/logout", "solana", "session", None),
         ("/account/api-key", "solana", "session", "missing_credentials"),
     ]
@@ -379,3 +389,9 @@ def test_without_observers_nothing_is_built(guard, monkeypatch):
     assert type(verifier._backend) is MemoryBackend
     for case in VERDICTS:
         drive(verifier, VERDICTS[case][0])
+
+
+def test_no_question_to_the_backend_goes_unmeasured():
+    methods = {name for name, value in vars(Backend).items() if callable(value) and name[0] != "_"}
+    assert methods == set(OPERATIONS) - {"count"} | {"asettle", "close"}
+    assert methods <= set(vars(MeasuredBackend))

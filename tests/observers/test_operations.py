@@ -159,7 +159,7 @@ def promtool(*arguments: Any) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.promtool
+@pytest.mark.prometheus
 def test_every_query_is_promql(tmp_path):
     rules = [
         {
@@ -173,13 +173,13 @@ def test_every_query_is_promql(tmp_path):
     promtool("check", "rules", path)
 
 
-@pytest.mark.promtool
+@pytest.mark.prometheus
 def test_the_alerts_are_set_off_by_what_they_are_for():
     promtool("check", "rules", OPERATIONS_FILES / "alerts.yaml")
     promtool("test", "rules", OPERATIONS_FILES / "alerts_test.yaml")
 
 
-@pytest.mark.promtool
+@pytest.mark.prometheus
 def test_prometheus_finds_no_fault_with_the_names(tmp_path):
     registry = CollectorRegistry()
     prometheus.observer(registry)(Judged("request", "p", "jwt", 0.1))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import cache
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -47,58 +48,71 @@ def observer(registry: CollectorRegistry = REGISTRY) -> Observer:
 
 
 class _Metrics:
+    """The observer. Each member but the last finds a series, by the values of its labels."""
+
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._requests = Counter(
-            "rpcguard_requests",
-            "Requests, handshakes and messages that were judged.",
-            ("project", "kind", "scheme", "outcome", "reason"),
-            registry=registry,
+        # Finding a series costs more than counting in it, and there are only so many
+        self._requests = cache(
+            Counter(
+                "rpcguard_requests",
+                "Requests, handshakes and messages that were judged.",
+                ("project", "kind", "scheme", "outcome", "reason"),
+                registry=registry,
+            ).labels
         )
-        self._request_seconds = Histogram(
-            "rpcguard_request_duration_seconds",
-            "How long a verdict took, with the backend, the limits and the reading of the body.",
-            ("project", "kind", "outcome"),
-            registry=registry,
-            buckets=_BUCKETS,
+        self._request_seconds = cache(
+            Histogram(
+                "rpcguard_request_duration_seconds",
+                "How long a verdict took, with backend, limits and the reading of the body.",
+                ("project", "kind", "outcome"),
+                registry=registry,
+                buckets=_BUCKETS,
+            ).labels
         )
-        self._backend_seconds = Histogram(
-            "rpcguard_backend_duration_seconds",
-            "How long the backend took to answer, or to fail.",
-            ("operation",),
-            registry=registry,
-            buckets=_BUCKETS,
+        self._backend_seconds = cache(
+            Histogram(
+                "rpcguard_backend_duration_seconds",
+                "How long the backend took to answer, or to fail.",
+                ("operation",),
+                registry=registry,
+                buckets=_BUCKETS,
+            ).labels
         )
-        self._backend_errors = Counter(
-            "rpcguard_backend_errors",
-            "Questions that the backend did not answer.",
-            ("operation",),
-            registry=registry,
+        self._backend_errors = cache(
+            Counter(
+                "rpcguard_backend_errors",
+                "Questions that the backend did not answer.",
+                ("operation",),
+                registry=registry,
+            ).labels
         )
-        self._lookups = Counter(
-            "rpcguard_token_cache_lookups",
-            "Look-ups of tokens among those whose signature is known to be good.",
-            ("project", "result"),
-            registry=registry,
+        self._lookups = cache(
+            Counter(
+                "rpcguard_token_cache_lookups",
+                "Look-ups of tokens among those whose signature is known to be good.",
+                ("project", "result"),
+                registry=registry,
+            ).labels
         )
         self._registry = _RegistryGauges(registry)
         for operation in OPERATIONS:  # an alert must see the step from 0 to 1
-            self._backend_errors.labels(operation)
+            self._backend_errors(operation)
 
     def __call__(self, event: Event) -> None:
         self._registry.keep()
-        match event:
-            case Judged(kind, project, scheme, seconds, reason):
-                outcome = "accepted" if reason is None else "refused"
-                self._requests.labels(project, kind, scheme, outcome, reason or "").inc()
-                self._request_seconds.labels(project, kind, outcome).observe(seconds)
-            case Consulted(operation, seconds, failed):
-                self._backend_seconds.labels(operation).observe(seconds)
-                if failed:
-                    self._backend_errors.labels(operation).inc()
-            case LookedUp(project, found):
-                self._lookups.labels(project, "hit" if found else "miss").inc()
-            case Loaded():
-                self._registry.load(event)
+        if isinstance(event, Judged):
+            outcome = "accepted" if event.reason is None else "refused"
+            reason = event.reason or ""
+            self._requests(event.project, event.kind, event.scheme, outcome, reason).inc()
+            self._request_seconds(event.project, event.kind, outcome).observe(event.seconds)
+        elif isinstance(event, Consulted):
+            self._backend_seconds(event.operation).observe(event.seconds)
+            if event.failed:
+                self._backend_errors(event.operation).inc()
+        elif isinstance(event, LookedUp):
+            self._lookups(event.project, "hit" if event.found else "miss").inc()
+        else:
+            self._registry.load(event)
 
 
 class _RegistryGauges:
