@@ -40,8 +40,8 @@ napoleon_use_ivar = True
 napoleon_custom_sections = [("Args of the constructor", "params_style")]
 python_use_unqualified_type_names = True
 myst_heading_anchors = 6  # the anchors that GitHub makes
-myst_links_external_new_tab = False
-myst_enable_extensions = ["colon_fence"]
+# A transcript may be cut short; whether it is true is found by running it, not by its colours.
+suppress_warnings = ["misc.highlighting_failure"]
 
 html_theme = "furo"
 html_title = "rpcguard"
