@@ -54,7 +54,7 @@ html_copy_source = False
 # Caption -> pages: names, and globs for folders in which a page needs no entry of its own. It
 # stands here and not in the pages, which are read on GitHub too, where a toctree is noise.
 CONTENTS = {
-    "Start": ["why", "tutorials/*"],
+    "Start": ["why", "tutorials/fastapi", "tutorials/flask", "tutorials/*"],
     "Concepts": ["concepts/*"],
     "How-to": ["frameworks", "client", "testing", "sessions", "encryption", "howto/*"],
     "Providers": ["presets", "providers/*"],
