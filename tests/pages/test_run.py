@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pages.__main__ import record
+from pages.blocks import ROOT, Block, steps
 from pages.run import PageError, run
 
 REGISTRY = """
@@ -168,3 +169,12 @@ def test_a_server_of_the_examples_answers_by_the_pages_registry(page):
         )
         == []
     )
+
+
+def test_the_example_of_the_page_about_pages_runs(page):
+    text = (ROOT / "docs" / "extending" / "pages.md").read_text(encoding="utf-8")
+    (example,) = [
+        step.text for step in steps(text) if isinstance(step, Block) and step.language == "markdown"
+    ]
+    assert len(steps(example)) == 3
+    assert run(page(example)) == []
