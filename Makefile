@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	@$(BIN)/rpcguard demo
 
-test: lint types tests
+test: lint types docs tests
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rpcguard needs Python 3.11 or later; say: make PYTHON=python3.12")'
@@ -61,9 +61,10 @@ bench-short: $(READY)
 clean:
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist docs/_build
 
-# Runs every command of docs/cli.md anew and writes down what it prints.
+# Runs pages, and writes down what their commands print where they show something else.
+PAGES ?= docs/cli.md
 record: $(READY)
-	$(BIN)/python docs/record.py docs/cli.md
+	@PYTHONPATH=tests $(BIN)/python -m pages $(PAGES)
 
 # The site, in docs/_build/html. Every warning is an error; nothing is fetched.
 docs: $(READY)

@@ -95,7 +95,7 @@ class Verifier:
 
     @property
     def registry(self) -> Authenticator:
-        """The current generation: its `projects` and `bounds`."""
+        """The current generation, with its `projects` and `bounds`."""
         return self._live.compiled.authenticator
 
     def verify(

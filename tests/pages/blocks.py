@@ -62,13 +62,12 @@ def pages() -> list[Path]:
 
 def steps(text: str) -> list[Block | Instruction]:
     """Return the steps of the page *text*, in order."""
-    return list(_steps(text, 1, hidden=False))
+    return list(_steps(text, 1, "", hidden=False))
 
 
-def _steps(text: str, first: int, *, hidden: bool) -> Iterator[Block | Instruction]:
-    """Yield the steps of *text*, whose first line is line *first* of the page."""
+def _steps(text: str, first: int, after: str, *, hidden: bool) -> Iterator[Block | Instruction]:
+    """Yield the steps of *text*, which begins at line *first* of the page, *after* such a block."""
     marks: dict[str, str] = {}
-    after = ""
     lines = text.splitlines()
     for token in MarkdownIt("commonmark").parse(text):
         start = token.map[0] if token.map else 0
@@ -81,7 +80,7 @@ def _steps(text: str, first: int, *, hidden: bool) -> Iterator[Block | Instructi
         elif token.type == "html_block" and (comment := _COMMENT.match(token.content)):
             inside, line = comment[2], first + start
             if "```" in inside:
-                yield from _steps(comment[1] and inside, line, hidden=True)
+                yield from _steps(inside, line, after, hidden=True)
                 marks, after = {}, ""
             elif mark := _MARK.fullmatch(inside.strip()):
                 if mark[1] in INSTRUCTIONS:

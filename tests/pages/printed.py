@@ -22,6 +22,7 @@ _VOLATILE = (
     (r" {2,}", "  "),
 )
 _LONG = re.compile(r"(?<![A-Za-z0-9+/_-])(?<!SHA256:)([A-Za-z0-9+/_-]{12})[A-Za-z0-9+/_.=-]{28,}")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CHECKER = doctest.OutputChecker()
 
 
@@ -32,7 +33,7 @@ def cut(text: str) -> str:
 
 def _cut(match: re.Match[str]) -> str:
     whole = match[0]
-    is_name = "/" in whole or whole.count("-") == 4 or whole.endswith((".pem", ".yaml"))
+    is_name = "/" in whole or _UUID.search(whole) or whole.endswith((".pem", ".yaml"))
     return whole if is_name else f"{match[1]}…"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
 import shutil
@@ -121,6 +120,7 @@ class _Page:
     def _by_language(self, block: Block) -> None:
         known: dict[str, Callable[[Block], None]] = {
             "python": self._run_python,
+            "sh": self._paste,
             "yaml": self._load,
             "json": lambda block: loads(block.text.encode()) and None,
         }
@@ -158,23 +158,32 @@ class _Page:
     def _type(self, block: Block) -> Iterator[Difference]:
         """Run the commands of a transcript."""
         for command, line, shown in _commands(block):
-            printed = self._run(command, line)
+            printed = self._run(command, shown)
             yield from _difference(block, line, shown, printed, command)
+
+    def _paste(self, block: Block) -> None:
+        """Run the commands of a block that shows no output."""
+        self._run(f"failed=0; trap 'failed=1' ERR\n{block.text}trap - ERR; (exit $failed)\n", "")
 
     def _compare(self, block: Block, command: str) -> Iterator[Difference]:
         """Compare *block* with what *command* prints."""
-        printed, shown = self._run(command, block.line), block.text
+        printed, shown = self._run(command, block.text), block.text
         if block.language == "json" and one_json(shown) == one_json(printed):
             return
         yield from _difference(block, block.line, shown, printed, command)
 
-    def _run(self, command: str, line: int) -> str:
-        """Return what *command* prints, as a page shows it."""
+    def _run(self, command: str, shown: str) -> str:
+        """
+        Return what *command* prints, as a page shows it.
+
+        Raises:
+            PageError: If it fails, unless *shown* is all that it prints: then readers see why.
+        """
         printed, status = self._shell.run(self._addresses.real(command))
         home = str(self._home)
         printed = cut(self._addresses.shown(printed).replace(home, "/srv")).replace("\r\n", "\n")
-        if status:
-            raise PageError(f"line {line}: {command}: exit status {status}\n{printed}")
+        if status and ("..." in shown or not shown or not agrees(shown, printed)):
+            raise PageError(f"{command.rstrip()}: exit status {status}\n{printed}")
         return printed
 
     def _start(self, shown: int, command: str) -> None:
