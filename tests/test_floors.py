@@ -23,16 +23,24 @@ ROOT = "rpcguard"
 # Bottom first. A name with "/" is a folder: one room, whose modules may import each other, not in
 # a circle. Whatever stands on one floor does not see the other things there.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "base64url", "base58", "strict_json", "ecmascript", "peer", "trace"}),
+    frozenset(
+        {
+            *("errors", "base64url", "base58", "strict_json", "ecmascript", "peer", "trace"),
+            "algorithms",
+        }
+    ),
     frozenset({"request", "principal", "jsonrpc", "target", "rates"}),
     frozenset({"owed"}),
     frozenset({"policy", "pending"}),
     frozenset({"keys"}),
     frozenset({"schemes/", "backends/"}),
+    frozenset({"sessions"}),
     frozenset({"project", "ending"}),
-    frozenset({"messages", "steps"}),
+    frozenset({"messages", "steps", "shown"}),
+    frozenset({"callers"}),
     frozenset({"authenticator"}),
-    frozenset({"registry/", "issuing", "limiter", "audit"}),
+    frozenset({"registry/", "turns", "own_threads", "audit"}),
+    frozenset({"issuing", "limiter"}),
     frozenset({"verifier"}),
     frozenset({"contrib", "contrib._sockets", "contrib._openapi", "client/"}),
     frozenset(
@@ -60,7 +68,7 @@ IMPURE = frozenset(
         *("sqlite3", "redis", "http", "urllib.request"),
     }
 )
-BACKENDS_MAY = frozenset({"os", "asyncio", "sqlite3", "pathlib", "redis", "ssl"})
+BACKENDS_MAY = frozenset({"os", "asyncio", "sqlite3", "pathlib", "redis", "socket", "ssl"})
 # How long a backend has waited is measured; what time it is, the caller says.
 BACKENDS_MEASURE = frozenset({"time.monotonic"})
 
@@ -74,8 +82,10 @@ PACKAGES = FRAMEWORKS | {
     "contrib._aiohttp_body": frozenset({"aiohttp"}),
     "contrib._flask_body": frozenset({"flask", "werkzeug"}),
     "contrib._aiohttp_socket": frozenset({"aiohttp", "multidict"}),
-    "keys": frozenset({"cryptography", "jwt", "nacl"}),
+    "algorithms": frozenset({"cryptography"}),
+    "keys": frozenset({"cryptography", "nacl"}),
     "schemes/": frozenset({"cryptography", "joserfc", "jwt"}),
+    "sessions": frozenset({"jwt"}),
     "backends/": frozenset({"redis"}),
     "registry/": frozenset({"pydantic", "pydantic_core", "yaml"}),
     "limiter": frozenset({"limits", "redis"}),
@@ -249,6 +259,8 @@ def test_the_core_loads_no_framework_no_redis_client_and_no_cli() -> None:
     loaded = _loaded_after("from rpcguard import AuthError, Principal, Request, Verifier")
 
     assert loaded & HEAVY == set()
+    # nor what one kind of project, backend or URL needs, or only an event loop
+    assert loaded & {"asyncio", "joserfc", "limits", "sqlite3"} == set()
 
 
 @pytest.mark.parametrize("adapter", FRAMEWORKS)

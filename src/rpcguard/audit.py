@@ -22,6 +22,7 @@ from rpcguard.request import Request
 
 _LONGEST: Final = 200  # characters of one value
 _log = logging.getLogger("rpcguard.audit")
+_NOBODY: Final = (None, None, None)
 _PLAIN = re.compile(r"[!#-<>-~]+")  # printable, neither space nor quote nor equals sign
 
 
@@ -52,11 +53,15 @@ def request_judged(
         request: The request.
         project: The project that the route names, or None.
         verdict: The principal that was let in, or why it was refused; None where a route that
-            issues credentials answered.
+            issues credentials answered who had proved nothing yet.
         started: `time.perf_counter` when the request came.
     """
     if _log.isEnabledFor(logging.INFO):
-        path, client = authenticator.shown(request, project)
+        name = authenticator.matching(request) if project is None else project
+        found = None if name is None else authenticator.projects.get(name)
+        path = authenticator.paths.shown(request.target, found)
+        address = authenticator.callers.facts(request).address
+        client = request.client if address is None else str(address)
         method = "WEBSOCKET" if request.websocket else request.method
         verdict = verdict or Principal("", project or "", "none")
         _write(verdict, started, method=method, path=path, client=client)
@@ -74,12 +79,12 @@ def _write(verdict: Principal | AuthError, started: float, **request: str | None
     found: dict[str, Any] = {"time": round(time.time(), 3)}
     if isinstance(verdict, AuthError):
         outcome = "refused"
-        scheme, subject, key_id = verdict.caller or (None, None, None)
+        scheme, subject, key_id = verdict.caller or _NOBODY
         found |= {"outcome": outcome, "project": verdict.project, "reason": verdict.reason}
         found |= {"cause": verdict.cause or None, "detail": verdict.detail or None}
     else:
         outcome = "accepted"
-        scheme, subject, key_id = verdict.who
+        scheme, subject, key_id = verdict.who if verdict.subject else _NOBODY
         found |= {"outcome": outcome, "project": verdict.project, "reason": None}
     found |= {"scheme": scheme, "key_id": key_id, "subject": subject, **request}
     found["microseconds"] = round((time.perf_counter() - started) * 1e6)

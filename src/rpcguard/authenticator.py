@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import NamedTuple
 
+from rpcguard.callers import FIELDS as CALLER_FIELDS
+from rpcguard.callers import Callers
 from rpcguard.errors import AuthError
 from rpcguard.jsonrpc import Call
 from rpcguard.jsonrpc import calls as read_calls
@@ -23,20 +24,20 @@ from rpcguard.owed import Owed
 from rpcguard.peer import FIELDS as PEER_FIELDS
 from rpcguard.peer import Proxies
 from rpcguard.pending import Pending
-from rpcguard.policy import Facts, Policy, charges_of, may_be_several
+from rpcguard.policy import Policy, charges_of
 from rpcguard.principal import Principal
 from rpcguard.project import Bounds, Project
-from rpcguard.rates import Charge, caller_charges, network_of
+from rpcguard.rates import Charge, network_of
 from rpcguard.request import Request
 from rpcguard.schemes.base import Claim, Incoming, NeedBody, Proof, Scheme
-from rpcguard.steps import Asked, BodyWanted, Counting
+from rpcguard.shown import ShownPaths
+from rpcguard.steps import PLAIN, Asked, BodyWanted, Counting
 from rpcguard.target import Router, host_name, matched_depth, split
 from rpcguard.trace import Trace
 
 KNOWN_PLACES = 1024  # bounded, because callers choose their Host
 KNOWN_TEXT = 512  # characters of target and Host
-_PLAIN = Asked()
-_ALWAYS_READ = frozenset({"host", "origin", "user-agent", "content-encoding", *PEER_FIELDS})
+_ALWAYS_READ = CALLER_FIELDS | {"host", "content-encoding"}
 
 
 class _Place(NamedTuple):
@@ -66,6 +67,13 @@ def _is_plain(target: str, hosts: Sequence[str]) -> bool:
     return "?" not in target and len(target) + sum(map(len, hosts)) <= KNOWN_TEXT
 
 
+def _trace_kinds(project: Project, incoming: Incoming, trace: Trace) -> None:
+    kinds = ", ".join(scheme.name for scheme in project.schemes)
+    trace.note("credential", f"exactly one of {kinds}")
+    found = [scheme.name for scheme in project.schemes if scheme.present(incoming)]
+    trace.found(f"found {' and '.join(found) or 'none'}")
+
+
 @contextmanager
 def _refused(caller: Principal | None) -> Iterator[None]:
     """Let a refusal that is raised here name *caller*, where somebody is proved, to the log."""
@@ -88,21 +96,18 @@ class Authenticator:
     ) -> None:
         self.projects = projects
         self.bounds = bounds
+        self.callers = Callers(proxies)
+        self.paths = ShownPaths(projects.values())
         self._router = router
-        self._proxies = proxies
         # Where targets lead: the callers of one application ask for the same few again and again.
-        self._places: dict[tuple[str, ...], _Place] = {}
-        keyed = [project for project in projects.values() if project.keys_in_path]
-        self._keys_in_path = bool(keyed)
-        self._key_prefixes = frozenset(
-            prefix for project in keyed for prefix in project.prefixes if prefix
-        )
+        self._places: dict[tuple[str | None, ...], _Place] = {}
+        self._keys_in_path = any(project.keys_in_path for project in projects.values())
         self._read = _ALWAYS_READ.union(
             *(scheme.fields for project in projects.values() for scheme in project.schemes)
         )
 
     def authenticate(
-        self, request: Request, now: float, asked: Asked = _PLAIN
+        self, request: Request, now: float, asked: Asked = PLAIN
     ) -> Pending | BodyWanted | Counting:
         """
         Return what is proved, or ask for the body or for a count.
@@ -145,40 +150,6 @@ class Authenticator:
         except AuthError as error:
             raise project.dress(error) from None
 
-    def count_caller(self, project: Project, request: Request) -> Counting:
-        """Return what is to be counted of *request* before anything else is done with it."""
-        limits = project.policy.limits if project.policy else None
-        if limits is None or not limits.per_ip:
-            return Counting((), project)
-        address = self._proxies.client(request.client, request.fields(PEER_FIELDS, PEER_FIELDS))
-        return Counting(caller_charges(limits, project.name, network_of(address)), project)
-
-    def shown(self, request: Request, project: str | None) -> tuple[str | None, str | None]:
-        """Return the path of *request* without its query and without any key, and its client."""
-        address = self.caller(request).address
-        client = request.client if address is None else str(address)
-        try:
-            found, incoming = self._match(request, project)
-        except AuthError:
-            # where it is meant for cannot be told, and so neither whether it holds a key
-            return (None if self._keys_in_path else request.target.partition("?")[0]), client
-        path, depth = request.target.partition("?")[0], self._key_depth(found, incoming.path)
-        if depth is not None:
-            *shown, rest = path.split("/", depth + 1)
-            path = "/".join([*shown, "<key>"]) if len(shown) > depth and rest else path
-        return path, client
-
-    def _key_depth(self, found: Project, path: str) -> int | None:
-        """
-        Return behind how many segments of *path* a key may stand, None for nowhere: of the project
-        that was *found*, or of the one it is meant for, where a route or the Host led elsewhere.
-        """
-        own = matched_depth(path, found.prefixes)
-        meant = matched_depth(path, self._key_prefixes) if self._key_prefixes else None
-        if meant is not None and meant >= (own or 0):
-            return meant
-        return own if found.keys_in_path else None
-
     def matching(self, request: Request) -> str | None:
         """Return the name of the project that *request*'s target matches; None for none."""
         try:
@@ -200,17 +171,29 @@ class Authenticator:
         self, request: Request, project: str | Project | None, trace: Trace | None = None
     ) -> tuple[Project, Incoming]:
         fields = request.fields(self._read, PEER_FIELDS)
-        hosts = fields.get("host", ())
-        known = (request.target, *hosts)
-        place = self._places.get(known) if project is None else None
-        if place is None or trace is not None:
-            place = self._place(request.target, hosts, project, trace)
-            if project is None and not place.rest and _is_plain(request.target, hosts):
-                if len(self._places) >= KNOWN_PLACES:
-                    self._places.clear()
-                self._places[known] = place
+        hosts, target = fields.get("host", ()), request.target
+        if isinstance(project, Project) or trace is not None:
+            place = self._place(target, hosts, project, trace)
+        else:
+            known = (project, target, *hosts)
+            place = self._places.get(known) or self._learn(known, target, hosts, project)
         found, path, raw_path, raw_target, rest = place
         return found, Incoming(request, path, raw_path, raw_target, rest, fields, trace)
+
+    def _learn(
+        self,
+        known: tuple[str | None, ...],
+        target: str,
+        hosts: Sequence[str],
+        project: str | None,
+    ) -> _Place:
+        place = self._place(target, hosts, project, None)
+        key = self._keys_in_path and place.rest  # nothing that may be a credential is remembered
+        if not key and _is_plain(target, hosts):
+            if len(self._places) >= KNOWN_PLACES:
+                self._places.clear()
+            self._places[known] = place
+        return place
 
     def _place(
         self,
@@ -250,11 +233,11 @@ class Authenticator:
         asked: Asked,
     ) -> Pending | BodyWanted | Counting:
         if project.counts_callers and not (asked.counted or asked.standing):
-            return self.count_caller(project, incoming.request)
+            return self.callers.count(project, incoming.request)
         if project.require_https:
             if asked.trace is not None:
                 asked.trace.note("https")
-            self._check_https(project, incoming.request, incoming.fields)
+            self.callers.check_https(project, incoming.request, incoming.fields)
         scheme = self._scheme(project, incoming, asked.schemes)
         if scheme is None:
             anonymous = Principal("anonymous", project.name, "none")
@@ -270,20 +253,19 @@ class Authenticator:
         self, project: Project, incoming: Incoming, schemes: Collection[str] | None
     ) -> Scheme | None:
         """Return the one scheme whose credential the request carries; None for an anonymous one."""
-        trace = incoming.trace
-        if trace is not None:
-            kinds = ", ".join(scheme.name for scheme in project.schemes)
-            trace.note("credential", f"exactly one of {kinds}")
-        claiming = [scheme for scheme in project.schemes if scheme.present(incoming)]
-        if trace is not None:
-            trace.found(f"found {' and '.join(scheme.name for scheme in claiming) or 'none'}")
-        if len(claiming) > 1:
-            raise AuthError("ambiguous_credentials")
-        if schemes is not None:
-            claiming = [scheme for scheme in claiming if scheme.name in schemes]
-        if not claiming and not (project.anonymous and schemes is None):
+        if incoming.trace is not None:
+            _trace_kinds(project, incoming, incoming.trace)
+        found = None
+        for scheme in project.schemes:
+            if scheme.present(incoming):
+                if found is not None:
+                    raise AuthError("ambiguous_credentials")
+                found = scheme
+        if schemes is not None and found is not None and found.name not in schemes:
+            found = None
+        if found is None and not (project.anonymous and schemes is None):
             raise AuthError("missing_credentials")
-        return claiming[0] if claiming else None
+        return found
 
     def issuing_project(self, name: str | None) -> Project:
         """
@@ -301,41 +283,20 @@ class Authenticator:
             raise LookupError(f"{len(with_sessions)} projects have a session: name one")
         return with_sessions[0]
 
-    def check_connection(self, project: Project, request: Request) -> None:
-        """
-        Refuse a plain request where the project demands HTTPS.
-
-        Raises:
-            AuthError: `https_required`.
-        """
-        self._check_https(project, request, request.fields(PEER_FIELDS, PEER_FIELDS))
-
-    def caller(self, request: Request) -> Facts:
-        """Return what a policy looks at in the caller of *request*."""
-        return self._caller(request, request.fields(_ALWAYS_READ, PEER_FIELDS))
-
-    def _check_https(
-        self, project: Project, request: Request, fields: Mapping[str, list[str]]
-    ) -> None:
-        if project.require_https and not self._proxies.secure(
-            request.client, request.scheme, fields
-        ):
-            raise AuthError("https_required")
-
     def _pend(
         self, project: Project, incoming: Incoming, proof: Proof | Claim, asked: Asked
     ) -> Pending | BodyWanted:
         """Judge what can be judged now; the rest is for `Pending.conclude`."""
-        owes = replace(proof.owed, nonce=None) if asked.standing else proof.owed
+        owes = proof.owed._replace(nonce=None) if asked.standing else proof.owed
         own: tuple[Policy, ...] = () if project.policy is None else (project.policy,)
         if isinstance(proof, Claim):
             policies, needs_body, caller = own, proof.needs_body, None
         else:
             policies, needs_body, caller = own + proof.policies, False, proof.principal
             if not (policies or incoming.request.websocket):  # most requests: nothing to judge
-                return Pending(lambda _: caller, owes, project.dress, caller)
+                return Pending(caller, owes, project.dress, caller)
         needs_body = needs_body or any(policy.needs_body for policy in policies)
-        facts, trace = self._caller(incoming.request, incoming.fields), asked.trace
+        facts, trace = self.callers.facts(incoming.request, incoming.fields), asked.trace
         sees_calls = asked.calls and not (asked.frames and incoming.request.websocket)
         with _refused(caller):
             if trace is not None and policies:
@@ -375,13 +336,6 @@ class Authenticator:
             charges = charges_of(policies, caller)
         pending = Pending(conclude, owes, project.dress, caller, charges)
         return pending
-
-    def _caller(self, request: Request, fields: Mapping[str, list[str]]) -> Facts:
-        address = self._proxies.client(request.client, fields)
-        agents = fields.get("user-agent", [])
-        if request.joined and any(map(may_be_several, agents)):
-            agents = []
-        return Facts(address, fields.get("origin", ()), agents)
 
     def _calls(self, project: Project, incoming: Incoming) -> tuple[Call, ...] | BodyWanted | None:
         """Return the calls in the body; None for a WebSocket, whose calls come later."""

@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import binascii
 
-_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_STANDARD = _ALPHABET[:-2] + b"+/"
+# All else, the "+", "/" and "=" of others too, becomes "!", which `binascii` refuses: so one pass
+# over the text does for two.
+_TO_STANDARD = bytes(
+    _STANDARD[_ALPHABET.index(octet)] if octet in _ALPHABET else ord("!") for octet in range(256)
+)
 _PADDING = (b"", b"", b"==", b"=")
 # What the last character may be, by the length modulo 4: its unused bits are zero. One character
 # alone spells nothing.
-_LAST = (_ALPHABET, b"", b"AQgw", b"AEIMQUYcgkosw048")
+_LAST = (_STANDARD, b"", b"AQgw", b"AEIMQUYcgkosw048")
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 
 
@@ -31,7 +36,11 @@ def decode(text: str) -> bytes:
     Raises:
         ValueError: If *text* is not the canonical spelling of any byte string.
     """
-    raw = text.encode("ascii", "replace")  # with "?", which is not of the alphabet
-    if raw.translate(None, _ALPHABET) or raw[-1:] not in _LAST[len(raw) % 4]:
-        raise ValueError("not canonical base64url")
-    return binascii.a2b_base64(raw.translate(_TO_STANDARD) + _PADDING[len(raw) % 4])
+    raw = text.encode("ascii", "replace").translate(_TO_STANDARD)
+    odd = len(raw) % 4
+    if raw[-1:] in _LAST[odd]:
+        try:
+            return binascii.a2b_base64(raw + _PADDING[odd], strict_mode=True)
+        except binascii.Error:
+            pass
+    raise ValueError("not canonical base64url")

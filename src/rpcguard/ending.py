@@ -13,7 +13,7 @@ from rpcguard import owed
 from rpcguard.backends.base import Backend
 from rpcguard.owed import Answer, Nonce, Owed, Revocation, Verdict
 from rpcguard.principal import Principal
-from rpcguard.schemes.session import Family, Sessions
+from rpcguard.sessions import Family, Sessions
 
 
 def log_out(sessions: Sessions, backend: Backend, principal: Principal, now: float) -> Answer:

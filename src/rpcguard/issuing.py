@@ -8,19 +8,16 @@ frameworks come here; they are rare and small, so there is one synchronous form.
 from __future__ import annotations
 
 import hmac
-import itertools
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from secrets import randbelow
 from typing import Any
 
 from rpcguard import owed, strict_json
 from rpcguard.authenticator import Authenticator, refuse_encoded
 from rpcguard.backends.base import Backend
 from rpcguard.ending import end_family, log_out
-from rpcguard.errors import AuthError
+from rpcguard.errors import AuthError, BackendError
 from rpcguard.keys import check_ed25519, verify_ed25519
 from rpcguard.owed import Answer, Nonce, Owed, Verdict
 from rpcguard.pending import Pending
@@ -29,46 +26,39 @@ from rpcguard.project import Project
 from rpcguard.request import Request
 from rpcguard.schemes.api_key import ApiKeyScheme
 from rpcguard.schemes.challenge import SLOTS, Challenge
-from rpcguard.schemes.session import Family, Issued, Sessions
 from rpcguard.schemes.signature import KEY_BYTES, SIGNATURE_BYTES
+from rpcguard.sessions import Family, Issued, Sessions
 from rpcguard.steps import Asked
+from rpcguard.turns import Turns
 
 MAX_BODY = 8 * 1024  # bytes of a sign-in's body
+_turns = Turns(SLOTS)
 
 
-class _Turns:
-    """Hands the slots out in turn, each worker from a start of its own."""
-
-    def __init__(self) -> None:
-        self.restart()
-        os.register_at_fork(after_in_child=self.restart)
-
-    def restart(self) -> None:
-        self._turns = itertools.count(randbelow(SLOTS))
-
-    def take(self) -> int:
-        return next(self._turns)
-
-
-_turns = _Turns()
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Desk:
     """
-    Where callers sign in and out of one project.
+    Where one caller signs in or out of one project.
 
     Attributes:
         authenticator: The generation of the registry.
         project: The project.
         backend: Its backend.
         now: Unix seconds.
+        caller: Who has been proved so far, for the audit trail; None for nobody.
     """
 
     authenticator: Authenticator
     project: Project
     backend: Backend
     now: float
+    caller: Principal | None = None
+
+    def refused(self, error: AuthError) -> AuthError:
+        """Give a refusal the project's form, and the log the name of who was refused."""
+        if self.caller is not None:
+            error.caller = self.caller.who
+        return self.project.dress(error)
 
     def challenge(self, request: Request) -> dict[str, Any]:
         """`POST /auth/challenge {"pubkey"}`: something to sign, derived and not stored."""
@@ -97,6 +87,7 @@ class Desk:
         if meant is not None and not isinstance(meant, str):
             raise AuthError("invalid_body", detail="challenge is not a string")
         challenge = self._signed(sessions, pubkey, public, signature, meant)
+        self.caller = self._holder(pubkey)
         self._check_wallet(sessions, pubkey, request)
         nonce = Nonce(
             challenge.name,
@@ -162,16 +153,21 @@ class Desk:
     def _current(self, sessions: Sessions, family: Family, answer: Answer) -> str:
         """Return the value of *family*'s record for its present token; an old one ends it."""
         value = answer.record or "{}"
+        if answer.record is not None:  # who shows an old token has had it: a thief, or the subject
+            self.caller = self._holder(json.loads(value)["sub"])
         if answer.verdict is Verdict.REPLAYED:
             end_family(sessions, self.backend, family, value, self.now)
         self._conclude(answer)
         return value
 
+    def _holder(self, subject: str) -> Principal:
+        return Principal(subject, self.project.name, "session")
+
     def _check_wallet(self, sessions: Sessions, pubkey: str, request: Request) -> None:
         if sessions.wallets is not None:
             wallet = sessions.wallets.find(pubkey)
             if wallet.allow is not None:
-                wallet.allow.check_caller(self.authenticator.caller(request))
+                wallet.allow.check_caller(self.authenticator.callers.facts(request))
 
     def logout(self, request: Request) -> dict[str, Any]:
         """`POST /auth/logout` with a session token: ends it, and its family, everywhere."""
@@ -224,9 +220,9 @@ class Desk:
         return sessions, pubkey, body
 
     def _check_caller(self, request: Request) -> None:
-        self.authenticator.check_connection(self.project, request)
+        self.authenticator.callers.check_https(self.project, request)
         if self.project.policy is not None:
-            self.project.policy.check_caller(self.authenticator.caller(request))
+            self.project.policy.check_caller(self.authenticator.callers.facts(request))
 
     def _authenticated(
         self, request: Request, project: Project, schemes: frozenset[str] | None
@@ -238,8 +234,12 @@ class Desk:
         return step
 
     def _settle_pending(self, pending: Pending) -> Principal:
-        answer = self.backend.settle(pending.owed, self.now) if pending.owed else None
-        return pending.conclude(answer)
+        try:
+            answer = self.backend.settle(pending.owed, self.now) if pending.owed else None
+        except BackendError as error:
+            raise pending.unavailable(str(error)) from error
+        self.caller = pending.conclude(answer)
+        return self.caller
 
     def _settle(self, questions: Owed) -> None:
         self._conclude(self.backend.settle(questions, self.now))

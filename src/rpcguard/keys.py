@@ -7,24 +7,21 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import nacl.bindings
 import nacl.exceptions
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
-from jwt.algorithms import get_default_algorithms
 
 from rpcguard import strict_json
+from rpcguard.algorithms import Check, ec_check, hmac_check, rsa_check
 from rpcguard.policy import Policy
 
 # RFC 7518 section 3.2: an HMAC key is at least as long as the hash's output. Bytes.
 HMAC_BYTES: Mapping[str, int] = {"HS256": 32, "HS384": 48, "HS512": 64}
-HMAC_HASHES: Mapping[str, str] = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
 RSA_ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256"})
 EC_CURVES: Mapping[str, type[ec.EllipticCurve]] = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1}
 ALGORITHMS = frozenset({*HMAC_BYTES, *RSA_ALGORITHMS, *EC_CURVES, "EdDSA"})
@@ -33,7 +30,6 @@ RSA_BITS = range(2048, 8192 + 1)  # RFC 7518 section 3.3; above, one verificatio
 RSA_EXPONENT_LIMIT = 1 << 32
 PEM_BYTES = 16 * 1024
 
-_VERIFIERS = get_default_algorithms()
 _PUBLIC_KEY_TEXT = (b"-----BEGIN", b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-")
 
 
@@ -45,6 +41,7 @@ class Key:
     Attributes:
         kid: Its id in the registry.
         alg: Its one algorithm, a name of `ALGORITHMS`.
+        verify: Returns whether a signature (second argument) is this key's over a text (first).
         name: What people call it, or None.
         not_before: Unix seconds from which it counts, or None.
         not_after: Unix seconds at which it ends, or None.
@@ -53,15 +50,11 @@ class Key:
 
     kid: str
     alg: str
-    _check: Callable[[bytes, bytes], bool] = field(repr=False, compare=False)
+    verify: Check = field(repr=False, compare=False)
     name: str | None = None
     not_before: float | None = None
     not_after: float | None = None
     allow: Policy | None = field(default=None, repr=False)
-
-    def verify(self, signing_input: bytes, signature: bytes) -> bool:
-        """Return whether *signature* is this key's over *signing_input*."""
-        return self._check(signing_input, signature)
 
     def active(self, now: float) -> bool:
         """Return whether the key counts at *now*, Unix seconds."""
@@ -99,14 +92,7 @@ def secret_key(
             f"the secret has {len(secret)} bytes, {alg} needs {HMAC_BYTES[alg]}"
             " (RFC 7518 section 3.2); `allow_weak: true` on this entry accepts it"
         )
-    keyed = hmac.new(secret, digestmod=HMAC_HASHES[alg])
-
-    def check(signing_input: bytes, signature: bytes) -> bool:
-        mac = keyed.copy()  # the key is hashed once, at load
-        mac.update(signing_input)
-        return hmac.compare_digest(mac.digest(), signature)
-
-    return Key(kid, alg, check, name, not_before, not_after, allow)
+    return Key(kid, alg, hmac_check(alg, secret), name, not_before, not_after, allow)
 
 
 def _is_public_key(secret: bytes) -> bool:
@@ -160,42 +146,29 @@ def public_key(
         material = load_pem_public_key(pem)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ValueError("not a PEM public key, or its point is not on the curve") from None
-    own, *others = _algorithms_of(material)
-    chosen = own if alg is None else alg
-    if chosen not in (own, *others):
-        raise ValueError(f"the key's type does not fit {alg}")
-    check = (
-        _ed25519_check(material.public_bytes_raw())
-        if isinstance(material, ed25519.Ed25519PublicKey)
-        else _check_with(chosen, material)
-    )
-    return Key(kid, chosen, check, name, not_before, not_after, allow)
+    alg, check = _checked(material, alg)
+    return Key(kid, alg, check, name, not_before, not_after, allow)
 
 
-def _algorithms_of(material: object) -> tuple[str, ...]:
-    """Return the algorithms of a key's type, first the one it has by itself."""
+def _checked(material: object, alg: str | None) -> tuple[str, Check]:
+    """Return the algorithm of a public key, and what checks its signatures."""
     if isinstance(material, ed25519.Ed25519PublicKey):
-        return ("EdDSA",)
+        return _fitting(alg, "EdDSA"), _ed25519_check(material.public_bytes_raw())
     if isinstance(material, rsa.RSAPublicKey):
         _refuse_weak_rsa(material)
-        return ("RS256", *RSA_ALGORITHMS)
+        alg = _fitting(alg, "RS256", *RSA_ALGORITHMS)
+        return alg, rsa_check(alg, material)
     if isinstance(material, ec.EllipticCurvePublicKey):
-        for alg, curve in EC_CURVES.items():
-            if isinstance(material.curve, curve):
-                return (alg,)
+        alg = _fitting(alg, *(a for a, c in EC_CURVES.items() if isinstance(material.curve, c)))
+        return alg, ec_check(alg, material)
     raise ValueError("only RSA, P-256, P-384 and Ed25519 keys are supported")
 
 
-def _check_with(alg: str, material: Any) -> Callable[[bytes, bytes], bool]:
-    verifier = _VERIFIERS[alg]
-    # One length only (RFC 8017 section 8.1.2, RFC 7518 section 3.4). OpenSSL takes a PSS signature
-    # without its leading zero bytes too: a second spelling of one token.
-    size = (material.key_size + 7) // 8 * (1 if alg in RSA_ALGORITHMS else 2)
-
-    def check(signing_input: bytes, signature: bytes) -> bool:
-        return len(signature) == size and verifier.verify(signing_input, material, signature)
-
-    return check
+def _fitting(alg: str | None, *own: str) -> str:
+    """Return *alg* if it is one of a key's *own*; the first of them for None."""
+    if not own or alg not in (None, *own):
+        raise ValueError(f"the key's type does not fit {alg or 'any supported algorithm'}")
+    return alg or own[0]
 
 
 def _refuse_weak_rsa(material: rsa.RSAPublicKey) -> None:
@@ -233,7 +206,7 @@ def check_ed25519(public: bytes) -> None:
         raise ValueError("the Ed25519 key is of small order, not canonical or not on the curve")
 
 
-def _ed25519_check(public: bytes) -> Callable[[bytes, bytes], bool]:
+def _ed25519_check(public: bytes) -> Check:
     check_ed25519(public)
 
     def check(signing_input: bytes, signature: bytes) -> bool:

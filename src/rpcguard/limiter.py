@@ -8,12 +8,10 @@ counter, which remembers two numbers and may be off by one request at the edge o
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
@@ -22,6 +20,7 @@ from rpcguard.backends import redis_url
 from rpcguard.backends.redis_settings import Address, Settings
 from rpcguard.errors import AuthError, BackendError
 from rpcguard.owed import digest
+from rpcguard.own_threads import OwnThreads
 from rpcguard.rates import Charge, Rate
 
 if TYPE_CHECKING:  # the package is loaded when the first request is counted
@@ -30,7 +29,6 @@ if TYPE_CHECKING:  # the package is loaded when the first request is counted
 
 EXACT: Final = 1000
 TIDY: Final = 10_000  # names that this process remembers before it looks which are over
-THREADS: Final = 8  # of a process, in which event loops ask Redis
 
 Dress = Callable[[AuthError], AuthError]
 
@@ -52,8 +50,7 @@ class Limiter:
         self._settings = redis_url.parse(parts, base or Path()) if remote else None
         self._opened: dict[int, tuple[RateLimiter, RateLimiter]] = {}
         self._tidy_at = TIDY
-        # Not the loop's own threads: what the application does there must hold nobody up, nor we it
-        self._threads: dict[int, ThreadPoolExecutor] = {}
+        self._threads = OwnThreads("limiter")  # in which event loops ask Redis
 
     def spend(self, charges: Iterable[Charge], dress: Dress) -> None:
         """
@@ -83,26 +80,23 @@ class Limiter:
         if settings is None or not charges:
             self.spend(charges, dress)
             return
+
         import limits.strategies  # noqa: F401, PLC0415  an extra; loading it takes none of the time
 
         rates = sum(len(charge.rates) for charge in charges)
-        threads, loop = self._pool(), asyncio.get_running_loop()
+        patience = settings.connect_timeout + rates * settings.timeout
         try:
-            async with asyncio.timeout(settings.connect_timeout + rates * settings.timeout):
-                await loop.run_in_executor(threads, self.spend, charges, dress)
-        except TimeoutError:
-            late = AuthError("backend_unavailable", detail="the limiter did not answer in time")
-            raise dress(late) from None
+            await self._threads.run(patience, self.spend, charges, dress)
+        except BackendError as late:
+            raise dress(AuthError("backend_unavailable", detail=str(late))) from None
 
     def close(self) -> None:
         """Close the connections. Closing twice is harmless."""
+        self._threads.close()
         while self._opened:
             _, (strategy, _) = self._opened.popitem()
             if self._settings is not None:
                 strategy.storage.storage.close()  # type: ignore[attr-defined]  # the Redis client
-        threads = self._threads.pop(os.getpid(), None)
-        if threads is not None:
-            threads.shutdown(wait=False, cancel_futures=True)
 
     def _spend(self, charge: Charge) -> None:
         name = digest(charge.kind, *charge.names).hex()
@@ -138,12 +132,6 @@ class Limiter:
                     storage.events.pop(name, None)
                     storage.locks.pop(name, None)
         self._tidy_at = max(TIDY, 2 * len(storage.events))  # a look costs nothing per request
-
-    def _pool(self) -> ThreadPoolExecutor:
-        process = os.getpid()  # a child of a fork has none of its parent's threads
-        if process not in self._threads:
-            self._threads.setdefault(process, ThreadPoolExecutor(THREADS, "rpcguard-limits"))
-        return self._threads[process]
 
     def _strategies(self) -> tuple[RateLimiter, RateLimiter]:
         from limits.strategies import (  # noqa: PLC0415  see above

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 PROJECT_NONCES = 1_000_000  # live nonces that a project may hold unless it says otherwise
 SUBJECT_NONCES = 10_000  # and one subject
@@ -21,31 +21,29 @@ _BUCKET = re.compile("[0-9a-f]{2}")
 
 def digest(*parts: str | bytes) -> bytes:
     """Return one fixed-size name for *parts*."""
-    # `framed` without its lists: three names are made for a token that comes for the first time
-    whole = hashlib.blake2b(digest_size=NAME_BYTES)
-    for part in parts:
-        raw = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
-        whole.update(len(raw).to_bytes(4, "big"))
-        whole.update(raw)
-    return whole.digest()
+    return hashlib.blake2b(framed(*parts), digest_size=NAME_BYTES).digest()
 
 
+@functools.lru_cache(maxsize=4096)
 def namer(*beginning: str | bytes) -> Callable[[str | bytes], bytes]:
     """Return what gives `digest(*beginning, last)` for any last part, at half the cost."""
-    seeded = hashlib.blake2b(framed(*beginning), digest_size=NAME_BYTES)
+    head = framed(*beginning)
 
     def name(last: str | bytes) -> bytes:
-        whole = seeded.copy()
-        whole.update(framed(last))
-        return whole.digest()
+        raw = last if isinstance(last, bytes) else last.encode("utf-8", "surrogatepass")
+        text = head + len(raw).to_bytes(4, "big") + raw
+        return hashlib.blake2b(text, digest_size=NAME_BYTES).digest()
 
     return name
 
 
 def framed(*parts: str | bytes) -> bytes:
     """Return *parts* as one text; each is length-prefixed, so no two lists give the same."""
-    raws = [p if isinstance(p, bytes) else p.encode("utf-8", "surrogatepass") for p in parts]
-    return b"".join(len(raw).to_bytes(4, "big") + raw for raw in raws)
+    whole = b""
+    for part in parts:
+        raw = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
+        whole += len(raw).to_bytes(4, "big") + raw
+    return whole
 
 
 @functools.lru_cache(maxsize=4096)
@@ -91,8 +89,7 @@ def named_bucket(text: str, prefix: str) -> int | None:
     return int(named, 16) if _BUCKET.fullmatch(named) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Nonce:
+class Nonce(NamedTuple):
     """
     A proof that works once.
 
@@ -109,8 +106,7 @@ class Nonce:
     subject_limit: int = SUBJECT_NONCES
 
 
-@dataclass(frozen=True, slots=True)
-class Owed:
+class Owed(NamedTuple):
     """
     What only the backend can answer for one request.
 

@@ -22,10 +22,9 @@ class Principal:
         claims: The verified claims, a fresh copy at each access; empty where there are none.
     """
 
-    __slots__ = ("_facts", "_network")
+    __slots__ = ("_facts",)
 
-    _network: str
-    _facts: tuple[str, str, str, str | None, str | None, float | None, Mapping[str, Any]]
+    _facts: tuple[str, str, str, str | None, str | None, float | None, Mapping[str, Any], str]
 
     def __init__(
         self,
@@ -37,11 +36,11 @@ class Principal:
         key_id: str | None = None,
         expires_at: float | None = None,
         claims: Mapping[str, Any] | None = None,
+        network: str = "",
     ) -> None:
         # one tuple, since setting seven read-only members costs more than parsing the claims
-        facts = (subject, project, scheme, name, key_id, expires_at, claims or {})
+        facts = (subject, project, scheme, name, key_id, expires_at, claims or {}, network)
         object.__setattr__(self, "_facts", facts)
-        object.__setattr__(self, "_network", "")
 
     @property
     def subject(self) -> str:
@@ -87,18 +86,16 @@ class Principal:
     @property
     def network(self) -> str:
         """Where the connection comes from, as limits per address count it; "" where unknown."""
-        return self._network
+        return self._facts[7]
 
     def called(self, name: str) -> Principal:
         """Return this principal under the *name* that the registry has for it."""
-        subject, project, scheme, _, key_id, expires_at, claims = self._facts
-        return _rebuilt(subject, project, scheme, name, key_id, expires_at, claims)
+        subject, project, scheme, _, key_id, expires_at, claims, network = self._facts
+        return _rebuilt(subject, project, scheme, name, key_id, expires_at, claims, network)
 
     def connected_from(self, network: str) -> Principal:
         """Return this principal, for a connection from *network* whose messages will be counted."""
-        principal = _rebuilt(*self._facts)
-        object.__setattr__(principal, "_network", network)
-        return principal
+        return _rebuilt(*self._facts[:7], network)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"Principal is read-only: {name}")
@@ -109,7 +106,7 @@ class Principal:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Principal):
             return NotImplemented
-        return self._facts == other._facts
+        return self._facts[:7] == other._facts[:7]
 
     def __hash__(self) -> int:
         return hash((self.subject, self.project, self.scheme, self.key_id))
@@ -133,7 +130,15 @@ def _rebuilt(
     key_id: str | None,
     expires_at: float | None,
     claims: Mapping[str, Any],
+    network: str = "",
 ) -> Principal:
     return Principal(
-        subject, project, scheme, name=name, key_id=key_id, expires_at=expires_at, claims=claims
+        subject,
+        project,
+        scheme,
+        name=name,
+        key_id=key_id,
+        expires_at=expires_at,
+        claims=claims,
+        network=network,
     )

@@ -11,17 +11,19 @@ from rpcguard.policy import Policy
 from rpcguard.schemes.api_key import ApiKeyScheme
 from rpcguard.schemes.base import Scheme
 from rpcguard.schemes.jwt import JwtScheme
-from rpcguard.schemes.session import Sessions, SessionScheme
+from rpcguard.schemes.session import SessionScheme
+from rpcguard.sessions import Sessions
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What the guard reads at most. Sizes in bytes, `max_batch` in items, times in seconds."""
+    """What a request may cost at most. Sizes in bytes, `max_batch` in items, times in seconds."""
 
     max_credential: int = 8 * 1024
     max_body: int = 5 * 1024 * 1024
     max_batch: int = 100
     body_timeout: float = 30.0
+    issuing_timeout: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)

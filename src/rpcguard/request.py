@@ -55,6 +55,8 @@ class Request:
                 key = key.replace("_", "-")
                 if key in exact:
                     continue
-            if key in wanted:
-                found.setdefault(key, []).append(value)
+            if key in found:
+                found[key].append(value)
+            elif key in wanted:
+                found[key] = [value]
         return found

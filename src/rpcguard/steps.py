@@ -37,6 +37,9 @@ class Asked(NamedTuple):
     trace: Trace | None = None
 
 
+PLAIN = Asked()  # of almost every request
+
+
 @dataclass(frozen=True, slots=True)
 class BodyWanted:
     """

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
+from json.scanner import make_scanner
 from typing import Any, NoReturn
 
 _BLANKS = " \t\n\r"  # RFC 8259 section 2
@@ -34,26 +35,27 @@ def loads(data: bytes | str, *, exact: bool = False) -> Any:
         ValueError: If *data* is not strict JSON. The message never quotes the input.
     """
     try:
-        if isinstance(data, str):
+        if isinstance(data, bytes):
+            text = data.decode("utf-8")
+        else:
             data.encode("utf-8")  # fails on a lone surrogate
-        text = data.decode("utf-8") if isinstance(data, bytes) else data
-        _bound_depth(text)
-        value = _value(_EXACT if exact else _PLAIN, text)
+            text = data
+        # Counting brackets is enough for almost every body; only a suspicious one is walked.
+        if text.count("[") + text.count("{") > MAX_DEPTH:
+            _bound_depth(text)
+        # What `json.loads` does, without its two regular expressions for the blanks around.
+        stripped = text.strip(_BLANKS)
+        value, end = (_EXACT if exact else _PLAIN)(stripped, 0)
+        if end != len(stripped):
+            raise json.JSONDecodeError("trailing data", stripped, end)
         if "\\u" in text and _ESCAPED_SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False, default=str).encode(
                 "utf-8"
             )  # fails on a lone one
+    except StopIteration as error:
+        raise ValueError(f"not JSON at character {error.value}") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(_describe(error)) from None
-    return value
-
-
-def _value(decoder: json.JSONDecoder, text: str) -> Any:
-    # What `decoder.decode` does, without its two regular expressions for the blanks around.
-    stripped = text.strip(_BLANKS)
-    value, end = decoder.raw_decode(stripped)
-    if end != len(stripped):
-        raise json.JSONDecodeError("trailing data", text, end + text.index(stripped))
     return value
 
 
@@ -70,9 +72,6 @@ class _StrictError(ValueError):
 
 
 def _bound_depth(text: str) -> None:
-    # Counting brackets is enough for almost every body; only a suspicious one is walked.
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return
     depth = 0
     for match in _STRING_OR_BRACKET.finditer(text):
         bracket = match[0]
@@ -110,11 +109,12 @@ def _constant(_: str) -> NoReturn:
     raise _StrictError("NaN and Infinity are not JSON")
 
 
-def _decoder(parse_float: Callable[[str], Any]) -> json.JSONDecoder:
-    return json.JSONDecoder(
+def _scanner(parse_float: Callable[[str], Any]) -> Callable[[str, int], tuple[Any, int]]:
+    decoder = json.JSONDecoder(
         object_pairs_hook=_unique, parse_float=parse_float, parse_constant=_constant
     )
+    return make_scanner(decoder)  # type: ignore[arg-type]  # typeshed wants another scanner
 
 
-_PLAIN = _decoder(_finite)
-_EXACT = _decoder(_exact)
+_PLAIN = _scanner(_finite)
+_EXACT = _scanner(_exact)

@@ -28,11 +28,12 @@ from rpcguard.errors import AuthError, BackendError
 from rpcguard.issuing import ROUTES, Desk
 from rpcguard.limiter import Limiter
 from rpcguard.owed import Revocation
+from rpcguard.own_threads import NoThreadError, OwnThreads
 from rpcguard.pending import Pending
 from rpcguard.principal import Principal
 from rpcguard.registry.live import LiveRegistry
 from rpcguard.request import Request
-from rpcguard.steps import Asked, BodyWanted, Counting
+from rpcguard.steps import PLAIN, Asked, BodyWanted, Counting
 
 
 class Verifier:
@@ -54,6 +55,7 @@ class Verifier:
         self._backend = backend
         self._clock = clock
         self._limiter = limiter or Limiter(None)
+        self._threads = OwnThreads("issuing")
 
     @classmethod
     def from_yaml(
@@ -127,7 +129,9 @@ class Verifier:
         """
         now, started = self._clock(), time.perf_counter()
         authenticator = self._live.compiled.authenticator
-        asked = Asked(project, schemes, standing, True, frames)
+        asked = PLAIN
+        if standing or frames or project is not None or schemes is not None:
+            asked = Asked(project, schemes, standing, True, frames)
         judged = request
         try:
             step = authenticator.authenticate(judged, now, asked)
@@ -169,7 +173,9 @@ class Verifier:
         """`verify` for a running event loop; see there."""
         now, started = self._clock(), time.perf_counter()
         authenticator = self._live.compiled.authenticator
-        asked = Asked(project, schemes, standing, True, frames)
+        asked = PLAIN
+        if standing or frames or project is not None or schemes is not None:
+            asked = Asked(project, schemes, standing, True, frames)
         judged = request
         try:
             step = authenticator.authenticate(judged, now, asked)
@@ -371,7 +377,7 @@ class Verifier:
 
     def serve(self, route: str, request: Request, project: str | None = None) -> dict[str, Any]:
         """
-        Answer one of the routes that issue credentials; it may block, so call it in a thread.
+        Answer one of the routes that issue credentials; it may block.
 
         Args:
             route: A key of `rpcguard.issuing.ROUTES`, such as "/auth/verify".
@@ -381,26 +387,46 @@ class Verifier:
         Raises:
             AuthError: If the request is refused, in the project's own form.
         """
-        started = time.perf_counter()
-        try:
-            desk = self._desk(project)
-        except LookupError as error:  # a reload took the session away
-            raise AuthError("no_project", detail=str(error)) from None
+        started, desk = time.perf_counter(), self._open_desk(project)
         found = desk.project
         judged = partial(audit.request_judged, desk.authenticator, request, found.name)
         try:
-            counting = desk.authenticator.count_caller(found, request)
+            counting = desk.authenticator.callers.count(found, request)
             self._limiter.spend(counting.charges, found.dress)
             answer = ROUTES[route](desk, request)
         except AuthError as error:
-            judged(found.dress(error), started)
+            judged(desk.refused(error), started)
             raise
         except BackendError as error:
-            refusal = found.dress(AuthError("backend_unavailable", detail=str(error)))
+            refusal = desk.refused(AuthError("backend_unavailable", detail=str(error)))
             judged(refusal, started)
             raise refusal from error
-        judged(None, started)
+        judged(desk.caller, started)
         return answer
+
+    async def aserve(
+        self, route: str, request: Request, project: str | None = None
+    ) -> dict[str, Any]:
+        """
+        `serve` for a running event loop; see there. It waits in threads of its own, at most the
+        `issuing_timeout` of the registry's bounds: who gets no answer in time, or finds too many
+        waiting, is refused as `backend_unavailable`. What was begun then is done nevertheless.
+        """
+        started, desk = time.perf_counter(), self._open_desk(project)
+        found, patience = desk.project, desk.authenticator.bounds.issuing_timeout
+        try:
+            return await self._threads.run(patience, self.serve, route, request, project)
+        except BackendError as error:
+            refusal = found.dress(AuthError("backend_unavailable", detail=str(error)))
+            if isinstance(error, NoThreadError):  # else `serve` records what it does
+                audit.request_judged(desk.authenticator, request, found.name, refusal, started)
+            raise refusal from error
+
+    def _open_desk(self, project: str | None) -> Desk:
+        try:
+            return self._desk(project)
+        except LookupError as error:  # a reload took the session away
+            raise AuthError("no_project", detail=str(error)) from None
 
     def _desk(self, project: str | None) -> Desk:
         authenticator = self._live.compiled.authenticator
@@ -421,6 +447,7 @@ class Verifier:
     def close(self) -> None:
         """Stop watching and close the backend. Closing twice is harmless."""
         self._live.stop()
+        self._threads.close()
         self._limiter.close()
         self._backend.close()
 

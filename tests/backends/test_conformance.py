@@ -6,7 +6,6 @@ import asyncio
 import math
 import threading
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -183,7 +182,7 @@ def test_a_revoked_proof_spends_no_nonce(settle: Settle, backend: Backend) -> No
     refused = owe("n", revocable=(SUBJECT, TOKEN))
     backend.revoke([Revocation(TOKEN)], START)
     assert settle(refused, START) is REVOKED
-    assert settle(replace(refused, revocable=(SUBJECT,)), START) is OK
+    assert settle(refused._replace(revocable=(SUBJECT,)), START) is OK
     assert settle(refused, START) is REVOKED  # before "replayed"
 
 
@@ -225,7 +224,7 @@ def test_what_a_revocation_refuses(
     backend.revoke([_since_start(revocation)], START)
     owed = ask(b"o" * 16, TOKEN, issued_at=START + issued_at)
     if with_nonce:
-        owed = replace(owe("n", lasts=1e10), issued_at=owed.issued_at, revocable=owed.revocable)
+        owed = owe("n", lasts=1e10)._replace(issued_at=owed.issued_at, revocable=owed.revocable)
     assert settle(owed, START + now) is answer
 
 

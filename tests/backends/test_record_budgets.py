@@ -34,7 +34,7 @@ def one(name: str, **facts: object) -> Record:
 
 
 def standing(backend: Backend, name: str, now: float = START, subject: str = "s") -> Verdict:
-    asked = replace(present(name), subject=subject, bucket=bucket("p", subject))
+    asked = present(name)._replace(subject=subject, bucket=bucket("p", subject))
     return backend.settle(asked, now).verdict
 
 

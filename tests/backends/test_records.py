@@ -291,9 +291,9 @@ def test_a_nonce_is_spent_only_where_the_record_stands(settle: Settle, backend: 
     assert settle(asked, START) == UNKNOWN
     backend.put(issue("a", revocable=(TOKEN,)), START)
     backend.rotate(issue("a").name, issue("b", revocable=(TOKEN,)), START)
-    assert settle(replace(asked, slot=issue("b").slot), START) == replaced_by("b")
+    assert settle(asked._replace(slot=issue("b").slot), START) == replaced_by("b")
     assert backend.spent("p", "s", [nonce.name], START) == frozenset()
-    asked = replace(asked, record=issue("b").name)
+    asked = asked._replace(record=issue("b").name)
     assert settle(asked, START) == ok("b")
     assert settle(asked, START) == Answer.REPLAYED  # the nonce: without the record's value
     backend.revoke([Revocation(TOKEN)], START)
@@ -303,9 +303,9 @@ def test_a_nonce_is_spent_only_where_the_record_stands(settle: Settle, backend: 
 def test_a_refused_nonce_is_answered_without_the_record(settle: Settle, backend: Backend) -> None:
     backend.put(issue("a"), START)
     record = issue("a").name
-    assert settle(replace(owe("n", lasts=-1), record=record), START) == Answer.FORGOTTEN
-    assert settle(replace(owe("n", subject_limit=0), record=record), START) == Answer.SUBJECT_FULL
-    assert settle(replace(owe("n", project_limit=0), record=record), START) == Answer.PROJECT_FULL
+    assert settle(owe("n", lasts=-1)._replace(record=record), START) == Answer.FORGOTTEN
+    assert settle(owe("n", subject_limit=0)._replace(record=record), START) == Answer.SUBJECT_FULL
+    assert settle(owe("n", project_limit=0)._replace(record=record), START) == Answer.PROJECT_FULL
 
 
 # A mass of records

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -38,6 +40,29 @@ def test_a_server_that_hangs_is_a_refusal_and_is_used_again_when_it_goes_on(
                 driver(backend, owe("b"), START)
         server.resume()
         assert answered(lambda: driver(backend, owe("c"), START)) in (OK, REPLAYED)
+
+
+def test_a_name_server_that_hangs_is_a_refusal_and_holds_one_thread_of_nobody_else(
+    driver: Callable[..., Answer], prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up, asked, answering = socket.getaddrinfo, [], threading.Event()
+
+    def resolver(host: str | bytes, *args: Any, **options: Any) -> Any:  # no test can have its own
+        if host not in ("redis.test", b"redis.test"):
+            return look_up(host, *args, **options)
+        asked.append(threading.current_thread().name)
+        answering.wait(60)
+        return look_up("127.0.0.1", *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+    url = f"redis://redis.test:{redis_servers.single().port}"
+    with opened(url, key_prefix=prefix, timeout="250ms") as backend:
+        for _ in range(3):
+            with pytest.raises(BackendError, match="where that is|no answer in time"):
+                driver(backend, owe("n"), START)
+        assert asked == ["rpcguard-names"]
+        answering.set()
+        assert answered(lambda: driver(backend, owe("n", issued_at=START + 1), START)) is OK
 
 
 def test_a_server_that_is_down_is_a_refusal_and_is_used_when_it_is_there(

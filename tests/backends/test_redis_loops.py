@@ -8,7 +8,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from backends.redis_opened import opened
 from backends.redis_servers import Server, until
 from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_client
+from rpcguard.backends.redis_flow import Flow, Wait
 from rpcguard.errors import BackendError
 from rpcguard.owed import Answer
 
@@ -72,6 +72,56 @@ def test_closing_while_a_loop_runs_closes_its_connections_and_refuses_what_waits
     until(lambda: len(server.client.client_list(_type="normal")) == 1, "all closed")
 
 
+@pytest.mark.parametrize("turns", range(8))
+def test_a_loop_that_ends_while_connections_close_leaves_none_open(prefix: str, turns: int) -> None:
+    async def ask_all_and_close() -> None:
+        with opened(redis_servers.cluster().url, key_prefix=prefix) as backend:
+            answers = await asyncio.gather(
+                *(backend.asettle(owe("n", subject=f"{n}"), START) for n in range(50))
+            )
+            assert answers == [OK] * 50
+            assert len(next(iter(backend._loops._clients.values()))._lines) == 3
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    asyncio.run(ask_all_and_close())
+    gc.collect()  # a connection that is open would be warned of
+
+
+def test_a_question_that_begins_while_a_loop_closes_its_connections_is_refused(
+    prefix: str,
+) -> None:
+    async def ask_late() -> list[Any]:
+        with opened(redis_servers.single().port, key_prefix=prefix) as backend:
+            assert await backend.asettle(owe("n"), START) is OK
+            late = [asyncio.create_task(backend.asettle(owe(f"{n}"), START)) for n in range(3)]
+        return await asyncio.wait_for(asyncio.gather(*late, return_exceptions=True), 10)
+
+    refusals = asyncio.run(ask_late())
+    assert [str(each) for each in refusals] == ["redis: the backend is closed"] * 3
+    gc.collect()
+
+
+def test_a_question_that_waits_while_a_loop_closes_its_connections_opens_none(
+    prefix: str,
+) -> None:
+    def patient(flow: Flow) -> Flow:
+        yield Wait.PAUSE
+        return (yield from flow)
+
+    async def wait_and_ask() -> list[Any]:
+        with opened(redis_servers.single().port, key_prefix=prefix) as backend:
+            assert await backend.asettle(owe("n"), START) is OK
+            flow = patient(backend._flow(backend._asking.settle(owe("m"), START)))
+            waiting = asyncio.create_task(backend._loops.run(flow))
+            await asyncio.sleep(0)
+        return await asyncio.gather(waiting, return_exceptions=True)
+
+    (refusal,) = asyncio.run(wait_and_ask())
+    assert str(refusal) == "redis: the backend is closed"
+    gc.collect()
+
+
 @pytest.mark.parametrize("cancelled", [0, 1, 7])
 def test_one_that_is_cancelled_spoils_none_of_those_that_go_out_with_it(
     prefix: str, cancelled: int
@@ -120,7 +170,7 @@ def test_a_backend_can_be_used_on_both_sides_of_a_fork(prefix: str) -> None:
 def test_a_ready_client_is_left_alone(driver: Callable[..., Answer], prefix: str) -> None:
     client = redis.Redis(port=redis_servers.single().port)
     with closing(open_client(client, now=START)) as backend:
-        assert driver(backend, replace(owe(prefix), subject=prefix), START) is OK
+        assert driver(backend, owe(prefix)._replace(subject=prefix), START) is OK
     assert client.ping()
     client.close()
 

@@ -25,8 +25,8 @@ from contrib.flask_routes import AsyncFlask
 from contrib.servers import wsgi
 from contrib.wire import Headers, websocket
 from rpcguard import AuthError, ConfigError, Verifier
-from rpcguard.contrib import flask as adapter
 from rpcguard.contrib._flask_body import read_body
+from rpcguard.contrib._wsgi import request_of
 from rpcguard.contrib.flask import RPCGuard, current_principal
 
 
@@ -323,18 +323,18 @@ class TestEnviron:
     def test_the_peer_is_the_sockets(self, app: Flask, address: Any, expected: str | None) -> None:
         environ = self._environ("/x", [("X-Forwarded-For", "8.8.8.8")], REMOTE_ADDR=address)
         with app.request_context(environ):
-            assert adapter._request_of(environ).client == expected
+            assert request_of(environ, websocket=False).client == expected
 
     @pytest.mark.parametrize(("socket", "scheme"), [(ssl.SSLSocket, "https"), (socket, "http")])
     def test_gunicorns_scheme_is_the_sockets(self, app: Flask, socket: Any, scheme: str) -> None:
         changes = {"gunicorn.socket": socket, "wsgi.url_scheme": "https"}
         with app.request_context(self._environ("/x", [], **changes)):
-            assert adapter._request_of(request.environ).scheme == scheme
+            assert request_of(request.environ, websocket=False).scheme == scheme
 
     def test_headers_are_marked_as_joined(self, app: Flask) -> None:
         environ = self._environ("/x", [("X-Nonce", "a"), ("X-Nonce", "b")])
         with app.request_context(environ):
-            found = adapter._request_of(environ)
+            found = request_of(environ, websocket=False)
         assert found.joined
         assert ("X-NONCE", "a,b") in found.headers or ("X-NONCE", "a, b") in found.headers
 

@@ -15,8 +15,8 @@ from rpcguard import AuthError, ConfigError, Principal, Request, Verifier
 from rpcguard.contrib._http import (
     NO_TARGET,
     Source,
-    Verdicts,
     chosen,
+    passed_before,
     quoted_target,
     raw_target,
     refusal,
@@ -158,7 +158,7 @@ class TestSource:
             Source(None)
 
 
-class TestVerdicts:
+class TestPassedBefore:
     @pytest.fixture
     def verifier(self, tmp_path: Path) -> Iterator[Verifier]:
         text = """
@@ -175,28 +175,25 @@ class TestVerdicts:
             yield verifier
 
     def test_the_same_question_has_the_same_answer(self, verifier: Verifier) -> None:
-        verdicts, principal = Verdicts(), Principal("s", "p", "jwt")
-        request = Request("POST", "/p", [])
-        assert verdicts.find(verifier, request, None, None) is None
-        verdicts.add(verifier, principal)
-        assert verdicts.find(verifier, request, None, None) is principal
-        assert verdicts.find(verifier, request, None, frozenset({"jwt"})) is principal
-        assert verdicts.find(verifier, request, "p", None) is principal
+        principal, request = Principal("s", "p", "jwt"), Request("POST", "/p", [])
+        assert passed_before((), verifier, request, None, None) is None
+        passed = ((verifier, principal),)
+        assert passed_before(passed, verifier, request, None, None) is principal
+        assert passed_before(passed, verifier, request, None, frozenset({"jwt"})) is principal
+        assert passed_before(passed, verifier, request, "p", None) is principal
 
     def test_another_question_is_asked_again(self, verifier: Verifier) -> None:
-        verdicts = Verdicts()
-        verdicts.add(verifier, Principal("s", "p", "jwt"))
-        assert verdicts.find(verifier, Request("POST", "/q", []), None, None) is None
-        assert verdicts.find(verifier, Request("POST", "/p", []), "q", None) is None
+        passed = ((verifier, Principal("s", "p", "jwt")),)
+        assert passed_before(passed, verifier, Request("POST", "/q", []), None, None) is None
+        assert passed_before(passed, verifier, Request("POST", "/p", []), "q", None) is None
         kinds = frozenset({"signature"})
-        assert verdicts.find(verifier, Request("POST", "/p", []), "p", kinds) is None
+        assert passed_before(passed, verifier, Request("POST", "/p", []), "p", kinds) is None
 
     def test_a_guard_of_another_registry_asks_for_itself(
         self, verifier: Verifier, tmp_path: Path
     ) -> None:
-        verdicts = Verdicts()
-        verdicts.add(verifier, Principal("s", "p", "jwt"))
+        passed = ((verifier, Principal("s", "p", "jwt")),)
         with Verifier.from_yaml(
             tmp_path / "registry.yaml", environ={"S": "t" * 32}, watch=False
         ) as other:
-            assert verdicts.find(other, Request("POST", "/p", []), None, None) is None
+            assert passed_before(passed, other, Request("POST", "/p", []), None, None) is None

@@ -31,9 +31,6 @@ BARE = SECOND.replace("other.net", "bare").replace("sol-2", "sol-3")
 BARE = BARE.replace(
     "    id: sol-3", "    id: sol-3\n    refusals: bare\n    refusal: {status: 403, code: -32013}"
 )
-# Not over a Cluster: there uvicorn sometimes does not stop, which is an open fault.
-STORES = tuple(kind for kind in STORES if kind.name != "cluster")
-SHARED_STORES = tuple(kind for kind in SHARED_STORES if kind.name != "cluster")
 
 MOUNTS: list[dict[str, Any]] = [
     {"project": "solana"},

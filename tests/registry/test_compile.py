@@ -185,7 +185,8 @@ def test_the_bounds_are_the_defaults(sample, guard):
     assert sample.registry.bounds == guard(text()).registry.bounds
     bounds = sample.registry.bounds
     assert (bounds.max_credential, bounds.max_body, bounds.max_batch) == (8192, 5242880, 100)
-    assert bounds.body_timeout == 30.0
+    assert (bounds.body_timeout, bounds.issuing_timeout) == (30.0, 5.0)
+    assert guard(text(head="bounds: {issuing_timeout: 2s}")).registry.bounds.issuing_timeout == 2.0
     assert guard(text(head="bounds: {body_timeout: 1500ms}")).registry.bounds.body_timeout == 1.5
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rpcguard.registry import schema
+from rpcguard.registry.editor import json_schema
 
 PEM = "-----BEGIN PUBLIC KEY-----"
 
@@ -19,6 +20,7 @@ def test_absent_keys_are_none_and_the_top_has_its_defaults(look_at: Any) -> None
     assert registry.trusted_proxies == []
     assert registry.bounds.model_dump() == {
         "max_credential": 8192, "max_body": 5 << 20, "max_batch": 100, "body_timeout": 30.0,
+        "issuing_timeout": 5.0,
     }  # fmt: skip
     assert registry.max_server_skew == 30.0
     project = registry.projects["p"]
@@ -301,6 +303,10 @@ TOP = [
         "2:24: bounds.body_timeout: must be at most 60m",
     ),
     (
+        "version: 1\nbounds: {issuing_timeout: 61s}\nprojects: {p: {preset: bearer}}",
+        "2:27: bounds.issuing_timeout: must be at most 60s",
+    ),
+    (
         "version: 1\nmax_server_skew: 2h\nprojects: {p: {preset: bearer}}",
         "2:18: max_server_skew: must be at most 60m",
     ),
@@ -375,7 +381,7 @@ def descriptions(node: Any) -> Any:
 
 
 def test_the_json_schema_describes_every_key() -> None:
-    described = schema.json_schema()
+    described = json_schema()
     assert described["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     found = [f for node in (described, *described["$defs"].values()) for f in descriptions(node)]
     assert len(found) > 100
@@ -384,13 +390,13 @@ def test_the_json_schema_describes_every_key() -> None:
 
 
 def test_the_json_schema_is_json_without_null_and_the_same_each_time() -> None:
-    text = json.dumps(schema.json_schema())
+    text = json.dumps(json_schema())
     assert '"null"' not in text
-    assert json.dumps(schema.json_schema()) == text
+    assert json.dumps(json_schema()) == text
 
 
 def test_the_json_schema_says_what_an_editor_sees() -> None:
-    described = schema.json_schema()
+    described = json_schema()
     project = described["$defs"]["Project"]["properties"]
     assert described["properties"]["version"]["const"] == 1
     assert project["single_use"]["anyOf"][0] == {"type": "boolean"}

@@ -40,7 +40,7 @@ class Counting:
             self.count += 1
             return key.verify(signing_input, signature)
 
-        return replace(key, _check=check)
+        return replace(key, verify=check)
 
 
 def ring(*keys: Key) -> KeyRing:

@@ -17,16 +17,10 @@ from rpcguard.schemes.base import BearerKinds, Incoming, Proof
 from rpcguard.schemes.challenge import Challenges
 from rpcguard.schemes.claims import ClaimRules
 from rpcguard.schemes.jwt import JwtRules, JwtScheme
-from rpcguard.schemes.session import (
-    OWN_CLAIMS,
-    Family,
-    Sessions,
-    SessionScheme,
-    SigningSecret,
-    offered_tokens,
-)
+from rpcguard.schemes.session import SessionScheme, offered_tokens
 from rpcguard.schemes.wallets import Wallet as Listed
 from rpcguard.schemes.wallets import Wallets
+from rpcguard.sessions import OWN_CLAIMS, Family, Sessions, SigningSecret
 
 PUBKEY = Wallet().pubkey
 BEARERS = BearerKinds("nod_", frozenset(), "session")

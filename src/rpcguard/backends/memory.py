@@ -75,7 +75,8 @@ class MemoryBackend:
         Raises:
             BackendError: If the backend is closed.
         """
-        self._check_open()
+        if self._closed:
+            self._check_open()
         nonce = owed.nonce
         if nonce is None and owed.record is None:
             return Answer.REVOKED if self._revoked and self._refuses(owed, now) else Answer.OK

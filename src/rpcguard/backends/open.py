@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from rpcguard.backends import redis_url
 from rpcguard.backends.base import Backend
 from rpcguard.backends.memory import MemoryBackend
 from rpcguard.backends.redis_settings import Settings
-from rpcguard.backends.sqlite import DEFAULT_TIMEOUT, SqliteBackend
 from rpcguard.backends.url_options import choice, options, seconds
 from rpcguard.errors import BackendError, ConfigError
+
+if TYPE_CHECKING:  # `memory://` needs no database
+    from rpcguard.backends.sqlite import SqliteBackend
 
 _log = logging.getLogger("rpcguard.backends")
 
@@ -59,6 +62,8 @@ def _memory(parts: SplitResult, now: float) -> MemoryBackend:
 
 
 def _sqlite(parts: SplitResult, now: float, base: Path) -> SqliteBackend:
+    from rpcguard.backends.sqlite import DEFAULT_TIMEOUT, SqliteBackend  # noqa: PLC0415
+
     found = options(parts, frozenset({"timeout"}))
     path = unquote(parts.path)[1:]
     if parts.netloc or not path or "\0" in path:

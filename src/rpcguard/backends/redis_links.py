@@ -20,6 +20,7 @@ from redis import connection as redis_sync
 from redis import exceptions
 
 from rpcguard.backends.redis_flow import LostError, Outcome, Reply, Send
+from rpcguard.backends.redis_names import looked_up
 from rpcguard.backends.redis_scripts import bulk
 from rpcguard.backends.redis_settings import Address, Settings
 
@@ -135,6 +136,7 @@ class Link:
             LostError: If that fails.
         """
         self.server = b""
+        _await_name(address, deadline)
         least = min(_LEAST, settings.timeout * _LEAST_SHARE)
         self._patience = _left(deadline, least) * _SHARE
         self._connection = _connection(settings, address, self._patience)
@@ -206,9 +208,10 @@ class Link:
 class AsyncLink:
     """A connection of one event loop. Nothing here has a bound of its own: callers set one."""
 
-    __slots__ = ("_connection", "server")
+    __slots__ = ("_address", "_connection", "server")
 
     def __init__(self, settings: Settings, address: Address) -> None:
+        self._address = address
         self._connection = _async_connection(settings, address)
         self.server = b""
 
@@ -219,6 +222,9 @@ class AsyncLink:
         Raises:
             LostError: If that fails, or the server must not be used.
         """
+        name = looked_up(self._address.host)
+        if name is not None:
+            await asyncio.wrap_future(name)
         try:
             await self._connection.connect()
         except _ERRORS as error:
@@ -255,6 +261,15 @@ class AsyncLink:
         with contextlib.suppress(*_ERRORS):
             async with asyncio.timeout(_LEAVE):
                 await self._connection.disconnect()
+
+
+def _await_name(address: Address, deadline: float) -> None:
+    name = looked_up(address.host)
+    if name is not None:
+        try:
+            name.result(max(0.0, deadline - monotonic()))
+        except TimeoutError:
+            raise LostError("nobody has said in time where that is", late=True) from None
 
 
 def _left(deadline: float, least: float) -> float:

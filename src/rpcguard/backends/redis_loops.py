@@ -78,11 +78,11 @@ class _Line:
         except BaseException:  # the loop ends, or something is wrong here: nobody is left waiting
             waiting = [*batch, *self._queue]
             self._queue.clear()
+            self._task = None  # who asks while the connection is closed begins anew
             _deliver(waiting, [LostError("closed", sent=True, late=True)] * len(waiting))
             await self._hang_up()
             raise
-        finally:
-            self._task = None
+        self._task = None
 
     def _next(self) -> list[_Item]:
         """Take the next questions out of the queue, but for those that nobody waits for."""
@@ -124,19 +124,27 @@ def _deliver(batch: Sequence[_Item], outcomes: Sequence[Outcome]) -> None:
 
 
 class _Client:
-    """The connections of one event loop."""
+    """
+    The connections of one event loop.
 
-    __slots__ = ("_lines", "_loop", "_settings", "life")
+    Attributes:
+        life: Ends with the loop.
+    """
+
+    __slots__ = ("_closed", "_ended", "_ending", "_lines", "_loop", "_settings", "life")
 
     def __init__(
         self, settings: Settings, loop: asyncio.AbstractEventLoop, ended: Callable[[], object]
     ) -> None:
         self._settings = settings
         self._loop = loop
+        self._ended = ended
         self._lines: dict[Address, _Line] = {}
-        self.life = self._live(ended)
+        self._closed = False
+        self._ending: asyncio.Task[None] | None = None
+        self.life = self._live()
 
-    async def _live(self, ended: Callable[[], object]) -> AsyncGenerator[None, None]:
+    async def _live(self) -> AsyncGenerator[None, None]:
         """
         Close the connections when the loop ends.
 
@@ -146,12 +154,37 @@ class _Client:
         try:
             yield
         finally:
-            ended()
-            lines, self._lines = self._lines, {}
-            for line in lines.values():
+            if self._ending is not None:
+                await asyncio.wait([self._ending])
+            await self._close()
+
+    def end(self) -> None:
+        """Begin to close the connections, in the loop's thread."""
+        if self._ending is None:
+            self._ending = self._loop.create_task(self._close())
+
+    async def _close(self) -> None:
+        self._closed = True
+        self._ended()
+        cancelled: asyncio.CancelledError | None = None
+        while self._lines:
+            _, line = self._lines.popitem()
+            try:
                 await line.close()
+            except asyncio.CancelledError as error:  # the loop ends: the others close too
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
 
     def line(self, address: Address) -> _Line:
+        """
+        Return the line to *address*.
+
+        Raises:
+            BackendError: If the connections have been closed.
+        """
+        if self._closed:
+            raise BackendError("redis: the backend is closed")
         line = self._lines.get(address)
         if line is None:
             line = self._lines[address] = _Line(self._settings, address, self._loop)
@@ -197,7 +230,7 @@ class Loops:
         """Close all connections; a loop that runs does so at its next turn."""
         for loop, client in list(self._clients.items()):
             with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(_end, loop, client)
+                loop.call_soon_threadsafe(client.end)
 
     async def _begin(self, loop: asyncio.AbstractEventLoop) -> _Client:
         client = _Client(self._settings, loop, lambda: self._clients.pop(loop, None))
@@ -221,7 +254,3 @@ class Loops:
                 await asyncio.wrap_future(search)
         except TimeoutError:
             raise BackendError("redis: nobody has said in time where the primary is") from None
-
-
-def _end(loop: asyncio.AbstractEventLoop, client: _Client) -> None:
-    loop.create_task(client.life.aclose())

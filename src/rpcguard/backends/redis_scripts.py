@@ -12,13 +12,12 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent / "lua"
 
-
-_BULK = b"$%d\r\n%b\r\n"
+BULK = b"$%d\r\n%b\r\n"
 
 
 def bulk(*texts: bytes) -> bytes:
     """Return *texts* as arguments of a command (RESP, "bulk string")."""
-    return (_BULK * len(texts)) % tuple(part for text in texts for part in (len(text), text))
+    return (BULK * len(texts)) % tuple(part for text in texts for part in (len(text), text))
 
 
 class Script:

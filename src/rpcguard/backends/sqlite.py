@@ -20,7 +20,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from rpcguard.backends import forking, sqlite_ledger, sqlite_records
 from rpcguard.backends.sqlite_file import boot_id, identity, prepare
-from rpcguard.backends.sqlite_lane import BusyError, Lane
+from rpcguard.backends.sqlite_lane import BusyError, Lane, free_one, take_one
 from rpcguard.backends.sqlite_ledger import copy_log, look, restart_log, spend
 from rpcguard.errors import BackendError
 from rpcguard.owed import Answer, Owed, Record, Revocation
@@ -87,7 +87,7 @@ class SqliteBackend:
         self._check_open()
         if not owed:
             return Answer.OK
-        lane, patience = self._take(self._lanes_for(owed))
+        lane, patience = take_one(self._lanes_for(owed), self._timeout)
         try:
             return self._answer(lane, patience, owed, now)
         finally:
@@ -104,7 +104,7 @@ class SqliteBackend:
         self._check_open()
         if not owed:
             return Answer.OK
-        lane = _free(self._lanes_for(owed))
+        lane = free_one(self._lanes_for(owed))
         if lane is not None:
             try:
                 return self._answer(lane, 0, owed, now)
@@ -230,21 +230,6 @@ class SqliteBackend:
     def _lanes_for(self, owed: Owed) -> tuple[Lane, ...]:
         return self._readers if owed.nonce is None else self._writers
 
-    def _take(self, lanes: tuple[Lane, ...]) -> tuple[Lane, float]:
-        """
-        Take one of *lanes*; return it and the seconds that may be spent waiting for the file.
-
-        No clock is read: who finds a lane free has the whole timeout for other processes, who had
-        to wait for one has spent at most one half of it and has the other. The sum is bounded.
-        """
-        lane = _free(lanes)
-        if lane is not None:
-            return lane, self._timeout
-        lane = lanes[0]
-        if lane.take(self._timeout / 2):
-            return lane, self._timeout / 2
-        raise BusyError("sqlite: too many threads wait for the file")
-
     def _ask(
         self,
         lanes: tuple[Lane, ...],
@@ -253,7 +238,7 @@ class SqliteBackend:
         **kwargs: P.kwargs,
     ) -> T:
         self._check_open()
-        lane, patience = self._take(lanes)
+        lane, patience = take_one(lanes, self._timeout)
         try:
             self._check_open()  # again: `close` may have come between
             return lane.ask(patience, question, *args, **kwargs)
@@ -294,11 +279,3 @@ class SqliteBackend:
                 return self._worker.submit(work, *args, **kwargs)
             except RuntimeError as error:  # the interpreter shuts down, or has no thread to give
                 raise BackendError("sqlite: no thread to wait in") from error
-
-
-def _free(lanes: tuple[Lane, ...]) -> Lane | None:
-    """Take the first of *lanes* that is free."""
-    for lane in lanes:
-        if lane.try_take():
-            return lane
-    return None

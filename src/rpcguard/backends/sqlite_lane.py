@@ -1,4 +1,4 @@
-"""A lane: one connection of `sqlite://` that one thread at a time may use."""
+"""Lanes: connections of `sqlite://` that one thread at a time may use."""
 
 from __future__ import annotations
 
@@ -127,3 +127,30 @@ class Lane:
         self.drop()
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         return BackendError(f"sqlite: the file cannot be used ({name})")
+
+
+def free_one(lanes: tuple[Lane, ...]) -> Lane | None:
+    """Take the first of *lanes* that is free."""
+    for lane in lanes:
+        if lane.try_take():
+            return lane
+    return None
+
+
+def take_one(lanes: tuple[Lane, ...], timeout: float) -> tuple[Lane, float]:
+    """
+    Take one of *lanes*; return it and the seconds that may be spent waiting for the file.
+
+    No clock is read: who finds a lane free has the whole *timeout* for other processes, who had to
+    wait for one has spent at most one half of it and has the other. The sum is bounded.
+
+    Raises:
+        BusyError: If none came free in time.
+    """
+    lane = free_one(lanes)
+    if lane is not None:
+        return lane, timeout
+    lane = lanes[0]
+    if lane.take(timeout / 2):
+        return lane, timeout / 2
+    raise BusyError("sqlite: too many threads wait for the file")

@@ -25,7 +25,7 @@ from rpcguard.cli.output import complain, say, say_json
 from rpcguard.cli.parameters import AsJson, Project, Registry, later
 from rpcguard.cli.revoke import Target
 from rpcguard.cli.revoke import revoke as revoke_target
-from rpcguard.registry.schema import json_schema
+from rpcguard.registry.editor import json_schema
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 

@@ -14,12 +14,12 @@ from rpcguard.verifier import Verifier
 class Body:
     """The body, read by the guard with its own bound and put back for the handler."""
 
-    __slots__ = ("_patience", "_request", "data")
+    __slots__ = ("_request", "_verifier", "data")
 
     def __init__(self, request: web.Request, verifier: Verifier) -> None:
         """Take the request, and the verifier whose registry says how long the guard reads."""
         self._request = request
-        self._patience = verifier.registry.bounds.body_timeout
+        self._verifier = verifier
         self.data: bytes | None = None
 
     async def read(self, limit: int) -> bytes:
@@ -43,15 +43,15 @@ class Body:
             raise AuthError("body_too_large")
         if content.at_eof() and content.total_bytes:  # an earlier middleware has read it
             return _checked(await request.read(), content, limit)
-        data = bytearray()
+        data, patience = bytearray(), self._verifier.registry.bounds.body_timeout
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(patience):
                 while chunk := await content.readany():
                     data += chunk
                     if len(data) > limit:
                         raise AuthError("body_too_large")
         except TimeoutError:
-            raise slow_body(self._patience) from None
+            raise slow_body(patience) from None
         except (web.RequestPayloadError, ConnectionError) as error:
             raise web.HTTPBadRequest(text="the body is not complete") from error
         body = _checked(bytes(data), content, limit)

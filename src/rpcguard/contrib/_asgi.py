@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from rpcguard.contrib._asgi_body import Body, Receive, Send, answering
+from rpcguard.contrib._asgi_body import Body, Receive, Send
 from rpcguard.contrib._asgi_request import request_of
 from rpcguard.contrib._asgi_socket import Scope, Socket
-from rpcguard.contrib._http import Source, Verdicts
+from rpcguard.contrib._http import Passed, Source
 from rpcguard.contrib._openapi import Narrowing
 from rpcguard.contrib._sockets import Watch
 from rpcguard.errors import AuthError
 from rpcguard.principal import Principal
 from rpcguard.request import Request
-from rpcguard.verifier import Verifier
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -31,16 +30,16 @@ class Exchange:
     Attributes:
         verifier: Asked by all of them.
         body: The request's body; None for a WebSocket handshake, which has none.
-        verdicts: What they have found.
+        passed: The principals that they have let in.
     """
 
-    __slots__ = ("_recheck", "_socket", "body", "verdicts", "verifier")
+    __slots__ = ("_recheck", "_socket", "body", "passed", "verifier")
 
-    def __init__(self, source: Source, connection: Body | Socket) -> None:
+    def __init__(self, source: Source, body: Body | None, socket: Socket | None) -> None:
         self.verifier = source.verifier
-        self.body = connection if isinstance(connection, Body) else None
-        self.verdicts = Verdicts()
-        self._socket = connection if isinstance(connection, Socket) else None
+        self.body = body
+        self.passed: Passed = ()
+        self._socket = socket
         self._recheck = source.recheck
 
     def request_of(self, scope: Scope) -> Request:
@@ -57,7 +56,7 @@ class Exchange:
         principal: Principal,
     ) -> None:
         """Remember that *guard* has let *principal* in."""
-        self.verdicts.add(self.verifier, principal)
+        self.passed += ((self.verifier, principal),)
         if self.body is not None:
             self.body.release()
         if self._socket is not None:
@@ -84,18 +83,12 @@ class Layer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            verifier = self._source.verifier
-            body = Body(
-                receive,
-                _declared(scope),
-                verifier.registry.bounds,
-                lambda: _excess(verifier, request_of(scope), self._guard_of(scope)),
-            )
-            scope[KEY] = Exchange(self._source, body)
-            await self.app(scope, body.receive, answering(scope, body, send))
+            body = Body(scope, receive, send, self._source.verifier, self._excess)
+            scope[KEY] = Exchange(self._source, body, None)
+            await self.app(scope, body.receive, body.send)
         elif scope["type"] == "websocket":
             socket = Socket(receive, send)
-            scope[KEY] = Exchange(self._source, socket)
+            scope[KEY] = Exchange(self._source, None, socket)
             try:
                 await self.app(scope, socket.receive, socket.send)
             finally:
@@ -103,27 +96,19 @@ class Layer:
         else:
             await self.app(scope, receive, send)
 
-
-def _declared(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit():
-            return int(value)
-    return 0
-
-
-async def _excess(
-    verifier: Verifier, request: Request, guard: Narrowing | None
-) -> AuthError | None:
-    """Return the refusal of a too large body that the application reads and the guard will need."""
-    if guard is None:
+    async def _excess(self, scope: Scope) -> AuthError | None:
+        """Return the refusal of a too large body that the app reads and the guard will need."""
+        guard, request = self._guard_of(scope), request_of(scope)
+        verifier = self._source.verifier
+        if guard is None or not verifier.wants_body(request, project=guard.project):
+            return None
+        try:
+            await verifier.averify(
+                request, _too_large, project=guard.project, schemes=guard.schemes
+            )
+        except AuthError as error:
+            return error
         return None
-    if not verifier.wants_body(request, project=guard.project):
-        return None
-    try:
-        await verifier.averify(request, _too_large, project=guard.project, schemes=guard.schemes)
-    except AuthError as error:
-        return error
-    return None
 
 
 async def _too_large(_: int) -> bytes:

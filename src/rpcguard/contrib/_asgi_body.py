@@ -12,6 +12,7 @@ from rpcguard.contrib._asgi_socket import Message, Scope
 from rpcguard.contrib._http import refusal, slow_body
 from rpcguard.errors import AuthError
 from rpcguard.project import Bounds
+from rpcguard.verifier import Verifier
 
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -27,31 +28,37 @@ class DisconnectedError(Exception):
 
 class Body:
     """
-    A request's body on its way to the application.
+    A request's body on its way to the application, and the answer on its way back.
 
     Until the guard has decided, what the application reads is kept up to a limit, so that the guard
     can still hash it: FastAPI reads the body of a route with a body model before its dependencies.
+
+    Once the body has been refused, no answer but ours leaves, and behind every refusal the rest of
+    the body is read: uvicorn closes a connection with bytes unread, the kernel resets it then, and
+    the answer may be lost on its way to a client that is still sending.
     """
 
     def __init__(
         self,
+        scope: Scope,
         receive: Receive,
-        declared: int,
-        bounds: Bounds,
-        excess: Callable[[], Awaitable[AuthError | None]],
+        send: Send,
+        verifier: Verifier,
+        excess: Callable[[Scope], Awaitable[AuthError | None]],
     ) -> None:
         """
         Args:
+            scope: The request.
             receive: The server's channel.
-            declared: The length that the request declares, 0 if it declares none.
-            bounds: How many bytes are kept of what the application reads before the guard, and
-                how long the guard reads.
+            send: The server's other channel.
+            verifier: Its registry bounds how many bytes are kept of what the application reads
+                before the guard, and how long the guard reads.
             excess: Gives the refusal of a body beyond the limit, None where no guard would read it.
         """
+        self._scope = scope
         self._receive = receive
-        self._declared = declared
-        self._limit = bounds.max_body
-        self._patience = bounds.body_timeout
+        self._send = send
+        self._verifier = verifier
         self._excess = excess
         self._kept = bytearray()
         self._given = 0  # how much of _kept the application has got
@@ -60,19 +67,15 @@ class Body:
         self._keeping = True
         self._lost = False  # some bytes passed that are not in _kept
         self._exceeded = False
-        self.error: AuthError | None = None  # raised into the application, which may hide it
-        self.refused = False  # with or without a look at it; `answering` reads the rest
-        self.slow = False  # and refused for that, so that there is no rest to wait for
+        self._answered = False  # the application's own answer has begun
+        self._error: AuthError | None = None  # raised into the application, which may hide it
+        self.refused = False  # with or without a look at it; `send` reads the rest
+        self._slow = False  # and refused for that, so that there is no rest to wait for
 
     @property
     def whole(self) -> bytes | None:
         """The body, where all of it was read and kept."""
         return bytes(self._kept) if self._ended and not self._lost else None
-
-    @property
-    def unread(self) -> bool:
-        """Whether the request is refused and some of the body may still be on its way."""
-        return self.refused and not self.slow and not self._ended
 
     async def receive(self) -> Message:
         """
@@ -82,25 +85,33 @@ class Body:
             AuthError: If the body exceeds the limit and a guard would have to read it.
         """
         if self._given < len(self._kept) or (self._ended and not self._told):
-            data = bytes(memoryview(self._kept)[self._given :])
-            self._told = self._ended
-            if self._keeping:
-                self._given += len(data)
-            else:
-                self._drop()
-            return {"type": "http.request", "body": data, "more_body": not self._ended}
+            return self._give()
         message = await self._receive()
         if message["type"] == "http.request":
             self._take(message)
-            self._given, self._told = len(self._kept), self._ended
-            if len(self._kept) > self._limit:
-                self._drop()
-                self._exceeded = True
-                self.error = await self._excess()
-                if self.error is not None:
-                    self.refused = True
-                    raise self.error
+            self._told = self._ended
+            if self._kept:
+                self._given = len(self._kept)
+                if self._given > self._bounds.max_body:
+                    await self._exceed()
         return message
+
+    def _give(self) -> Message:
+        data = bytes(memoryview(self._kept)[self._given :])
+        self._told = self._ended
+        if self._keeping:
+            self._given += len(data)
+        else:
+            self._drop()
+        return {"type": "http.request", "body": data, "more_body": not self._ended}
+
+    async def _exceed(self) -> None:
+        self._drop()
+        self._exceeded = True
+        self._error = await self._excess(self._scope)
+        if self._error is not None:
+            self.refused = True
+            raise self._error
 
     async def read(self, limit: int) -> bytes:
         """
@@ -112,17 +123,18 @@ class Body:
             DisconnectedError: If the client went away.
             RuntimeError: If the application consumed the body after a guard had decided without it.
         """
-        if self._declared > limit:
+        if _declared(self._scope) > limit:
             self.refused = True
             raise AuthError("body_too_large")
         self._keeping = True
+        patience = self._bounds.body_timeout
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(patience):
                 await self._fill(limit)
         except TimeoutError:
             self._drop()
-            self.slow = True
-            raise slow_body(self._patience) from None
+            self.refused = self._slow = True
+            raise slow_body(patience) from None
         if self._exceeded or len(self._kept) > limit:
             self._drop()
             self.refused = True
@@ -130,18 +142,6 @@ class Body:
         if self._lost:
             raise RuntimeError("the body was consumed before this guard could read it")
         return bytes(self._kept)
-
-    async def drain(self) -> None:
-        """Read the rest and drop it, within bounds."""
-        size = 0
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LINGER):
-                while not self._ended and size <= _LINGER_SIZE:
-                    message = await self._receive()
-                    if message["type"] != "http.request":
-                        return
-                    size += len(message.get("body", b""))
-                    self._ended = not message.get("more_body", False)
 
     async def _fill(self, limit: int) -> None:
         while not self._ended and not self._lost and len(self._kept) <= limit:
@@ -159,7 +159,7 @@ class Body:
         self._ended = not message.get("more_body", False)
         if self._keeping:
             self._kept += chunk
-        elif chunk:
+        elif chunk and not self._lost:
             self._drop()
 
     def _drop(self) -> None:
@@ -168,34 +168,59 @@ class Body:
         self._keeping = False
         self._lost = True
 
+    @property
+    def _bounds(self) -> Bounds:
+        return self._verifier.registry.bounds
 
-def answering(scope: Scope, body: Body, send: Send) -> Send:
-    """
-    Return *send*, but once the body has been refused, no answer but ours leaves, and behind every
-    refusal the rest of the body is read: uvicorn closes a connection with bytes unread, the kernel
-    resets it then, and the answer may be lost on its way to a client that is still sending.
-    """
-    started = False
+    def send(self, message: Message) -> Awaitable[None]:
+        """Send a message of the application, or what is to be sent in its place."""
+        if self.refused:
+            return self._send_refused(message)
+        self._answered = True
+        return self._send(message)  # no coroutine of ours around the server's
 
-    async def guarded(message: Message) -> None:
-        nonlocal started
-        if body.error is None or started:
-            started = True
-            await deliver(message)
+    async def _send_refused(self, message: Message) -> None:
+        if self._error is None or self._answered:
+            await self._deliver(message)
         elif message["type"] == "http.response.start":
-            status, headers, content = refusal(body.error)
+            status, headers, content = refusal(self._error)
             headers.append(("Content-Length", str(len(content))))
-            await deliver({"type": message["type"], "status": status, "headers": encoded(headers)})
-            await deliver({"type": "http.response.body", "body": content})
+            await self._deliver(
+                {"type": message["type"], "status": status, "headers": encoded(headers)}
+            )
+            await self._deliver({"type": "http.response.body", "body": content})
 
-    async def deliver(message: Message) -> None:
+    async def _deliver(self, message: Message) -> None:
         kind = message["type"]
-        if kind == "http.response.start" and body.slow and scope["http_version"] < "2":
+        if kind == "http.response.start" and self._slow and self._scope["http_version"] < "2":
             message = {**message, "headers": [*message.get("headers", ()), _CLOSE]}
-        elif kind == "http.response.body" and body.unread and not message.get("more_body"):
-            await send({**message, "more_body": True})
-            await body.drain()
+        elif kind == "http.response.body" and not message.get("more_body") and self._unread:
+            await self._send({**message, "more_body": True})
+            await self._drain()
             message = {"type": kind}
-        await send(message)
+        await self._send(message)
 
-    return guarded
+    @property
+    def _unread(self) -> bool:
+        """Whether some of the refused body may still be on its way."""
+        return not self._slow and not self._ended
+
+    async def _drain(self) -> None:
+        """Read the rest and drop it, within bounds."""
+        size = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER):
+                while not self._ended and size <= _LINGER_SIZE:
+                    message = await self._receive()
+                    if message["type"] != "http.request":
+                        return
+                    size += len(message.get("body", b""))
+                    self._ended = not message.get("more_body", False)
+
+
+def _declared(scope: Scope) -> int:
+    """Return the length of the body that the request declares, 0 if it declares none."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return 0

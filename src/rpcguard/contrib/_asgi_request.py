@@ -49,6 +49,8 @@ def _target(scope: Scope) -> str:
     if raw is None:
         return quoted_target(path, query)
     target = raw.partition(b"?")[0].decode("latin-1")  # some servers leave the query in it
+    if target == path and "%" not in target:  # most: one spelling, and so one account
+        return f"{target}?{query}" if query else target
     if query:
         target += "?" + query
     return raw_target(target, _latin(path), _latin(scope.get("root_path", "") + path))

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -31,6 +31,9 @@ NO_TARGET: Final = ""
 _HEADERS: Final = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
 
 Registry = str | os.PathLike[str] | Verifier | None
+
+# The principals that the guards of one request have let in, and the verifier of each
+Passed = tuple[tuple[Verifier, Principal], ...]
 
 # Characters with one spelling in a target (RFC 3986 section 2.3), and the separator
 _ONE_SPELLING = re.compile(r"/[A-Za-z0-9._~/-]*")
@@ -98,9 +101,20 @@ def issued(verifier: Verifier, route: str, request: Request, project: str | None
         project: Name of the project, or None for the only one with sessions.
     """
     try:
-        answer = verifier.serve(route, request, project)
+        return _given(verifier.serve(route, request, project))
     except AuthError as error:
         return refusal(error)
+
+
+async def aissued(verifier: Verifier, route: str, request: Request, project: str | None) -> Reply:
+    """`issued` for a running event loop; see there."""
+    try:
+        return _given(await verifier.aserve(route, request, project))
+    except AuthError as error:
+        return refusal(error)
+
+
+def _given(answer: Mapping[str, object]) -> Reply:
     return Reply(200, list(_HEADERS), json.dumps(answer).encode("ascii"))
 
 
@@ -196,37 +210,23 @@ class Source:
                 self.verifier.close()
 
 
-class Verdicts:
+def passed_before(
+    passed: Passed,
+    verifier: Verifier,
+    request: Request,
+    project: str | None,
+    schemes: frozenset[str] | None,
+) -> Principal | None:
     """
-    The principals that the guards of one request have let in.
+    Return the principal that an earlier guard of this request let in for the same question: by the
+    same registry, in the same project.
 
     A single-use credential is spent by the first guard; a second one on the same request (of an
     application and again of a route) must not see it as a replay.
     """
-
-    __slots__ = ("_passed",)
-
-    def __init__(self) -> None:
-        self._passed: list[tuple[Verifier, Principal]] = []
-
-    def find(
-        self,
-        verifier: Verifier,
-        request: Request,
-        project: str | None,
-        schemes: frozenset[str] | None,
-    ) -> Principal | None:
-        """
-        Return the principal that an earlier guard of this request let in for the same question: by
-        the same registry, in the same project.
-        """
-        for asked, principal in self._passed:
-            if asked is not verifier or (schemes is not None and principal.scheme not in schemes):
-                continue
-            if principal.project == (project or verifier.matching(request)):
-                return principal
-        return None
-
-    def add(self, verifier: Verifier, principal: Principal) -> None:
-        """Remember that *verifier* let *principal* in."""
-        self._passed.append((verifier, principal))
+    for asked, principal in passed:
+        if asked is not verifier or (schemes is not None and principal.scheme not in schemes):
+            continue
+        if principal.project == (project or verifier.matching(request)):
+            return principal
+    return None

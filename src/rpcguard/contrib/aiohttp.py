@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import weakref
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from aiohttp import web
@@ -15,11 +14,12 @@ from rpcguard.contrib._aiohttp_body import Body
 from rpcguard.contrib._aiohttp_socket import attend
 from rpcguard.contrib._http import (
     SLOW,
+    Passed,
     Registry,
     Source,
-    Verdicts,
+    aissued,
     chosen,
-    issued,
+    passed_before,
     refusal,
     refusal_text,
 )
@@ -41,17 +41,30 @@ __all__ = [
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
 
 _RequestKey: Any = getattr(web, "RequestKey", None)  # aiohttp 3.14
-_PRINCIPAL: Final[Any] = (
-    _RequestKey("rpcguard_principal", Principal) if _RequestKey else "rpcguard_principal"
-)
-_VERDICTS: Final[Any] = (
-    _RequestKey("rpcguard_verdicts", Verdicts) if _RequestKey else "rpcguard_verdicts"
+_FRAMES: Final = "__rpcguard_frames__"  # on a handler: it checks every message
+
+
+class _Admitted(NamedTuple):
+    """
+    What a request keeps once a middleware has let it in.
+
+    Attributes:
+        principal: Who sent it.
+        passed: What every middleware of it has found.
+        watch: Tells when to close its WebSocket; None where it opens none.
+    """
+
+    principal: Principal
+    passed: Passed
+    watch: Watch | None
+
+
+_ADMITTED: Final[Any] = (
+    _RequestKey("rpcguard_admitted", _Admitted) if _RequestKey else "rpcguard_admitted"
 )
 _VERIFIER: Final[Any] = (
     _RequestKey("rpcguard_verifier", Verifier) if _RequestKey else "rpcguard_verifier"
 )
-_FRAMES: Final = "__rpcguard_frames__"  # on a handler: it checks every message
-_WATCH: Final[Any] = _RequestKey("rpcguard_watch", Watch) if _RequestKey else "rpcguard_watch"
 
 
 def principal_of(request: web.Request) -> Principal:
@@ -61,10 +74,10 @@ def principal_of(request: web.Request) -> Principal:
     Raises:
         RuntimeError: If no `rpc_auth_middleware` has let it in: none is there, or it is exempt.
     """
-    principal: Principal | None = request.get(_PRINCIPAL)
-    if principal is None:
+    admitted: _Admitted | None = request.get(_ADMITTED)
+    if admitted is None:
         raise RuntimeError("principal_of is for requests that rpc_auth_middleware has let in")
-    return principal
+    return admitted.principal
 
 
 def checks_frames(handler: _Handler) -> _Handler:
@@ -151,7 +164,7 @@ class _Issuing:
                 return _refused(error)
             body = None
         asked = _request_of(request).with_body(body)
-        reply = await asyncio.to_thread(issued, verifier, self._route, asked, self._project)
+        reply = await aissued(verifier, self._route, asked, self._project)
         return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
 
 
@@ -203,47 +216,50 @@ class RPCAuthMiddleware:
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let *handler* answer, if the request is exempt or authenticated."""
-        request[_VERIFIER] = self.verifier
-        if self._is_exempt(request):
+        final = request.match_info.handler
+        if self._is_exempt(request, final):
             return await handler(request)
         body = Body(request, self.verifier)
+        # Most requests hold nothing yet, and a look for what is not there costs an exception
+        earlier: _Admitted | None = request.get(_ADMITTED) if len(request) else None
         try:
-            watched = _WATCH in request
-            await self._authenticate(request, body)
-            watch: Watch | None = request.get(_WATCH)
-            if watch is None or watched:
+            admitted = await self._admit(request, body, final, earlier)
+            request[_ADMITTED] = admitted
+            if admitted.watch is None or (earlier is not None and earlier.watch is not None):
                 return await handler(request)
-            return await attend(request, handler, watch)
+            return await attend(request, handler, admitted.watch)
         except AuthError as error:
             return _refused(error, body.data)
 
-    def _is_exempt(self, request: web.Request) -> bool:
-        if request.raw_path.partition("?")[0] in self._paths:
+    def _is_exempt(self, request: web.Request, final: object) -> bool:
+        if isinstance(getattr(final, "__self__", None), _Issuing):
+            request[_VERIFIER] = self.verifier
             return True
-        owner = getattr(request.match_info.handler, "__self__", None)
-        return isinstance(owner, _Issuing) or request.match_info.route.name in self._names
+        if self._paths and request.raw_path.partition("?")[0] in self._paths:
+            return True
+        return bool(self._names) and request.match_info.route.name in self._names
 
-    async def _authenticate(self, request: web.Request, body: Body) -> None:
-        verdicts: Verdicts | None = request.get(_VERDICTS)
-        if verdicts is None:
-            verdicts = request[_VERDICTS] = Verdicts()
-        verifier, asked = self.verifier, _request_of(request, websocket=_is_handshake(request))
-        principal = verdicts.find(verifier, asked, self._project, self._schemes)
-        if principal is None:
-            watch: Watch | None = request.get(_WATCH)
+    async def _admit(
+        self, request: web.Request, body: Body, final: object, earlier: _Admitted | None
+    ) -> _Admitted:
+        verifier, watch = self.verifier, None
+        passed: Passed = ()
+        asked = _request_of(request, websocket=_is_handshake(request))
+        if earlier is not None:
+            _, passed, watch = earlier
+            principal = passed_before(passed, verifier, asked, self._project, self._schemes)
+            if principal is not None:
+                return _Admitted(principal, passed, watch)
             if watch is not None:
                 asked = watch.request
-            frames = getattr(request.match_info.handler, _FRAMES, False)
-            principal = await verifier.averify(
-                asked, body.read, project=self._project, schemes=self._schemes, frames=frames
-            )
-            verdicts.add(verifier, principal)
-            if asked.websocket:
-                if watch is None:
-                    watch = Watch(asked.with_body(b""), self._source.recheck)
-                    request[_WATCH] = watch
-                watch.add(verifier, self._project, self._schemes, principal, frames=frames)
-        request[_PRINCIPAL] = principal
+        frames = getattr(final, _FRAMES, False)
+        principal = await verifier.averify(
+            asked, body.read, project=self._project, schemes=self._schemes, frames=frames
+        )
+        if asked.websocket:
+            watch = watch or Watch(asked.with_body(b""), self._source.recheck)
+            watch.add(verifier, self._project, self._schemes, principal, frames=frames)
+        return _Admitted(principal, (*passed, (verifier, principal)), watch)
 
 
 def _refused(error: AuthError, body: bytes | None = None) -> web.Response:
@@ -262,8 +278,8 @@ def _is_handshake(request: web.Request) -> bool:
         AuthError: `invalid_target`, for what is none and aiohttp may take for one: with another
             method, with a body, or with blanks that it strips. Nobody would watch that socket.
     """
-    upgrade = request.headers.get("Upgrade", "")
-    if "websocket" not in upgrade.lower():
+    upgrade = request.headers.get("Upgrade")
+    if upgrade is None or "websocket" not in upgrade.lower():
         return False
     if request.method != "GET" or request.body_exists or upgrade.lower() != "websocket":
         raise AuthError("invalid_target", detail="not a handshake, and like one")
@@ -271,22 +287,28 @@ def _is_handshake(request: web.Request) -> bool:
 
 
 def _request_of(request: web.Request, *, websocket: bool = False) -> Request:
+    # The socket's own facts, whatever an earlier middleware made of `remote` and `scheme`
+    transport = request.transport
+    name = tls = None
+    if transport is not None:
+        name = transport.get_extra_info("peername")
+        tls = transport.get_extra_info("sslcontext")
     return Request(
         method=request.method,
         target=request.raw_path,
         headers=[
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers
+            (field.decode("latin-1"), value.decode("latin-1"))
+            for field, value in request.raw_headers
         ],
         body=None,
-        client=_peer(request),
-        scheme="https" if request.get_extra_info("sslcontext") is not None else "http",
+        client=_peer(name),
+        scheme="http" if tls is None else "https",
         websocket=websocket,
     )
 
 
-def _peer(request: web.Request) -> str | None:
-    """Return the address of the socket's peer, whatever an earlier middleware made of `remote`."""
-    name = request.get_extra_info("peername")
+def _peer(name: object) -> str | None:
+    """Return the address in the *name* of the socket's peer."""
     if isinstance(name, tuple | list):
         return str(name[0])
     return None if name is None else "unix"

@@ -15,7 +15,6 @@ from typing import Any, Final, overload
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -29,8 +28,9 @@ from rpcguard.contrib._http import (
     SLOW,
     Registry,
     Source,
+    aissued,
     chosen,
-    issued,
+    passed_before,
     refusal,
     refusal_text,
 )
@@ -114,13 +114,16 @@ class RequireRPCAuth(SecurityBase):
         return _guards.setdefault(narrowing, RequireRPCAuth(narrowing))
 
     async def _authenticate(self, connection: HTTPConnection) -> Principal:
-        exchange = _exchange(connection)
-        _teach(connection.scope)
-        verifier, request = exchange.verifier, request_of(connection.scope)
-        asked = self.narrowing
-        principal = exchange.verdicts.find(verifier, request, asked.project, asked.schemes)
+        scope, exchange = connection.scope, _exchange(connection)
+        _teach(scope)
+        asked, verifier, request = self.narrowing, exchange.verifier, exchange.request_of(scope)
+        principal = None
+        if exchange.passed:
+            principal = passed_before(
+                exchange.passed, verifier, request, asked.project, asked.schemes
+            )
         if principal is None:
-            body, request = exchange.body, exchange.request_of(connection.scope)
+            body = exchange.body
             try:
                 principal = await verifier.averify(
                     request,
@@ -131,8 +134,8 @@ class RequireRPCAuth(SecurityBase):
                 )
             except DisconnectedError:
                 raise HTTPException(400, "the client went away") from None
-            exchange.admit(connection.scope, request, asked, principal)
-        connection.state.principal = principal
+            exchange.admit(scope, request, asked, principal)
+        scope.setdefault("state", {})["principal"] = principal  # what `connection.state` wraps
         return principal
 
     def __repr__(self) -> str:
@@ -246,7 +249,7 @@ def _issuing(route: str, project: str | None) -> Callable[[Request], Awaitable[R
         except DisconnectedError:
             raise HTTPException(400, "the client went away") from None
         asked = request_of(request.scope).with_body(body)
-        reply = await run_in_threadpool(issued, exchange.verifier, route, asked, project)
+        reply = await aissued(exchange.verifier, route, asked, project)
         response = Response(reply.body, reply.status)
         response.raw_headers.extend(encoded(reply.headers))
         return response

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, ParamSpec, Protocol, TypeVar, overload
 
 from flask import Blueprint, Flask, Response, abort, current_app, request
+from flask import Request as CurrentRequest
 from werkzeug.local import LocalProxy
 
 from rpcguard.contrib._flask_body import BODY, read_body
-from rpcguard.contrib._http import Registry, Source, Verdicts, chosen, issued, refusal, refusal_text
+from rpcguard.contrib._http import (
+    Passed,
+    Registry,
+    Source,
+    chosen,
+    issued,
+    passed_before,
+    refusal,
+    refusal_text,
+)
 from rpcguard.contrib._sockets import POLICY_VIOLATION, RECHECK, Watch, interval
 from rpcguard.contrib._wsgi import request_of
 from rpcguard.contrib._wsgi_socket import VERSION, Wire, attend, flaw
 from rpcguard.errors import AuthError
 from rpcguard.issuing import MAX_BODY, ROUTES
 from rpcguard.principal import Principal
-from rpcguard.request import Request
 from rpcguard.verifier import Verifier
 
 __all__ = ["RPCGuard", "current_principal", "protect"]
@@ -29,7 +39,7 @@ R = TypeVar("R")
 
 _EXTENSION: Final = "rpcguard"
 _PRINCIPAL: Final = "rpcguard.principal"
-_VERDICTS: Final = "rpcguard.verdicts"
+_PASSED: Final = "rpcguard.passed"
 _GUARD: Final = "__rpcguard__"  # on a protected view: what its guard asks for
 _WATCH: Final = "rpcguard.watch"
 _WIRE: Final = "rpcguard.wire"
@@ -80,7 +90,6 @@ class RPCGuard:
         self._source = Source(found, self._recheck)
         app.extensions[_EXTENSION] = self._source
         app.before_request(_guard_handshake)
-        app.teardown_request(_released)
         # `protect` returns its refusals; this is for those that the application raises itself
         app.register_error_handler(AuthError, _answer)
         weakref.finalize(app, self._source.close)
@@ -187,56 +196,69 @@ def protect(
 def _protected(
     schemes: frozenset[str] | None, project: str | None, frames: bool, view: Callable[..., Any]
 ) -> Callable[..., Any]:
+    awaited = inspect.iscoroutinefunction(view)
+
     @functools.wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
+        current = _current()
         # A socket in the arguments: flask-sock has shaken hands before it came here
-        late = bool(args) and _is_websocket() and _WIRE not in request.environ
+        late = bool(args) and _is_websocket(current) and _WIRE not in current.environ
         try:
-            _authenticate(schemes, project, frames)
+            _authenticate(current, schemes, project, frames)
         except AuthError as error:
             if late:
                 args[0].close(POLICY_VIOLATION)
             return _answer(error)
         if late:
-            request.environ[_WIRE].adopt(args[0])
-        return current_app.ensure_sync(view)(*args, **kwargs)
+            current.environ[_WIRE].adopt(args[0])
+        try:
+            return (current_app.ensure_sync(view) if awaited else view)(*args, **kwargs)
+        finally:
+            wire: Wire | None = current.environ.get(_WIRE)
+            if wire is not None:
+                wire.end()
 
     setattr(guarded, _GUARD, (schemes, project, frames))
     return guarded
 
 
+def _current() -> CurrentRequest:
+    """Return the request itself: each look through Flask's proxy costs some time."""
+    current: CurrentRequest = request._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001
+    return current
+
+
 def _guard_handshake() -> Response | None:
     """Refuse the handshake of a protected view before flask-sock accepts it and calls the view."""
-    if request.url_rule is None or not _is_websocket():
+    current = _current()
+    rule = current.url_rule
+    if rule is None or not rule.websocket:
         return None
-    guard = getattr(current_app.view_functions[request.url_rule.endpoint], _GUARD, None)
+    guard = getattr(current_app.view_functions[rule.endpoint], _GUARD, None)
     if guard is not None:
         try:
-            _authenticate(*guard)
+            _authenticate(current, *guard)
         except AuthError as error:
             return _answer(error)
     return None
 
 
-def _released(_: BaseException | None) -> None:
-    wire: Wire | None = request.environ.get(_WIRE)
-    if wire is not None:
-        wire.end()
-
-
-def _is_websocket() -> bool:
+def _is_websocket(current: CurrentRequest) -> bool:
     # By the route, not by the headers: those of a handshake on another route must not count
-    return request.url_rule is not None and request.url_rule.websocket
+    rule = current.url_rule
+    return rule is not None and rule.websocket
 
 
-def _authenticate(schemes: frozenset[str] | None, project: str | None, frames: bool) -> None:
+def _authenticate(
+    current: CurrentRequest, schemes: frozenset[str] | None, project: str | None, frames: bool
+) -> None:
     source = current_app.extensions.get(_EXTENSION)
     if source is None:
         raise RuntimeError(_NOT_SET_UP)
-    environ, verifier = request.environ, source.verifier
-    asked = _request_of(environ)
-    verdicts: Verdicts = environ.setdefault(_VERDICTS, Verdicts())
-    principal = verdicts.find(verifier, asked, project, schemes)
+    environ, verifier = current.environ, source.verifier
+    asked = request_of(environ, websocket=_is_websocket(current))
+    passed: Passed = environ.get(_PASSED, ())
+    principal = passed_before(passed, verifier, asked, project, schemes) if passed else None
     if principal is None:
         watch: Watch | None = environ.get(_WATCH)
         if watch is not None:
@@ -246,7 +268,7 @@ def _authenticate(schemes: frozenset[str] | None, project: str | None, frames: b
         principal = verifier.verify(
             asked, read_body, project=project, schemes=schemes, frames=frames
         )
-        verdicts.add(verifier, principal)
+        environ[_PASSED] = (*passed, (verifier, principal))
         if asked.websocket:
             if watch is None:
                 watch = Watch(asked.with_body(environ.get(BODY, b"")), source.recheck)
@@ -268,7 +290,7 @@ def _issuing(route: str, project: str | None) -> Response:
         body: bytes | None = read_body(MAX_BODY)
     except AuthError:
         body = None
-    asked = _request_of(request.environ).with_body(body)
+    asked = request_of(request.environ, websocket=False).with_body(body)
     source: Source = current_app.extensions[_EXTENSION]
     status, headers, content = issued(source.verifier, route, asked, project)
     return Response(content, status, headers)
@@ -277,7 +299,3 @@ def _issuing(route: str, project: str | None) -> Response:
 def _answer(error: AuthError) -> Response:
     status, headers, content = refusal(error, request.environ.get(BODY))
     return Response(content, status, headers)
-
-
-def _request_of(environ: dict[str, Any]) -> Request:
-    return request_of(environ, websocket=_is_websocket())

@@ -73,8 +73,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Compiled:
     problems = in_order((*found.problems, *report.problems), str(path))
     if problems:
         raise ConfigError(*problems, files=found.files)
-    sizes = registry.bounds
-    bounds = Bounds(sizes.max_credential, sizes.max_body, sizes.max_batch, sizes.body_timeout)
+    bounds = Bounds(**registry.bounds.model_dump())
     warnings = in_order((*found.warnings, *report.warnings), str(path))
     authenticator = Authenticator(projects, router, bounds, proxies)
     return Compiled(authenticator, registry.backend, found.files, warnings)

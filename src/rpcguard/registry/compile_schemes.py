@@ -23,12 +23,12 @@ from rpcguard.schemes.binding import Binding
 from rpcguard.schemes.claims import ClaimRules
 from rpcguard.schemes.jwt import JwtScheme
 from rpcguard.schemes.jwt_rules import JwtRules
-from rpcguard.schemes.session import Sessions
 from rpcguard.schemes.signature import (
     DECODERS,
     SignatureScheme,
 )
 from rpcguard.schemes.wallets import Wallets
+from rpcguard.sessions import Sessions
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,6 @@ from pydantic import (
     StringConstraints,
     WithJsonSchema,
 )
-from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from rpcguard.registry import grammars
@@ -115,6 +114,7 @@ BodySize = Annotated[int, _size(1, 1 << 30)]
 Leeway = Annotated[float, _duration(120, zero=True)]
 Skew = Annotated[float, _duration(3600, zero=True)]
 BodyTimeout = Annotated[float, _duration(3600)]
+IssuingTimeout = Annotated[float, _duration(60)]
 Window = Annotated[float, _duration(86400)]
 Lifetime = Annotated[float, _duration(10 * YEAR)]
 Instant = Annotated[float, Spelled(grammars.instant, {"type": "string", "format": "date-time"})]
@@ -224,24 +224,3 @@ class OneOrWord:
     ) -> dict[str, Any]:
         """Return the schema for editors."""
         return {"anyOf": [{"const": self.word}, handler(schema)]}
-
-
-class EditorSchema(GenerateJsonSchema):
-    """JSON Schema without null: here a key that is not wanted is left out."""
-
-    def nullable_schema(self, schema: core_schema.NullableSchema) -> dict[str, Any]:
-        """Return the schema of the value that is there."""
-        return self.generate_inner(schema["schema"])
-
-    def dict_schema(self, schema: core_schema.DictSchema) -> dict[str, Any]:
-        """Return the schema of a mapping whose keys have a form and no others are taken."""
-        described = super().dict_schema(schema)
-        if "patternProperties" in described:
-            described["additionalProperties"] = False
-        return described
-
-    def default_schema(self, schema: core_schema.WithDefaultSchema) -> dict[str, Any]:
-        """Return the schema with its default, unless that is absence."""
-        if schema.get("default", None) is None:
-            return self.generate_inner(schema["schema"])
-        return super().default_schema(schema)

@@ -8,7 +8,7 @@ from rpcguard.registry import schema
 from rpcguard.registry.fields import SecretText
 from rpcguard.registry.policies import compile_policy
 from rpcguard.registry.report import Loc, Report
-from rpcguard.schemes.jwt import MAX_SECRETS
+from rpcguard.schemes.jwt_keys import MAX_SECRETS
 
 _FOREVER = float("inf")
 

@@ -25,9 +25,10 @@ MAX_BYTES = 16 << 20
 # libyaml is ten times faster; the pure Python parser gives the same events.
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-# YAML 1.2 section 5.1, less the byte order mark, which has no meaning inside a file.
+# All but the characters of YAML 1.2 section 5.1, and the byte order mark, which has no meaning
+# inside a file. It names what is refused: the complement takes fifty times as long to compile.
 _FORBIDDEN = re.compile(
-    r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]"
 )
 _ALLOWED_ASCII = bytes([9, 10, 13, *range(0x20, 0x7F)])
 # The pure Python parser quotes characters of the file; punctuation and '<token names>' may stay.

@@ -1,9 +1,10 @@
 """
 The operator's vocabulary: every key of the registry, its type, its range and its meaning.
 
-With `fields`, the only place that knows pydantic; the loader and the command line import it, the
-request path does not. The docstring below each field is what editors show. A key that is absent is
-None; an empty list is not. Longer than other modules because a vocabulary is read in one piece.
+With `fields` and `editor`, the only place that knows pydantic; the loader and the command line
+import it, the request path does not. The docstring below each field is what editors show. A key
+that is absent is None; an empty list is not. Longer than other modules because a vocabulary is read
+in one piece.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from rpcguard.registry.fields import (
     Text,
     YesNo,
 )
-from rpcguard.registry.presets import shipped
 
 Algorithm = Literal[
     "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"
@@ -38,8 +38,9 @@ class _Model(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
         hide_input_in_errors=True,
+        # Only what is used is built: a verifier of one process needs `Registry` alone
+        defer_build=True,
     )
 
 
@@ -447,7 +448,7 @@ class Project(_Model):
 
 
 class Bounds(_Model):
-    """Bounds on what a request makes the guard read."""
+    """Bounds on what a request makes the guard do."""
 
     max_credential: fields.CredentialSize = 8 << 10
     """Bytes of one credential; default 8KiB."""
@@ -457,6 +458,8 @@ class Bounds(_Model):
     """Calls in one JSON-RPC batch; default 100."""
     body_timeout: fields.BodyTimeout = 30.0
     """How long a body that the guard reads may take, where the server lets it say; default 30s."""
+    issuing_timeout: fields.IssuingTimeout = 5.0
+    """How long a caller of a route that issues credentials waits in an event loop; default 5s."""
 
 
 class Registry(_Model):
@@ -511,16 +514,3 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_model_in, get_args(annotation))), None)
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a registry, for editors."""
-    described = Registry.model_json_schema(schema_generator=fields.EditorSchema)
-    definitions = described["$defs"]
-    for merged in (SignatureSpec, SignatureHeaders, SignatureVersion):
-        del definitions[merged.__name__][
-            "required"
-        ]  # what the operator leaves out is in the preset
-    preset = definitions["Project"]["properties"]["preset"]
-    preset["anyOf"] = [{"enum": shipped()}, {"type": "string", "pattern": r"\.yaml$"}]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **described}

@@ -15,8 +15,9 @@ from rpcguard.schemes.claims import ClaimRules
 from rpcguard.schemes.jwt import JwtScheme
 from rpcguard.schemes.jwt_rules import JwtRules
 from rpcguard.schemes.narrowing import Narrowing
-from rpcguard.schemes.session import ISSUER, TYP, Sessions, SessionScheme, SigningSecret, header_of
+from rpcguard.schemes.session import SessionScheme
 from rpcguard.schemes.wallets import Wallets
+from rpcguard.sessions import ISSUER, TYP, Sessions, SigningSecret, header_of
 
 TTL = 3600.0  # seconds: "Expires after 1 hour" (Nodius)
 REFRESH_TTL = 30 * 86400.0  # seconds

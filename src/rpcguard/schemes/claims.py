@@ -7,7 +7,7 @@ Every rule is a value fixed at load. All times are Unix seconds here, whatever u
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rpcguard.errors import AuthError
@@ -61,6 +61,11 @@ class ClaimRules:
     audience: frozenset[str] | None = None
     audience_suffix: str | None = None
     ignore_audience: bool = False
+    _strings: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Work out what every token asks."""
+        object.__setattr__(self, "_strings", (*_STRINGS, *self.strings))
 
     def read(self, claims: Mapping[str, Any]) -> Times:
         """
@@ -72,10 +77,9 @@ class ClaimRules:
         for name in self.required:
             if name not in claims:
                 raise AuthError("invalid_claims", detail=f"{name} is missing")
-        for names in (_STRINGS, self.strings):
-            for name in names:
-                if name in claims and not isinstance(claims[name], str):
-                    raise AuthError("invalid_claims", detail=f"{name} is not a string")
+        for name in self._strings:
+            if name in claims and not isinstance(claims[name], str):
+                raise AuthError("invalid_claims", detail=f"{name} is not a string")
         audience = claims.get("aud", "")
         if not isinstance(audience, str) and not (
             isinstance(audience, list) and all(isinstance(value, str) for value in audience)
@@ -84,13 +88,15 @@ class ClaimRules:
                 "invalid_claims", detail="aud is neither a string nor a list of strings"
             )
         return Times(
-            self._time("exp", claims), self._time("nbf", claims), self._time("iat", claims)
+            self._time("exp", claims) if "exp" in claims else None,
+            self._time("nbf", claims) if "nbf" in claims else None,
+            self._time("iat", claims) if "iat" in claims else None,
         )
 
-    def _time(self, name: str, claims: Mapping[str, Any]) -> float | None:
-        if name not in claims:
-            return None
+    def _time(self, name: str, claims: Mapping[str, Any]) -> float:
         value = claims[name]
+        if type(value) is int and 0 <= value <= UNIT_BORDER and not self.milliseconds:
+            return float(value)  # as almost every token has it
         if type(value) not in (int, float) or value < 0:  # bool is an int in Python
             raise AuthError("invalid_claims", detail=f"{name} is not a NumericDate")
         if self.milliseconds:
@@ -183,7 +189,7 @@ class ClaimRules:
             return self.audience is None
         values = [audience] if isinstance(audience, str) else audience
         if self.audience is not None:
-            return any(value in self.audience for value in values)
+            return not self.audience.isdisjoint(values)
         suffix = self.audience_suffix
         return suffix is not None and any(_ends_with(value, suffix) for value in values)
 

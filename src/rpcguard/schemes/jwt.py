@@ -5,8 +5,6 @@ JWTs in the Bearer scheme (RFC 7519, 6750, 8725): `meganode`, `allthatnode`, `op
 What does not change between two requests with one token (signature, types, audience, the names that
 can be revoked) is worked out once and kept in a bounded cache, keyed by the token's SHA-256. What
 can change (time, key dates, bindings to the request) is checked every time.
-
-Longer than other modules because a token's whole way is read here, in its order.
 """
 
 from __future__ import annotations
@@ -24,19 +22,13 @@ from rpcguard.principal import Principal
 from rpcguard.schemes.base import NEED_BODY, BearerKinds, Incoming, NeedBody, Proof
 from rpcguard.schemes.claims import Times
 from rpcguard.schemes.jws import Jws, parse
+from rpcguard.schemes.jwt_keys import signing_key
 from rpcguard.schemes.jwt_rules import JwtRules
 from rpcguard.schemes.remembered import Remembered
 
 if TYPE_CHECKING:  # a project without encryption does without joserfc
     from rpcguard.schemes.jwe import DecryptionKey, Encryption
 
-# How a key is found, in words.
-_CHOICES = {
-    "kid": "named by kid",
-    "secret": "every active secret, or the one that kid names",
-    "header": "named by a header",
-}
-MAX_SECRETS = 8  # HMACs tried for one token without `kid`
 _ALL_JWTS = BearerKinds(others="jwt")
 CACHED_TOKENS = 4096  # per project and generation of the registry
 CACHED_TOKEN_BYTES = 2048  # longer ones are verified each time; claims take 10 times their text
@@ -76,6 +68,7 @@ class JwtScheme:
         """
         self.name = name
         self._bearers = bearers
+        self._only = bearers == BearerKinds(others=name)  # every bearer token is this scheme's
         self._rules = rules
         self._keys = keys
         self._encryption = encryption
@@ -96,7 +89,7 @@ class JwtScheme:
         """A bearer token, or the header that names its key."""
         if incoming.bearer is None:
             return self._rules.key_header in incoming.fields
-        return self._bearers.owner(incoming.bearer) == self.name
+        return self._only or self._bearers.owner(incoming.bearer) == self.name
 
     def wants_body(self, incoming: Incoming) -> bool:
         """Only a digest over the body's fields needs it."""
@@ -172,7 +165,7 @@ class JwtScheme:
 
     def _name(self, jws: Jws, claims: Mapping[str, Any], key: Key) -> bytes:
         if claims.get("jti"):
-            return owed.digest("jti", self._rules.project, key.kid, claims["jti"])
+            return owed.namer("jti", self._rules.project, key.kid)(claims["jti"])
         return self._name_unnamed(hashlib.sha256(jws.signing_input).digest())
 
     def _check_bindings(self, verified: _Verified, incoming: Incoming) -> NeedBody | None:
@@ -190,7 +183,7 @@ class JwtScheme:
         rules, trace = self._rules, incoming.trace
         if trace is not None and self._encryption is not None:
             trace.note("encryption", "required" if self._encryption.required else "optional")
-        signed, opener = self._open(token, now)
+        signed, opener = (token, None) if self._encryption is None else self._open(token, now)
         if opener is None and self._encryption is not None and self._encryption.required:
             raise AuthError("malformed_credentials", detail="not encrypted")
         jws = parse(signed, rules.max_credential)
@@ -204,56 +197,13 @@ class JwtScheme:
             if trace is not None:
                 trace.note("claims", "types and units, before the signature")
             rules.claims.read(claims)
-        key = self._verify_signature(jws, incoming, now)
+        key = signing_key(rules, self._keys, jws, incoming, now)
         if trace is not None:
             trace.note("claims", f"required: {', '.join(rules.claims.required) or 'none'}")
         times = rules.claims.read(claims)
         rules.claims.check_times(times, now, standing=standing, trace=trace)
         rules.claims.check_identity(claims, times, trace)
         return _Verified(opener, key, claims, times, self._proof(jws, claims, times, key))
-
-    def _verify_signature(self, jws: Jws, incoming: Incoming, now: float) -> Key:
-        """Return the key whose signature *jws* carries."""
-        algorithm, trace = jws.header.get("alg"), incoming.trace
-        if trace is not None:
-            trace.note("algorithm", f"one of {', '.join(sorted(self._rules.algorithms))}")
-        if not isinstance(algorithm, str) or algorithm not in self._rules.algorithms:
-            raise AuthError("unsupported_algorithm")
-        if trace is not None:
-            trace.note("key", _CHOICES[self._rules.key_by])
-        known = self._candidates(jws, incoming, now)
-        fits = False
-        for key in known:
-            if key.alg == algorithm:
-                if trace is not None:
-                    trace.note("signature", f"{algorithm}, by {key.kid}")
-                if key.verify(jws.signing_input, jws.signature):
-                    return key
-                fits = True
-        if known and not fits:
-            raise AuthError("unsupported_algorithm", detail="alg is not that of the key")
-        if not known:
-            # An unknown key costs what a wrong one costs: a stranger learns no ids by the clock.
-            decoy = self._keys.decoy(algorithm)
-            if decoy is not None:
-                decoy.verify(jws.signing_input, jws.signature)
-            raise AuthError("invalid_credentials", cause="unknown_kid")
-        raise AuthError("invalid_credentials", cause="bad_signature")
-
-    def _candidates(self, jws: Jws, incoming: Incoming, now: float) -> list[Key]:
-        rules = self._rules
-        if rules.key_by == "header":
-            kid = incoming.single(rules.key_header)
-        elif "kid" in jws.header:
-            kid = jws.header["kid"]
-        elif rules.key_by == "secret":
-            return self._keys.active(now)[:MAX_SECRETS]
-        else:
-            kid = ""
-        if not kid:
-            raise AuthError("invalid_credentials", cause="no_kid", detail="no key id")
-        key = self._keys.get(kid, now)
-        return [] if key is None else [key]
 
     def _proof(self, jws: Jws, claims: Mapping[str, Any], times: Times, key: Key) -> Proof:
         rules = self._rules
@@ -292,7 +242,8 @@ class JwtScheme:
 
     def _policies(self, key: Key, claims: Mapping[str, Any]) -> tuple[Policy, ...]:
         own = (key.allow,) if key.allow is not None else ()
-        return (*own, *self._rules.narrowing.read(claims))
+        narrowing = self._rules.narrowing
+        return (*own, *narrowing.read(claims)) if narrowing.kinds else own
 
 
 def _payload(jws: Jws) -> dict[str, Any]:

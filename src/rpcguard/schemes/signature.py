@@ -229,7 +229,7 @@ class SignatureScheme:
         if number < wallet.min_version:
             raise AuthError("unsupported_algorithm", detail="this wallet must use a later version")
         spent = owed.Nonce(
-            owed.digest("nonce", rules.project, text, nonce),
+            owed.namer("nonce", rules.project, text)(nonce),
             issued_at + rules.window + rules.skew,
             rules.project_limit,
             rules.subject_limit,

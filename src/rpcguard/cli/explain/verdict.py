@@ -7,7 +7,7 @@ backend differs: it is asked what it knows, and nothing is spent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rpcguard.authenticator import Authenticator
 from rpcguard.backends.base import Backend
@@ -130,7 +130,7 @@ def _ask(backend: Backend, pending: Pending, now: float, trace: Trace) -> Answer
 def _questions(owed: Owed) -> list[tuple[str, Owed]]:
     """Return what *owed* asks, one by one; a question without a nonce writes nothing."""
     questions = []
-    standing = replace(owed, nonce=None)
+    standing = owed._replace(nonce=None)
     if standing:
         questions.append(("record" if owed.record is not None else "revocation", standing))
     if owed.nonce is not None:

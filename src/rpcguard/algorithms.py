@@ -1,0 +1,92 @@
+"""
+What checks the signatures of JWTs (RFC 7518 section 3): made once for each key, at load.
+
+OpenSSL does the work. PyJWT's own verifiers would make padding and hash anew for each token, and
+have OpenSSL look the hash up; `hmac` would read the key for each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS, PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
+
+# Whether a signature (the second) is the key's over a text (the first).
+Check = Callable[[bytes, bytes], bool]
+
+_HASHES: Mapping[str, tuple[Callable[[bytes], hashlib._Hash], hashes.HashAlgorithm]] = {
+    "256": (hashlib.sha256, hashes.SHA256()),
+    "384": (hashlib.sha384, hashes.SHA384()),
+    "512": (hashlib.sha512, hashes.SHA512()),
+}
+_INNER = bytes(octet ^ 0x36 for octet in range(256))
+_OUTER = bytes(octet ^ 0x5C for octet in range(256))
+
+
+def hmac_check(alg: str, secret: bytes) -> Check:
+    """
+    Return what checks HS256, HS384 or HS512 with *secret*.
+
+    HMAC (RFC 2104) is two hashes, whose beginnings depend on the key alone: they are read at load.
+    """
+    # an object of `hmac` could be copied too, but the copy costs more than all that is done here
+    digest, _ = _HASHES[alg[2:]]
+    size = digest(b"").block_size
+    key = (digest(secret).digest() if len(secret) > size else secret).ljust(size, b"\0")
+    inner = digest(key.translate(_INNER))
+    outer = digest(key.translate(_OUTER))
+
+    def check(signing_input: bytes, signature: bytes) -> bool:
+        inside, outside = inner.copy(), outer.copy()
+        inside.update(signing_input)
+        outside.update(inside.digest())
+        return hmac.compare_digest(outside.digest(), signature)
+
+    return check
+
+
+def rsa_check(alg: str, material: rsa.RSAPublicKey) -> Check:
+    """Return what checks RS256, RS384, RS512 or PS256 (RFC 7518 sections 3.3, 3.5)."""
+    digest, kind = _HASHES[alg[2:]]
+    hashed = Prehashed(kind)
+    pad = PSS(MGF1(kind), kind.digest_size) if alg.startswith("PS") else PKCS1v15()
+    # OpenSSL takes a PSS signature without its leading zero bytes too: another spelling of a token,
+    # which RFC 8017 section 8.1.2 refuses
+    size = (material.key_size + 7) // 8
+
+    def check(signing_input: bytes, signature: bytes) -> bool:
+        if len(signature) != size:
+            return False
+        try:
+            material.verify(signature, digest(signing_input).digest(), pad, hashed)
+        except InvalidSignature:
+            return False
+        return True
+
+    return check
+
+
+def ec_check(alg: str, material: ec.EllipticCurvePublicKey) -> Check:
+    """Return what checks ES256 or ES384 (RFC 7518 section 3.4)."""
+    digest, kind = _HASHES[alg[2:]]
+    hashed = ec.ECDSA(Prehashed(kind))
+    size = (material.curve.key_size + 7) // 8
+
+    def check(signing_input: bytes, signature: bytes) -> bool:
+        if len(signature) != 2 * size:
+            return False
+        # big-endian, each as long as the curve's order
+        r, s = int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big")
+        try:
+            material.verify(encode_dss_signature(r, s), digest(signing_input).digest(), hashed)
+        except InvalidSignature:
+            return False
+        return True
+
+    return check

@@ -1,0 +1,75 @@
+"""Which key has signed a JWT: the one that it names, or one of the secrets that are active now."""
+
+from __future__ import annotations
+
+from rpcguard.errors import AuthError
+from rpcguard.keys import Key, KeyRing
+from rpcguard.schemes.base import Incoming
+from rpcguard.schemes.jws import Jws
+from rpcguard.schemes.jwt_rules import JwtRules
+
+# How a key is found, in words.
+_CHOICES = {
+    "kid": "named by kid",
+    "secret": "every active secret, or the one that kid names",
+    "header": "named by a header",
+}
+MAX_SECRETS = 8  # HMACs tried for one token without `kid`
+
+
+def signing_key(rules: JwtRules, keys: KeyRing, jws: Jws, incoming: Incoming, now: float) -> Key:
+    """
+    Return the key of *keys* whose signature *jws* carries.
+
+    Args:
+        rules: How tokens are read.
+        keys: What verifies them.
+        jws: The token.
+        incoming: The request, whose header may name the key, and whose trace is told.
+        now: Unix seconds.
+
+    Raises:
+        AuthError: `unsupported_algorithm` or `invalid_credentials`.
+    """
+    algorithm, trace = jws.header.get("alg"), incoming.trace
+    if trace is not None:
+        trace.note("algorithm", f"one of {', '.join(sorted(rules.algorithms))}")
+    if not isinstance(algorithm, str) or algorithm not in rules.algorithms:
+        raise AuthError("unsupported_algorithm")
+    if trace is not None:
+        trace.note("key", _CHOICES[rules.key_by])
+    known = _candidates(rules, keys, jws, incoming, now)
+    fits = False
+    for key in known:
+        if key.alg == algorithm:
+            if trace is not None:
+                trace.note("signature", f"{algorithm}, by {key.kid}")
+            if key.verify(jws.signing_input, jws.signature):
+                return key
+            fits = True
+    if known and not fits:
+        raise AuthError("unsupported_algorithm", detail="alg is not that of the key")
+    if not known:
+        # An unknown key costs what a wrong one costs: a stranger learns no ids by the clock.
+        decoy = keys.decoy(algorithm)
+        if decoy is not None:
+            decoy.verify(jws.signing_input, jws.signature)
+        raise AuthError("invalid_credentials", cause="unknown_kid")
+    raise AuthError("invalid_credentials", cause="bad_signature")
+
+
+def _candidates(
+    rules: JwtRules, keys: KeyRing, jws: Jws, incoming: Incoming, now: float
+) -> list[Key]:
+    if rules.key_by == "header":
+        kid = incoming.single(rules.key_header)
+    elif "kid" in jws.header:
+        kid = jws.header["kid"]
+    elif rules.key_by == "secret":
+        return keys.active(now)[:MAX_SECRETS]
+    else:
+        kid = ""
+    if not kid:
+        raise AuthError("invalid_credentials", cause="no_kid", detail="no key id")
+    key = keys.get(kid, now)
+    return [] if key is None else [key]
