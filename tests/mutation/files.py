@@ -13,7 +13,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "rates.py": ("test_limits.py",),
     "policy.py": ("test_policy.py", "test_limits.py"),
     "messages.py": ("test_messages.py",),
-    "algorithms.py": ("test_keys.py", "test_vectors_tokens.py"),
+    "algorithms.py": ("test_keys.py",),
     "keys.py": ("test_keys.py", "test_keys_refused.py", "test_vectors_key_sets.py"),
     "schemes/base.py": ("schemes/test_base.py", "schemes/test_signature.py"),
     "schemes/binding.py": (
@@ -47,6 +47,7 @@ FILES: dict[str, tuple[str, ...]] = {
         "attacks/test_a.py",
     ),
     "schemes/remembered.py": ("schemes/test_jwt.py", "schemes/test_jwt_fork.py"),
+    "sessions.py": ("schemes/test_session.py",),
     "schemes/session.py": (
         "schemes/test_session.py",
         "test_trace.py",
