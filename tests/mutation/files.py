@@ -46,7 +46,7 @@ FILES: dict[str, tuple[str, ...]] = {
         "presets",
         "attacks/test_a.py",
     ),
-    "schemes/remembered.py": ("schemes/test_jwt.py", "schemes/test_jwt_fork.py"),
+    "schemes/remembered.py": ("schemes/test_remembered.py",),
     "sessions.py": ("schemes/test_session.py",),
     "schemes/session.py": (
         "schemes/test_session.py",
