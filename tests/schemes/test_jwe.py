@@ -626,3 +626,11 @@ def test_a_token_that_does_not_open_is_not_remembered(incoming):
     for _ in range(2):
         assert verdict(where, incoming, seal(token(hour()), key=b"x" * 32)) == "invalid_credentials"
     assert len(where._cache) == 0
+
+
+def test_a_shared_key_carries_what_its_entry_says() -> None:
+    dated = jwe.shared_key("e", DIR_SECRET.encode(), not_before=NOW, not_after=NOW + 1)
+
+    assert (dated.kid, dated.alg, dated.curve) == ("e", "dir", "")
+    assert [dated.active(NOW + offset) for offset in (-1, 0, 0.5, 1)] == [False, True, True, False]
+    assert jwe.shared_key("e", DIR_SECRET.encode()).active(NOW)
