@@ -87,7 +87,8 @@ def _report(name: str, mutants: list[Mutant]) -> list[int]:
     killed = [mutant for mutant in mutants if mutant.result in KILLED]
     lived = [mutant for mutant in mutants if mutant not in aside and mutant not in killed]
     left = [mutant for mutant in lived if mutant.key not in known]
-    wrong = [mutant for mutant in killed if mutant.key in known]
+    live = {mutant.key for mutant in lived}
+    wrong = [mutant for mutant in killed if mutant.key in known and mutant.key not in live]
     gone = known.keys() - {mutant.key for mutant in mutants}
     for mutant in left:
         _show(name, "lives", *mutant.key)

@@ -13,6 +13,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "rates.py": ("test_limits.py",),
     "policy.py": ("test_policy.py", "test_limits.py"),
     "messages.py": ("test_messages.py",),
+    "algorithms.py": ("test_keys.py",),
     "keys.py": ("test_keys.py", "test_keys_refused.py", "test_vectors_key_sets.py"),
     "schemes/base.py": ("schemes/test_base.py", "schemes/test_signature.py"),
     "schemes/binding.py": (
@@ -23,6 +24,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "schemes/challenge.py": ("schemes/test_challenge.py",),
     "schemes/claims.py": ("schemes/test_claims.py", "test_trace.py", "schemes/test_jwt.py"),
     "schemes/jws.py": ("test_jws.py", "schemes/test_jwt.py"),
+    "schemes/jwt_keys.py": ("schemes/test_jwt.py", "test_trace.py"),
     "schemes/jwt_rules.py": ("schemes/test_jwt.py",),
     "schemes/narrowing.py": ("schemes/test_narrowing.py",),
     "schemes/wallets.py": ("schemes/test_wallets.py", "schemes/test_signature.py"),
@@ -44,7 +46,8 @@ FILES: dict[str, tuple[str, ...]] = {
         "presets",
         "attacks/test_a.py",
     ),
-    "schemes/remembered.py": ("schemes/test_jwt.py", "schemes/test_jwt_fork.py"),
+    "schemes/remembered.py": ("schemes/test_remembered.py",),
+    "sessions.py": ("schemes/test_session.py",),
     "schemes/session.py": (
         "schemes/test_session.py",
         "test_trace.py",

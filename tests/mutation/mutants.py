@@ -68,7 +68,7 @@ def mutants_of(mutated: Path) -> list[Mutant]:
             continue
         whole = by_name[name]
         original = functions[match["function"] + "__mutmut_orig"]
-        original.name = node.name = match["function"]
+        original.name = node.name = re.split("ǁ|^x_", match["function"])[-1]
         removed, added = _difference(lines_of(original), lines_of(node))
         found.append(
             Mutant(

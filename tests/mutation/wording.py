@@ -18,7 +18,7 @@ class _Unworded(ast.NodeTransformer):
         self.generic_visit(node)
         node.keywords = [keyword for keyword in node.keywords if keyword.arg != "detail"]
         called = ast.unparse(node.func)
-        if called in ("ValueError", "TypeError"):
+        if called in ("ValueError", "TypeError", "_malformed"):
             node.args = []
         elif called == "trace.note":
             node.args[1:] = [ast.Constant(0)] * len(node.args[1:])

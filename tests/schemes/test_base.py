@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from rpcguard import AuthError
-from rpcguard.schemes.base import BearerKinds, read_bearer
+from rpcguard import AuthError, Request
+from rpcguard.schemes.base import BearerKinds, Incoming, read_bearer
+from rpcguard.trace import Trace
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,19 @@ def test_one_well_formed_bearer_token_or_none(values: list[str], found: str | No
 )
 def test_fields_that_a_server_has_joined_are_not_one(value: str, found: str | None) -> None:
     assert read_bearer([value], joined=True) == found
+
+
+def test_a_comma_joins_nothing_where_servers_join_nothing() -> None:
+    assert read_bearer(["Basic x,Bearer y"]) is None
+
+
+def test_what_matching_found_out_is_passed_on() -> None:
+    request, trace = Request("POST", "/p/a?b", []), Trace()
+    found = Incoming(request, "/a", "/p/a", "/p/a?b", "a", {"host": ["x"]}, trace)
+
+    assert (found.request, found.path, found.raw_path) == (request, "/a", "/p/a")
+    assert (found.raw_target, found.rest, found.fields) == ("/p/a?b", "a", {"host": ["x"]})
+    assert found.trace is trace
 
 
 def test_a_request_says_whether_its_fields_may_be_joined(incoming: Any) -> None:

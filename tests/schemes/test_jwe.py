@@ -26,7 +26,7 @@ from minting import NOW, OTHER_SECRET, SECRET, bearer, hour, segment, token
 from sealing import DIR_SECRET, WAYS, opening_key, point, private_pem, seal
 
 from rpcguard import AuthError
-from rpcguard.keys import KeyRing, secret_key
+from rpcguard.keys import PEM_BYTES, KeyRing, secret_key
 from rpcguard.schemes import jwe
 from rpcguard.schemes.base import Proof
 from rpcguard.schemes.jwe import DecryptionKey, Encryption
@@ -626,3 +626,21 @@ def test_a_token_that_does_not_open_is_not_remembered(incoming):
     for _ in range(2):
         assert verdict(where, incoming, seal(token(hour()), key=b"x" * 32)) == "invalid_credentials"
     assert len(where._cache) == 0
+
+
+def test_a_shared_key_carries_what_its_entry_says() -> None:
+    dated = jwe.shared_key("e", DIR_SECRET.encode(), not_before=NOW, not_after=NOW + 1)
+
+    assert (dated.kid, dated.alg, dated.curve) == ("e", "dir", "")
+    assert [dated.active(NOW + offset) for offset in (-1, 0, 0.5, 1)] == [False, True, True, False]
+    assert jwe.shared_key("e", DIR_SECRET.encode()).active(NOW)
+
+
+def test_a_private_key_carries_what_its_entry_says() -> None:
+    pem = private_pem(opening_key("RSA")).encode().ljust(PEM_BYTES)
+    dated = jwe.private_key("e", "RSA-OAEP-256", pem, not_before=NOW, not_after=NOW + 1)
+
+    assert (dated.kid, dated.alg, dated.curve) == ("e", "RSA-OAEP-256", "")
+    assert [dated.active(NOW + offset) for offset in (-1, 0, 0.5, 1)] == [False, True, True, False]
+    with pytest.raises(ValueError, match="longer"):
+        jwe.private_key("e", "RSA-OAEP-256", pem + b"\n")

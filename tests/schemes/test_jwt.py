@@ -286,11 +286,11 @@ def test_a_bearer_or_the_header_of_its_key_is_the_credential(incoming):
 
 
 def test_openapi_says_where_the_credential_goes():
-    (alternative,) = JwtScheme(RULES, ring()).security
-    assert [scheme["type"] for scheme in alternative.values()] == ["http"]
+    token = {"rpcBearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+    assert JwtScheme(RULES, ring()).security == (token,)
     headed = JwtScheme(replace(RULES, key_by="header", key_header="x-auth-key"), ring())
-    (together,) = headed.security
-    assert sorted(scheme["type"] for scheme in together.values()) == ["apiKey", "http"]
+    key = {"rpcKey": {"type": "apiKey", "in": "header", "name": "x-auth-key"}}
+    assert headed.security == (token | key,)
 
 
 @pytest.mark.parametrize(

@@ -326,3 +326,39 @@ def test_what_revokes_a_token_is_known_after_its_end():
     assert _scheme(_sessions(_secret("a", SECOND))).revocation(token, NOW) is None
     with pytest.raises(AuthError):
         _scheme(sessions).revocation("x", NOW)
+
+
+# What others ask of the scheme
+
+
+def test_openapi_and_the_fields_of_a_session():
+    scheme = _scheme(_sessions())
+    assert scheme.security == (
+        {"rpcSession": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+    )
+    assert scheme.fields == {"authorization", "sec-websocket-protocol"}
+
+
+def test_a_session_that_was_let_in_is_worth_what_its_wallet_and_key_are_worth_now(incoming):
+    policy = Policy(networks=())
+    sessions = _sessions(wallets=Wallets({PUBKEY: Listed(allow=policy)}))
+    who = _proof(sessions, incoming(bearer(sessions.mint(PUBKEY, NOW, {}).token))).principal
+    assert _scheme(sessions).policies(who, NOW) == (policy,)
+    assert _scheme(_sessions(wallets=None)).policies(who, NOW) == ()
+    for other, reason in (
+        (_sessions(wallets=Wallets({})), "not_listed"),
+        (_sessions(_secret("b", SECOND)), "invalid_credentials"),
+        (_sessions(_secret("a", FIRST, not_after=NOW)), "invalid_credentials"),
+    ):
+        with pytest.raises(AuthError) as caught:
+            _scheme(other).policies(who, NOW)
+        assert caught.value.reason == reason
+
+
+def test_a_standing_session_need_not_be_fresh_but_may_not_have_ended(incoming):
+    sessions = _sessions()
+    request = incoming(bearer(sessions.mint(PUBKEY, NOW, {}).token))
+    scheme = _scheme(sessions)
+    assert scheme.prove(request, NOW + 3599, standing=True)
+    with pytest.raises(AuthError):
+        scheme.prove(request, NOW + 3600, standing=True)

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from minting import CALL, NOW, Headers, Wallet, replaced, sha256
 
-from rpcguard import AuthError
+from rpcguard import AuthError, Principal
+from rpcguard.owed import digest
+from rpcguard.policy import Policy
 from rpcguard.schemes.base import NEED_BODY, Proof
 from rpcguard.schemes.signature import DECODERS, SignatureRules, SignatureScheme, Version
 from rpcguard.schemes.wallets import Wallet as Listed
@@ -103,6 +105,13 @@ def test_other_spellings_are_malformed(incoming, encoding, spell):
     assert reason(incoming, respelt(WALLET.v1(), spell), rules) == "malformed_credentials"
 
 
+@pytest.mark.parametrize("text", ["", "00", "58585858", "ab" * 31, "ab" * 33])
+@pytest.mark.parametrize("encoding", sorted(DECODERS))
+def test_a_key_of_another_length_is_malformed(encoding, text):
+    with pytest.raises(ValueError, match=" "):
+        DECODERS[encoding](text, 32)
+
+
 @pytest.mark.parametrize("spell", [str.upper, str.title, lambda text: text[:-1] + text[-1].upper()])
 def test_one_key_has_one_spelling_so_that_its_nonces_are_spent_once(incoming, spell):
     """The key is not in the signed text: whoever respells it replays the request."""
@@ -131,6 +140,17 @@ def test_the_words_of_a_payload(incoming):
     headers = WALLET.fields(signed, NOW, nonce)
     proof(incoming, headers, rules, target="/a?b={nonce}", method="PUT")
     assert reason(incoming, headers, rules, target="/a?b=c", method="PUT") == "invalid_credentials"
+
+
+@pytest.mark.parametrize(("word", "is_"), [("method", "PUT"), ("path", "/a"), ("target", "/a?b")])
+def test_a_field_echoes_what_its_version_says(incoming, word, is_):
+    payload = "{timestamp}:{nonce}:{sha256_hex_of_body}"
+    rules = replace(RULES, versions={"1": Version(payload, (("x-echo", word),))})
+    request = {"target": "/a?b", "method": "PUT"}
+    proof(incoming, [*WALLET.v1(), ("X-Echo", is_)], rules, **request)
+    for other in ("", "/a?", "PUT ", "/A"):
+        headers = [*WALLET.v1(), ("X-Echo", other)]
+        assert reason(incoming, headers, rules, **request) == "invalid_binding"
 
 
 @pytest.mark.parametrize(
@@ -189,6 +209,12 @@ def test_a_nonce_is_named_by_project_key_and_nonce(incoming):
     assert name(WALLET.v1(), project="two") != first
 
 
+def test_a_spent_nonce_is_found_by_every_release(incoming):
+    spent = proof(incoming, WALLET.v1(nonce="0" * 16)).owed.nonce
+    assert spent is not None
+    assert spent.name == digest("nonce", "one", WALLET.pubkey, "0" * 16)
+
+
 def test_without_revocation_the_nonce_is_owed_still(incoming):
     owed = proof(incoming, WALLET.v1(), replace(RULES, revocable=False)).owed
     assert owed.revocable == ()
@@ -213,13 +239,17 @@ def test_any_of_the_four_fields_claims_the_scheme(incoming):
 
 
 def test_openapi_says_all_four_fields_together():
-    (together,) = SignatureScheme(RULES).security
-    assert sorted(scheme["name"] for scheme in together.values()) == [
-        "x-nonce",
-        "x-pubkey",
-        "x-signature",
-        "x-timestamp",
-    ]
+    def field(name: str) -> dict[str, str]:
+        return {"type": "apiKey", "in": "header", "name": name}
+
+    assert SignatureScheme(RULES).security == (
+        {
+            "rpcXPubkey": field("x-pubkey"),
+            "rpcXSignature": field("x-signature"),
+            "rpcXTimestamp": field("x-timestamp"),
+            "rpcXNonce": field("x-nonce"),
+        },
+    )
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "abc", "1e9", "1_760", "٣", "", "0x1"])
@@ -229,3 +259,24 @@ def test_a_lax_pattern_for_the_timestamp_lets_no_other_text_through(incoming, va
     headers = WALLET.v1(timestamp=value)
     with pytest.raises(AuthError):
         SignatureScheme(rules).prove(incoming(headers), NOW)
+
+
+def test_a_timestamp_may_have_sixteen_digits(incoming):
+    rules = replace(RULES, timestamp_form=re.compile("[0-9]+"))
+    assert reason(incoming, WALLET.v1(timestamp="9" * 16), rules) == "not_yet_valid"
+    assert reason(incoming, WALLET.v1(timestamp="9" * 17), rules) == "malformed_credentials"
+
+
+def test_a_bad_signature_is_told_apart_in_the_log_alone(incoming):
+    with pytest.raises(AuthError) as caught:
+        proof(incoming, WALLET.v1(b"another body"))
+    assert (caught.value.reason, caught.value.cause) == ("invalid_credentials", "bad_signature")
+
+
+def test_a_wallet_that_was_let_in_brings_its_policy_as_it_is_now():
+    allow = Policy(networks=())
+    listed = Wallets({WALLET.pubkey: Listed(allow=allow)})
+    scheme = SignatureScheme(replace(RULES, wallets=listed))
+    assert scheme.policies(Principal(WALLET.pubkey, "one", "signature"), NOW) == (allow,)
+    with pytest.raises(AuthError):
+        scheme.policies(Principal("another", "one", "signature"), NOW)

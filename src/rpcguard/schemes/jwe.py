@@ -269,10 +269,13 @@ def _check_agreement(header: Mapping[str, Any]) -> None:
 def _is_on(epk: Mapping[str, Any], curve: str) -> bool:
     """Return whether *epk* names a point of *curve*, and nothing else; not whether it is on it."""
     kind, coordinates, size = _CURVES[curve]
-    if epk.keys() != {"kty", "crv", *coordinates} or (epk["kty"], epk["crv"]) != (kind, curve):
-        return False
+    named = {"kty": kind, "crv": curve}
     try:
-        return all(len(base64url.decode(epk[name])) == size for name in coordinates)
+        return (
+            epk.keys() == {*named, *coordinates}
+            and all(epk[name] == value for name, value in named.items())
+            and all(len(base64url.decode(epk[name])) == size for name in coordinates)
+        )
     except (ValueError, AttributeError):
         return False
 

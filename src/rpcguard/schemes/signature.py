@@ -39,8 +39,10 @@ def _base64_exact(text: str, size: int) -> bytes:
 
 
 def _hex_exact(text: str, size: int) -> bytes:
-    data = binascii.unhexlify(text) if len(text) == size * 2 else b""
-    if data.hex() != text:  # upper case would be a second name for one key, and replay its nonces
+    data = binascii.unhexlify(text)
+    if (
+        len(data) != size or data.hex() != text
+    ):  # upper case would be a second name for one key, and replay its nonces
         raise ValueError("not lower-case hex of the right length")
     return data
 
