@@ -368,6 +368,7 @@ class Authenticator:
         if incoming.trace is not None:
             size = "unread" if body is None else f"{len(body)} bytes"
             incoming.trace.note("body", f"{size}; limit {self.bounds.max_body}; not encoded")
-        refuse_encoded(incoming.fields)
+        if "content-encoding" in incoming.fields:
+            refuse_encoded(incoming.fields)
         if body is not None and len(body) > self.bounds.max_body:
             raise AuthError("body_too_large")

@@ -235,7 +235,8 @@ class JwtScheme:
             ends = times.exp + rules.claims.leeway + rules.skew
             nonce = owed.Nonce(name, ends, rules.project_limit, rules.subject_limit)
         questions = owed.Owed(rules.project, subject, times.iat or 0.0, revocable, nonce)
-        return Proof(principal, questions, self._policies(key, claims))
+        plain = key.allow is None and not rules.narrowing.kinds
+        return Proof(principal, questions, () if plain else self._policies(key, claims))
 
     def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:
         """What applies to the holder of this token; see `Scheme.policies`."""
@@ -246,8 +247,7 @@ class JwtScheme:
 
     def _policies(self, key: Key, claims: Mapping[str, Any]) -> tuple[Policy, ...]:
         own = (key.allow,) if key.allow is not None else ()
-        narrowing = self._rules.narrowing
-        return (*own, *narrowing.read(claims)) if narrowing.kinds else own
+        return (*own, *self._rules.narrowing.read(claims))
 
 
 def _payload(jws: Jws) -> dict[str, Any]:
