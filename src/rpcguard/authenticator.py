@@ -125,6 +125,7 @@ class Authenticator:
         if not now > 0:  # also for NaN, which compares with nothing and so expires nothing
             raise AuthError("backend_unavailable", detail="the clock gives no time")
         found, incoming = self._match(request, asked.project, asked.trace)
+        incoming.kept = asked.kept
         try:
             return self._judge(found, incoming, now, asked)
         except AuthError as error:
@@ -361,7 +362,7 @@ class Authenticator:
 
     def _want_body(self, project: Project, incoming: Incoming) -> BodyWanted:
         self._check_body(incoming)
-        return BodyWanted(self.bounds.max_body, project)
+        return BodyWanted(self.bounds.max_body, project, incoming.kept)
 
     def _check_body(self, incoming: Incoming) -> None:
         body = incoming.request.body

@@ -151,6 +151,7 @@ class Verifier:
                     with _Reading(step):
                         body = read_body(step.limit) if read_body else None
                         judged = step.given(request, body)
+                        asked = asked._replace(kept=step.kept)
                 step = authenticator.authenticate(judged, now, asked)
             if step.charges and step.owed.nonce is not None:  # a refusal must not cost the nonce
                 self._limiter.spend(step.take_charges(), step.dress)
@@ -200,6 +201,7 @@ class Verifier:
                     with _Reading(step):
                         body = await read_body(step.limit) if read_body else None
                         judged = step.given(request, body)
+                        asked = asked._replace(kept=step.kept)
                 step = authenticator.authenticate(judged, now, asked)
             if step.charges and step.owed.nonce is not None:  # a refusal must not cost the nonce
                 await self._limiter.aspend(step.take_charges(), step.dress)

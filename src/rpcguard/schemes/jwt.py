@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # a project without encryption does without joserfc
 
 _ALL_JWTS = BearerKinds(others="jwt")
 CACHED_TOKENS = 4096  # per project and generation of the registry
-CACHED_TOKEN_BYTES = 2048  # longer ones are verified each time; claims take 10 times their text
+CACHED_TOKEN_BYTES = 2048  # longer ones are verified at each request; claims take 10 times more
 
 
 class _Verified(NamedTuple):
@@ -42,6 +42,14 @@ class _Verified(NamedTuple):
     claims: Mapping[str, Any]
     times: Times
     proof: Proof
+
+
+class _Kept(NamedTuple):
+    """A token that is too long to be remembered, verified before the body was read."""
+
+    scheme: JwtScheme
+    token: str
+    verified: _Verified
 
 
 class JwtScheme:
@@ -111,11 +119,13 @@ class JwtScheme:
             raise AuthError("malformed_credentials", detail="no well-formed bearer token")
         cacheable = len(token) <= CACHED_TOKEN_BYTES and trace is None
         name = hashlib.sha256(token.encode("ascii")).digest() if cacheable else b""
-        verified = self._cache.get(name) if cacheable else None
+        verified = self._cache.get(name) if cacheable else self._kept(token, incoming)
         if verified is None or not self._counts(verified, incoming, now):
             verified = self._verify(token, incoming, now, standing)
             if cacheable:
                 self._cache.put(name, verified)
+            else:
+                incoming.kept = _Kept(self, token, verified)
         else:
             self._rules.claims.check_times(verified.times, now, standing=standing)
         if self._bound and self._check_bindings(verified, incoming) is NEED_BODY:
@@ -125,6 +135,12 @@ class JwtScheme:
     def watch_lookups(self, tell: Callable[[bool], None]) -> None:
         """Begin with an empty cache that tells at each look-up whether the token was there."""
         self._cache = Watched(CACHED_TOKENS, tell)
+
+    def _kept(self, token: str, incoming: Incoming) -> _Verified | None:
+        kept = incoming.kept
+        if isinstance(kept, _Kept) and kept.scheme is self and kept.token == token:
+            return kept.verified
+        return None
 
     def _counts(self, verified: _Verified, incoming: Incoming, now: float) -> bool:
         """Return whether the keys that *verified* was found with are those of this request now."""
