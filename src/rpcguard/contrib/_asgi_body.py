@@ -90,10 +90,9 @@ class Body:
         if message["type"] == "http.request":
             self._take(message)
             self._told = self._ended
-            if self._kept:
-                self._given = len(self._kept)
-                if self._given > self._bounds.max_body:
-                    await self._exceed()
+            self._given = len(self._kept)
+            if self._given and self._given > self._bounds.max_body:
+                await self._exceed()
         return message
 
     def _give(self) -> Message:
