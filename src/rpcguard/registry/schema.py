@@ -460,6 +460,10 @@ class Bounds(_Model):
     """How long a body that the guard reads may take, where the server lets it say; default 30s."""
 
 
+def _nobody() -> list[str]:  # of `list`, pydantic parses a signature written in C
+    return []
+
+
 class Registry(_Model):
     """The key registry of rpcguard."""
 
@@ -467,9 +471,9 @@ class Registry(_Model):
     """Version of this vocabulary."""
     backend: Text = Field(default="sqlite:///rpcguard.db", repr=False)  # may hold a password
     """Where nonces and revocations are kept: a memory: or sqlite: URL."""
-    trusted_proxies: list[Text] = Field(default_factory=list)
+    trusted_proxies: list[Text] = Field(default_factory=_nobody)
     """Addresses and networks of proxies whose X-Forwarded-* count; `unix` for socket peers."""
-    bounds: Bounds = Bounds()
+    bounds: Bounds = Bounds.model_construct()  # whose defaults need no validator
     """What is read at most."""
     max_server_skew: fields.Skew = 30.0
     """How far the clocks of the servers may differ; default 30s."""
