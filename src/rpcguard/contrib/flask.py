@@ -264,7 +264,10 @@ def _authenticate(
     if source is None:
         raise RuntimeError(_NOT_SET_UP)
     environ, verifier = current.environ, source.verifier
-    asked = request_of(environ, websocket=_is_websocket(current))
+    websocket = _is_websocket(current)
+    # A recheck asks the registry of its time, which may look at other fields
+    wanted = None if websocket else verifier.registry.reads
+    asked = request_of(environ, websocket=websocket, wanted=wanted)
     passed: Passed = environ.get(_PASSED, ())
     principal = passed_before(passed, verifier, asked, project, schemes) if passed else None
     if principal is None:
