@@ -98,6 +98,7 @@ class RPCGuard:
         self._source = Source(found, self._recheck, self._observers)
         app.extensions[_EXTENSION] = self._source
         app.before_request(_guard_handshake)
+        app.teardown_request(_released)
         # `protect` returns its refusals; this is for those that the application raises itself
         app.register_error_handler(AuthError, _answer)
         weakref.finalize(app, self._source.close)
@@ -219,12 +220,7 @@ def _protected(
             return _answer(error)
         if late:
             current.environ[_WIRE].adopt(args[0])
-        try:
-            return (current_app.ensure_sync(view) if awaited else view)(*args, **kwargs)
-        finally:
-            wire: Wire | None = current.environ.get(_WIRE)
-            if wire is not None:
-                wire.end()
+        return (current_app.ensure_sync(view) if awaited else view)(*args, **kwargs)
 
     setattr(guarded, _GUARD, (schemes, project, frames))
     return guarded
@@ -249,6 +245,12 @@ def _guard_handshake() -> Response | None:
         except AuthError as error:
             return _answer(error)
     return None
+
+
+def _released(_: BaseException | None) -> None:
+    wire: Wire | None = _current().environ.get(_WIRE)
+    if wire is not None:
+        wire.end()
 
 
 def _is_websocket(current: CurrentRequest) -> bool:
