@@ -60,9 +60,9 @@ CONTENTS = {
     "How-to": ["frameworks", "client", "testing", "sessions", "encryption", "howto/*"],
     "Providers": ["presets", "providers/*"],
     "Reference": ["registry", "refusals", "cli", "reference/*"],
-    "Operators": ["operators", "backends", "metrics", "deployment", "performance", "security"],
+    "Operators": ["deployment", "operators", "backends", "metrics", "performance", "security"],
     "Extending": ["extending/*"],
-    "Project": ["project/*", "releasing"],
+    "Project": ["releasing", "project/*"],
 }
 # Files of the repository that are pages too.
 ROOT_PAGES = {
