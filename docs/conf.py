@@ -59,9 +59,12 @@ CONTENTS = {
     "How-to": ["frameworks", "client", "testing", "sessions", "encryption", "howto/*"],
     "Providers": ["presets", "providers/*"],
     "Reference": ["registry", "refusals", "cli", "reference/*"],
-    "Operators": ["operators", "backends", "metrics", "operations/*", "performance", "security"],
+    "Operators": [
+        *("deployment", "operators", "backends", "metrics", "operations/*"),
+        *("performance", "security"),
+    ],
     "Extending": ["extending/*"],
-    "Project": ["project/*"],
+    "Project": ["releasing", "project/*"],
 }
 # Files of the repository that are pages too.
 ROOT_PAGES = {
