@@ -4,12 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test bench bench-short lint check-format types tests attacks faults fuzz fuzz-short mutation clean record
+.PHONY: demo test bench bench-short lint check-format types tests attacks faults fuzz fuzz-short mutation clean record docs
 
 demo: $(READY)
 	@$(BIN)/rpcguard demo
 
-test: lint types tests
+test: lint types docs tests
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rpcguard needs Python 3.11 or later; say: make PYTHON=python3.12")'
@@ -72,8 +72,13 @@ bench-short: $(READY)
 	$(BIN)/python -m bench --short
 
 clean:
-	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .mutation dist
+	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .mutation dist docs/_build
 
-# Runs every command of docs/cli.md anew and writes down what it prints.
+# Runs pages, and writes down what their commands print where they show something else.
+PAGES ?= docs/cli.md
 record: $(READY)
-	$(BIN)/python docs/record.py docs/cli.md
+	@PYTHONPATH=tests $(BIN)/python -m pages $(PAGES)
+
+# The site, in docs/_build/html. Every warning is an error; nothing is fetched.
+docs: $(READY)
+	$(BIN)/sphinx-build -q -n -W --keep-going -d docs/_build/doctrees docs docs/_build/html

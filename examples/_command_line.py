@@ -11,7 +11,12 @@ from rpcguard.contrib.redaction import redacting_filter
 
 
 def parse(description: str) -> argparse.Namespace:
-    """Return the options `port`, `registry`, `recheck` and `access_log`."""
+    """Return the options of the command line."""
+    return options(description).parse_args()
+
+
+def options(description: str) -> argparse.ArgumentParser:
+    """Return a parser of the options `port`, `registry`, `recheck` and `access_log`."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--port", type=int, default=8000, help="port on 127.0.0.1, 0 for a free one"
@@ -23,7 +28,7 @@ def parse(description: str) -> argparse.Namespace:
     parser.add_argument(
         "--access-log", action="store_true", help="let the server log requests, without their keys"
     )
-    return parser.parse_args()
+    return parser
 
 
 def redact(verifier: Verifier, *loggers: str) -> None:

@@ -27,7 +27,7 @@ def create_app(registry: str, recheck: float = 30.0) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # paths with empty segments are the guard's to refuse
     guard = RPCGuard(app, registry, recheck=recheck)
-    redact(guard.verifier, "werkzeug", app.logger.name)
+    redact(guard.verifier, "werkzeug", "gunicorn.error", app.logger.name)
     with suppress(LookupError):  # not exactly one project has a session
         app.register_blueprint(guard.blueprint())
     sock = Sock(app)

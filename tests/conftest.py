@@ -27,8 +27,11 @@ NOW = 1_760_000_000.0
 PROGRAMS = {
     "browser": ("chromium", "chromedriver"),
     "curl": ("curl",),
+    "nginx": ("nginx",),
     "node": ("node", "npm"),
     "openssl": ("openssl",),
+    "prometheus": ("prometheus", "promtool"),
+    "systemd": ("systemd-analyze",),
 }
 _left_out: dict[str, int] = {}
 

@@ -30,7 +30,7 @@ FLOORS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"request", "principal", "jsonrpc", "target", "rates"}),
-    frozenset({"owed"}),
+    frozenset({"owed", "observer"}),
     frozenset({"policy", "pending"}),
     frozenset({"keys"}),
     frozenset({"schemes/", "backends/"}),
@@ -39,7 +39,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"messages", "steps", "shown"}),
     frozenset({"callers"}),
     frozenset({"authenticator"}),
-    frozenset({"registry/", "turns", "own_threads", "audit"}),
+    frozenset({"registry/", "turns", "own_threads", "measured", "audit", "observers/"}),
     frozenset({"issuing", "limiter"}),
     frozenset({"verifier"}),
     frozenset({"contrib", "contrib._sockets", "contrib._openapi", "client/"}),
@@ -89,6 +89,7 @@ PACKAGES = FRAMEWORKS | {
     "backends/": frozenset({"redis"}),
     "registry/": frozenset({"pydantic", "pydantic_core", "yaml"}),
     "limiter": frozenset({"limits", "redis"}),
+    "observers/": frozenset({"opentelemetry", "prometheus_client"}),
     "client/": frozenset(
         {
             *("base58", "cryptography", "jwt", "nacl"),
@@ -243,6 +244,7 @@ HEAVY = frozenset(
             "click",
             "rich",
         ),
+        *("prometheus_client", "opentelemetry", "rpcguard.observers"),
         *("httpx", "requests", "web3", "rpcguard.cli", "rpcguard.client", "rpcguard.testing"),
         *(f"rpcguard.{adapter}" for adapter in FRAMEWORKS),
     }

@@ -13,6 +13,7 @@ from minting import CALL, NOW, OTHER_SECRET, SECRET, Wallet, bearer, hour, token
 
 from rpcguard import AuthError, BackendError, ConfigError, Principal, Request, Verifier
 from rpcguard.owed import Answer, Owed
+from rpcguard.schemes.jws import parse
 
 MEMORY = "memory://?restart_guard=off"
 REGISTRY = f"""
@@ -176,6 +177,26 @@ def test_read_body_gets_the_limit_and_is_called_at_most_once(guard):
 
     verifier.verify(post("/solana", WALLET.v1(), None), read)
     assert limits == [1000]
+
+
+@DRIVERS
+@pytest.mark.parametrize("pad", [10, 3000], ids=["remembered", "too long for that"])
+def test_a_token_is_verified_once_also_where_the_body_is_wanted_then(
+    guard, drive, pad, monkeypatch
+):
+    parsed = []
+
+    def counting(*args: Any) -> Any:
+        parsed.append(args)
+        return parse(*args)
+
+    monkeypatch.setattr("rpcguard.schemes.jwt.parse", counting)
+    text = REGISTRY.replace("    match: {path: /v1}", "    allow: {methods: [eth_blockNumber]}")
+    verifier, headers = guard(text), bearer(token(hour(pad="x" * pad)))
+    drive(verifier, post("/v1", headers, None), CALL)
+    assert len(parsed) == 1
+    refused = refusal(drive, verifier, post("/v1", headers, None), CALL.replace(b"eth_", b"net_"))
+    assert refused.reason == "forbidden_method"
 
 
 @DRIVERS

@@ -56,11 +56,11 @@ def rsa_check(alg: str, material: rsa.RSAPublicKey) -> Check:
     digest, kind = _HASHES[alg[2:]]
     hashed = Prehashed(kind)
     pad = PSS(MGF1(kind), kind.digest_size) if alg.startswith("PS") else PKCS1v15()
-    # OpenSSL takes a PSS signature without its leading zero bytes too: another spelling of a token,
-    # which RFC 8017 section 8.1.2 refuses
     size = (material.key_size + 7) // 8
 
     def check(signing_input: bytes, signature: bytes) -> bool:
+        # One length only (RFC 8017 section 8.1.2). OpenSSL takes a PSS signature without its
+        # leading zero bytes too: a second spelling of one token.
         if len(signature) != size:
             return False
         try:

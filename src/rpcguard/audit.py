@@ -1,5 +1,7 @@
 """
-The audit trail: one record for each request that was accepted or refused, on the logger
+Where every verdict is told, once: to the audit trail and to the verifier's observers.
+
+The audit trail is one record for each request that was accepted or refused, on the logger
 `rpcguard.audit` at INFO. Nothing is built where nobody listens at that level.
 
 Each record has its facts as the mapping `record.rpcguard`, and as `name=value` in its message.
@@ -17,6 +19,7 @@ from typing import Any, Final
 
 from rpcguard.authenticator import Authenticator
 from rpcguard.errors import AuthError
+from rpcguard.observer import Judged, Observer
 from rpcguard.principal import Principal
 from rpcguard.request import Request
 
@@ -44,9 +47,11 @@ def request_judged(
     project: str | None,
     verdict: Principal | AuthError | None,
     started: float,
+    observer: Observer | None = None,
+    kind: str = "",
 ) -> None:
     """
-    Record what became of *request*.
+    Record what became of *request*, and tell *observer*.
 
     Args:
         authenticator: The generation of the registry that judged it.
@@ -55,7 +60,17 @@ def request_judged(
         verdict: The principal that was let in, or why it was refused; None where a route that
             issues credentials answered who had proved nothing yet.
         started: `time.perf_counter` when the request came.
+        observer: Told of a `Judged`; or None.
+        kind: Its `Judged.kind`; by default that of a request or of a handshake.
     """
+    if observer is not None:
+        seconds = time.perf_counter() - started
+        if isinstance(verdict, Principal):
+            named, scheme = verdict.project, verdict.scheme
+        else:
+            named, scheme = authenticator.claimed(request, project)
+        kind = kind or ("handshake" if request.websocket else "request")
+        observer(_judged(kind, named, scheme, seconds, verdict))
     if _log.isEnabledFor(logging.INFO):
         name = authenticator.matching(request) if project is None else project
         found = None if name is None else authenticator.projects.get(name)
@@ -67,12 +82,48 @@ def request_judged(
         _write(verdict, started, method=method, path=path, client=client)
 
 
-def message_judged(principal: Principal, error: AuthError | None, started: float) -> None:
+def message_judged(
+    principal: Principal,
+    error: AuthError | None,
+    started: float,
+    observer: Observer | None = None,
+) -> None:
     """Record what became of a message on *principal*'s WebSocket; see `request_judged`."""
+    if error is not None and error.caller is None:
+        error.caller = principal.who
+    if observer is not None:
+        seconds = time.perf_counter() - started
+        verdict = error or principal
+        observer(_judged("message", principal.project, principal.scheme, seconds, verdict))
     if _log.isEnabledFor(logging.INFO):
-        if error is not None and error.caller is None:
-            error.caller = principal.who
         _write(error or principal, started, method="MESSAGE", path=None, client=principal.network)
+
+
+def _judged(
+    kind: str,
+    project: str,
+    scheme: str,
+    seconds: float,
+    verdict: Principal | AuthError | None,
+) -> Judged:
+    if verdict is None:
+        return Judged(kind, project, scheme, seconds)
+    if isinstance(verdict, Principal):
+        return Judged(
+            kind, project, scheme, seconds, subject=verdict.subject, key_id=verdict.key_id
+        )
+    proved, subject, key_id = verdict.caller or (scheme, None, None)
+    return Judged(
+        kind,
+        project,
+        proved,
+        seconds,
+        verdict.reason,
+        verdict.code,
+        verdict.status,
+        subject,
+        key_id,
+    )
 
 
 def _write(verdict: Principal | AuthError, started: float, **request: str | None) -> None:

@@ -125,6 +125,7 @@ class Authenticator:
         if not now > 0:  # also for NaN, which compares with nothing and so expires nothing
             raise AuthError("backend_unavailable", detail="the clock gives no time")
         found, incoming = self._match(request, asked.project, asked.trace)
+        incoming.kept = asked.kept
         try:
             return self._judge(found, incoming, now, asked)
         except AuthError as error:
@@ -156,6 +157,18 @@ class Authenticator:
             return self._match(request, None)[0].name
         except AuthError:
             return None
+
+    def claimed(self, request: Request, project: str | None) -> tuple[str, str]:
+        """
+        Return the name of the project that judges *request*, "" for none, and the kind of
+        credential that it carries, "none" if not exactly one.
+        """
+        try:
+            found, incoming = self._match(request, project)
+        except AuthError:
+            return "", "none"
+        kinds = [scheme.name for scheme in found.schemes if scheme.present(incoming)]
+        return found.name, kinds[0] if len(kinds) == 1 else "none"
 
     def wants_body(self, request: Request, *, project: str | None = None) -> bool:
         """Return whether the request's credential or the project's policy needs the body."""
@@ -349,13 +362,14 @@ class Authenticator:
 
     def _want_body(self, project: Project, incoming: Incoming) -> BodyWanted:
         self._check_body(incoming)
-        return BodyWanted(self.bounds.max_body, project)
+        return BodyWanted(self.bounds.max_body, project, incoming.kept)
 
     def _check_body(self, incoming: Incoming) -> None:
         body = incoming.request.body
         if incoming.trace is not None:
             size = "unread" if body is None else f"{len(body)} bytes"
             incoming.trace.note("body", f"{size}; limit {self.bounds.max_body}; not encoded")
-        refuse_encoded(incoming.fields)
+        if "content-encoding" in incoming.fields:
+            refuse_encoded(incoming.fields)
         if body is not None and len(body) > self.bounds.max_body:
             raise AuthError("body_too_large")

@@ -56,6 +56,11 @@ class Key:
     not_after: float | None = None
     allow: Policy | None = field(default=None, repr=False)
 
+    @property
+    def dated(self) -> bool:
+        """Whether there are times at which the key does not count."""
+        return self.not_before is not None or self.not_after is not None
+
     def active(self, now: float) -> bool:
         """Return whether the key counts at *now*, Unix seconds."""
         return (self.not_before is None or self.not_before <= now) and (
@@ -159,15 +164,16 @@ def _checked(material: object, alg: str | None) -> tuple[str, Check]:
         alg = _fitting(alg, "RS256", *RSA_ALGORITHMS)
         return alg, rsa_check(alg, material)
     if isinstance(material, ec.EllipticCurvePublicKey):
-        alg = _fitting(alg, *(a for a, c in EC_CURVES.items() if isinstance(material.curve, c)))
-        return alg, ec_check(alg, material)
+        for own, curve in EC_CURVES.items():
+            if isinstance(material.curve, curve):
+                return _fitting(alg, own), ec_check(own, material)
     raise ValueError("only RSA, P-256, P-384 and Ed25519 keys are supported")
 
 
 def _fitting(alg: str | None, *own: str) -> str:
     """Return *alg* if it is one of a key's *own*; the first of them for None."""
-    if not own or alg not in (None, *own):
-        raise ValueError(f"the key's type does not fit {alg or 'any supported algorithm'}")
+    if alg not in (None, *own):
+        raise ValueError(f"the key's type does not fit {alg}")
     return alg or own[0]
 
 
@@ -262,10 +268,11 @@ def secret_bytes(text: str, encoding: str, size: int | None = None) -> bytes:
 class KeyRing:
     """Keys found by id, or all that are active. Immutable; cost does not grow with their number."""
 
-    __slots__ = ("_by_kid", "_decoys", "algorithms")
+    __slots__ = ("_by_kid", "_dated", "_decoys", "algorithms")
 
     def __init__(self, keys: Iterable[Key]) -> None:
         self._by_kid = {key.kid: key for key in keys}
+        self._dated = any(key.dated for key in self._by_kid.values())
         self._decoys = {key.alg: key for key in self._by_kid.values()}
         self.algorithms = frozenset(self._decoys)
 
@@ -275,7 +282,7 @@ class KeyRing:
     def get(self, kid: str, now: float) -> Key | None:
         """Return the key *kid* if it is active at *now*."""
         key = self._by_kid.get(kid)
-        return key if key is not None and key.active(now) else None
+        return key if key is None or not self._dated or key.active(now) else None
 
     def decoy(self, alg: str) -> Key | None:
         """Return some key of *alg*, to spend on an unknown id what a known one would cost."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
@@ -19,6 +19,8 @@ from urllib.parse import quote, urlsplit
 from rpcguard.backends import redis_url
 from rpcguard.backends.redis_settings import Address, Settings
 from rpcguard.errors import AuthError, BackendError
+from rpcguard.measured import Measured
+from rpcguard.observer import Observer
 from rpcguard.owed import digest
 from rpcguard.own_threads import OwnThreads
 from rpcguard.rates import Charge, Rate
@@ -36,11 +38,17 @@ Dress = Callable[[AuthError], AuthError]
 class Limiter:
     """The counters of one verifier. Thread-safe."""
 
-    def __init__(self, backend: str | None, base: Path | None = None) -> None:
+    def __init__(
+        self,
+        backend: str | None,
+        base: Path | None = None,
+        observer: Observer | None = None,
+    ) -> None:
         """
         Args:
             backend: URL of the backend; where it names no Redis, or None, this process counts.
             base: Directory that the files of a URL are relative to.
+            observer: Told how each count ended; or None.
 
         Raises:
             ConfigError: If it is a wrong URL of Redis.
@@ -48,11 +56,12 @@ class Limiter:
         parts = urlsplit(backend or "")
         remote = redis_url.is_redis(parts.scheme)
         self._settings = redis_url.parse(parts, base or Path()) if remote else None
+        self._observer = observer
         self._opened: dict[int, tuple[RateLimiter, RateLimiter]] = {}
         self._tidy_at = TIDY
         self._threads = OwnThreads("limiter")  # in which event loops ask Redis
 
-    def spend(self, charges: Iterable[Charge], dress: Dress) -> None:
+    def spend(self, charges: tuple[Charge, ...], dress: Dress) -> None:
         """
         Count one request by each of *charges*; the first that is exceeded refuses it.
 
@@ -63,6 +72,11 @@ class Limiter:
         Raises:
             AuthError: `rate_limited`, or `backend_unavailable` if it cannot be told.
         """
+        if charges:
+            with Measured(self._observer, "count"):
+                self._spend_all(charges, dress)
+
+    def _spend_all(self, charges: tuple[Charge, ...], dress: Dress) -> None:
         try:
             for charge in charges:
                 self._spend(charge)
@@ -85,10 +99,11 @@ class Limiter:
 
         rates = sum(len(charge.rates) for charge in charges)
         patience = settings.connect_timeout + rates * settings.timeout
-        try:
-            await self._threads.run(patience, self.spend, charges, dress)
-        except BackendError as late:
-            raise dress(AuthError("backend_unavailable", detail=str(late))) from None
+        with Measured(self._observer, "count"):
+            try:
+                await self._threads.run(patience, self._spend_all, charges, dress)
+            except BackendError as late:
+                raise dress(AuthError("backend_unavailable", detail=str(late))) from None
 
     def close(self) -> None:
         """Close the connections. Closing twice is harmless."""

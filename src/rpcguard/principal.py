@@ -80,7 +80,7 @@ class Principal:
 
     @property
     def who(self) -> tuple[str, str, str | None]:
-        """Scheme, subject and key id: what a log says of a caller."""
+        """Scheme, subject and key id, which a log says of a caller."""
         return self.scheme, self.subject, self.key_id
 
     @property

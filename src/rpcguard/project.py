@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from rpcguard.errors import AuthError
@@ -89,6 +89,12 @@ class Project:
     def keys_in_path(self) -> bool:
         """Whether callers may put an API key into the path."""
         return any(isinstance(s, ApiKeyScheme) and s.rules.in_path for s in self.schemes)
+
+    def watch_lookups(self, tell: Callable[[bool], None]) -> None:
+        """Have *tell* told of each look-up in a cache of tokens, whether the token was there."""
+        for scheme in self.schemes:
+            if isinstance(scheme, JwtScheme | SessionScheme):
+                scheme.watch_lookups(tell)
 
     def dress(self, error: AuthError) -> AuthError:
         """Give *error* this project's id, form, texts and challenges, and return it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rpcguard.errors import AuthError
@@ -26,6 +26,7 @@ class Asked(NamedTuple):
             answered.
         counted: What `Counting` asked for is done.
         trace: Is told what is checked, before it is; None where nobody asks.
+        kept: Of the `BodyWanted` that came before, for the same request.
     """
 
     project: str | Project | None = None
@@ -35,6 +36,7 @@ class Asked(NamedTuple):
     frames: bool = False
     counted: bool = False
     trace: Trace | None = None
+    kept: object = None
 
 
 PLAIN = Asked()  # of almost every request
@@ -48,10 +50,12 @@ class BodyWanted:
     Attributes:
         limit: Bytes.
         project: The project that asks; it gives a refusal to read its form.
+        kept: What is known of the request already; goes into `Asked`, where it may be left out.
     """
 
     limit: int
     project: Project
+    kept: object = field(default=None, repr=False)
 
     def given(self, request: Request, body: bytes | None) -> Request:
         """

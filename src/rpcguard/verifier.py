@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -27,6 +27,8 @@ from rpcguard.ending import end_of_family, revoked_key
 from rpcguard.errors import AuthError, BackendError
 from rpcguard.issuing import ROUTES, Desk
 from rpcguard.limiter import Limiter
+from rpcguard.measured import MeasuredBackend
+from rpcguard.observer import Observer, together
 from rpcguard.owed import Revocation
 from rpcguard.own_threads import NoThreadError, OwnThreads
 from rpcguard.pending import Pending
@@ -49,12 +51,14 @@ class Verifier:
         backend: Backend,
         clock: Callable[[], float],
         limiter: Limiter | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """Take the parts as they are; `from_yaml` is the usual way."""
         self._live = live
-        self._backend = backend
+        self._backend = backend if observer is None else MeasuredBackend(backend, observer)
+        self._observer = observer
         self._clock = clock
-        self._limiter = limiter or Limiter(None)
+        self._limiter = limiter or Limiter(None, observer=observer)
         self._threads = OwnThreads("issuing")
 
     @classmethod
@@ -66,6 +70,7 @@ class Verifier:
         clock: Callable[[], float] = time.time,
         environ: Mapping[str, str] | None = None,
         watch: bool = True,
+        observers: Iterable[Observer] = (),
     ) -> Self:
         """
         Load a registry and open its backend.
@@ -77,27 +82,30 @@ class Verifier:
             clock: Gives Unix seconds; read once per request.
             environ: Where `${env:NAME}` looks; the process environment by default.
             watch: Reload by itself, within a second, when the file or a `${file:}` of it changes.
+            observers: Told of every verdict and of what it took; see `rpcguard.observer`.
 
         Raises:
             ConfigError: If anything is wrong with the registry or the backend's URL.
+            TypeError: If one of *observers* cannot be called.
         """
-        live = LiveRegistry(path, environ)
+        observer = together(observers)
+        live = LiveRegistry(path, environ, observer)
         if backend is None:
             backend = live.compiled.backend
         limiter = None
         if isinstance(backend, str):
             url, base = backend, live.path.parent
             backend = open_backend(url, now=clock(), base=base)
-            limiter = Limiter(url, base)
+            limiter = Limiter(url, base, observer)
         elif not hasattr(backend, "settle"):
             backend = open_client(backend, now=clock())
         if watch:
             live.watch()
-        return cls(live, backend, clock, limiter)
+        return cls(live, backend, clock, limiter, observer)
 
     @property
     def registry(self) -> Authenticator:
-        """The current generation: its `projects` and `bounds`."""
+        """The current generation, with its `projects` and `bounds`."""
         return self._live.compiled.authenticator
 
     def verify(
@@ -143,6 +151,7 @@ class Verifier:
                     with _Reading(step):
                         body = read_body(step.limit) if read_body else None
                         judged = step.given(request, body)
+                        asked = asked._replace(kept=step.kept)
                 step = authenticator.authenticate(judged, now, asked)
             if step.charges and step.owed.nonce is not None:  # a refusal must not cost the nonce
                 self._limiter.spend(step.take_charges(), step.dress)
@@ -154,10 +163,15 @@ class Verifier:
             if step.charges:
                 self._limiter.spend(step.take_charges(), step.dress)
         except AuthError as error:
-            audit.request_judged(authenticator, request, project, error, started)
+            kind = "recheck" if standing else ""
+            audit.request_judged(
+                authenticator, request, project, error, started, self._observer, kind
+            )
             raise
         if not standing:  # a recheck is news only when it refuses
-            audit.request_judged(authenticator, request, project, principal, started)
+            audit.request_judged(
+                authenticator, request, project, principal, started, self._observer
+            )
         return principal
 
     async def averify(
@@ -187,6 +201,7 @@ class Verifier:
                     with _Reading(step):
                         body = await read_body(step.limit) if read_body else None
                         judged = step.given(request, body)
+                        asked = asked._replace(kept=step.kept)
                 step = authenticator.authenticate(judged, now, asked)
             if step.charges and step.owed.nonce is not None:  # a refusal must not cost the nonce
                 await self._limiter.aspend(step.take_charges(), step.dress)
@@ -198,10 +213,15 @@ class Verifier:
             if step.charges:
                 await self._limiter.aspend(step.take_charges(), step.dress)
         except AuthError as error:
-            audit.request_judged(authenticator, request, project, error, started)
+            kind = "recheck" if standing else ""
+            audit.request_judged(
+                authenticator, request, project, error, started, self._observer, kind
+            )
             raise
         if not standing:  # a recheck is news only when it refuses
-            audit.request_judged(authenticator, request, project, principal, started)
+            audit.request_judged(
+                authenticator, request, project, principal, started, self._observer
+            )
         return principal
 
     def check_message(self, principal: Principal, text: bytes | str) -> None:
@@ -221,9 +241,9 @@ class Verifier:
             counting = self.registry.message(principal, text, self._clock())
             self._limiter.spend(counting.charges, counting.project.dress)
         except AuthError as error:
-            audit.message_judged(principal, error, started)
+            audit.message_judged(principal, error, started, self._observer)
             raise
-        audit.message_judged(principal, None, started)
+        audit.message_judged(principal, None, started, self._observer)
 
     def acheck_message(self, principal: Principal, text: bytes | str) -> Awaitable[None]:
         """
@@ -234,7 +254,7 @@ class Verifier:
         try:
             counting = self.registry.message(principal, text, self._clock())
         except AuthError as error:
-            audit.message_judged(principal, error, started)
+            audit.message_judged(principal, error, started, self._observer)
             raise
         return self._acount(principal, counting, started)
 
@@ -242,9 +262,9 @@ class Verifier:
         try:
             await self._limiter.aspend(counting.charges, counting.project.dress)
         except AuthError as error:
-            audit.message_judged(principal, error, started)
+            audit.message_judged(principal, error, started, self._observer)
             raise
-        audit.message_judged(principal, None, started)
+        audit.message_judged(principal, None, started, self._observer)
 
     def matching(self, request: Request) -> str | None:
         """Return the name of the project that *request*'s target matches; None for none."""
@@ -387,9 +407,17 @@ class Verifier:
         Raises:
             AuthError: If the request is refused, in the project's own form.
         """
-        started, desk = time.perf_counter(), self._open_desk(project)
+        started = time.perf_counter()
+        desk = self._open_desk(route, request, project, started)
         found = desk.project
-        judged = partial(audit.request_judged, desk.authenticator, request, found.name)
+        judged = partial(
+            audit.request_judged,
+            desk.authenticator,
+            request,
+            found.name,
+            observer=self._observer,
+            kind=route,
+        )
         try:
             counting = desk.authenticator.callers.count(found, request)
             self._limiter.spend(counting.charges, found.dress)
@@ -412,21 +440,28 @@ class Verifier:
         `issuing_timeout` of the registry's bounds: who gets no answer in time, or finds too many
         waiting, is refused as `backend_unavailable`. What was begun then is done nevertheless.
         """
-        started, desk = time.perf_counter(), self._open_desk(project)
+        started = time.perf_counter()
+        desk = self._open_desk(route, request, project, started)
         found, patience = desk.project, desk.authenticator.bounds.issuing_timeout
         try:
             return await self._threads.run(patience, self.serve, route, request, project)
         except BackendError as error:
             refusal = found.dress(AuthError("backend_unavailable", detail=str(error)))
             if isinstance(error, NoThreadError):  # else `serve` records what it does
-                audit.request_judged(desk.authenticator, request, found.name, refusal, started)
+                audit.request_judged(
+                    desk.authenticator, request, found.name, refusal, started, self._observer, route
+                )
             raise refusal from error
 
-    def _open_desk(self, project: str | None) -> Desk:
+    def _open_desk(self, route: str, request: Request, project: str | None, started: float) -> Desk:
         try:
             return self._desk(project)
         except LookupError as error:  # a reload took the session away
-            raise AuthError("no_project", detail=str(error)) from None
+            gone = AuthError("no_project", detail=str(error))
+            audit.request_judged(
+                self.registry, request, project, gone, started, self._observer, route
+            )
+            raise gone from None
 
     def _desk(self, project: str | None) -> Desk:
         authenticator = self._live.compiled.authenticator

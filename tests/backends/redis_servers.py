@@ -284,9 +284,9 @@ def start_trio(down_after: int = 1000) -> Trio:
     return Trio([primary, *replicas], sentinels)
 
 
-def start_cluster() -> Cluster:
+def start_cluster(*more: str) -> Cluster:
     options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "3000")
-    nodes = [Server(options).start() for _ in range(6)]
+    nodes = [Server((*options, *more)).start() for _ in range(6)]
     primaries, replicas = nodes[:3], nodes[3:]
     bounds = [SLOTS * number // 3 for number in range(4)]
     for number, node in enumerate(primaries):

@@ -200,6 +200,22 @@ def test_a_token_alone_is_explained_from_a_file_or_standard_input(cli, starter, 
         assert token.split(".")[2] not in told.stdout
 
 
+def test_the_secret_that_signed_is_named_among_those_that_are_tried(cli, starter):
+    shop = "shop/registry.yaml"
+    secret = "shop/keys/bsc-previous.secret"
+    token = cli("token", "--preset", "meganode", "--secret-file", secret).stdout
+    told = cli("explain", shop, "--token-file", "-", "--project", "bsc", "--json", input=token)
+    signature = [step for step in json.loads(told.stdout)["checks"] if step["check"] == "signature"]
+    assert [(step["result"], step["what"]) for step in signature] == [
+        ("ok", "HS256, by current or previous; it is previous")
+    ]
+    other = "shop/keys/payouts.enc-key"
+    token = cli("token", "--preset", "meganode", "--secret-file", other).stdout
+    told = cli("explain", shop, "--token-file", "-", "--project", "bsc", "--json", input=token)
+    last = json.loads(told.stdout)["checks"][-1]
+    assert (last["result"], last["what"]) == ("refused", "HS256, by current or previous")
+
+
 def test_a_bound_token_needs_its_request(cli, starter):
     headers = signed(starter, "payouts")["headers"]
     token = headers["Authorization"].removeprefix("Bearer ")

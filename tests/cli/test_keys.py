@@ -144,6 +144,19 @@ def test_a_private_key_is_printed_only_when_asked_and_then_in_no_file(cli, start
     assert set((starter / "keys").iterdir()) - before == {starter / "keys" / f"evm-{kid}.pub.pem"}
 
 
+@pytest.mark.parametrize("type_", ["ec", "api-key"])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_private_key_that_could_not_be_printed_is_not_registered(cli, starter, type_, as_json):
+    project = "evm" if type_ == "ec" else "bots"
+    options = ["--project", project, "--type", type_, "--out", "-", *["--json"] * as_json]
+    before = {path: path.read_bytes() for path in starter.rglob("*") if path.is_file()}
+    shell = ["sh", "-c", 'exec "$@" >/dev/full', "sh", sys.executable, "-m", "rpcguard"]
+    told = cli("keys", "add", "shop/registry.yaml", *options, command=shell)
+    assert told.returncode == 1
+    assert told.stderr == "rpcguard: No space left on device\n"
+    assert {path: path.read_bytes() for path in starter.rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize("where", ["outside.pem", "shop/keys/inside.pem"])
 def test_a_public_key_of_the_callers_own_is_registered(cli, starter, where):
     pair = add(cli, "--project", "bots", "--out", "own.pem")

@@ -183,6 +183,25 @@ def test_two_redirects_within_the_endpoint_are_followed(site: Site, shim):
     assert got.caller == (WALLET.pubkey, "solana", "signature")
 
 
+@pytest.mark.parametrize(
+    ("library", "module"), [(httpx, rpcguard.client.httpx), (httpx2, rpcguard.client.httpx2)]
+)
+def test_a_chain_of_places_that_each_want_a_proof_is_proved_four_times(library, module, recorder):
+    def tell(asked):
+        if not OURS & set(asked.headers):
+            return Told(401)
+        return moving(f"{recorder.url}/{int(asked.path[1:]) + 1}")(asked)
+
+    recorder.tell = tell
+    auth = module.Auth(recorder.url, client.nodius(WALLET, "signature-v2"))
+    with library.Client(auth=auth, follow_redirects=True) as caller:
+        assert caller.post(f"{recorder.url}/0", content=b"{}").status_code == 401
+    proved = [asked.path for asked in recorder.asked if OURS & set(asked.headers)]
+    assert proved == ["/0", "/1", "/2", "/3", "/4"]
+    assert [path for path in recorder.paths if path not in proved] == ["/5"]
+    assert len(recorder.paths) == 1 + 2 * 4 + 1
+
+
 @every_shim
 @pytest.mark.parametrize("route", ["/auth/challenge", "/auth/verify"])
 @pytest.mark.parametrize("status", [302, 307])

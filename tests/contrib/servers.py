@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from contrib import aiohttp_routes, fastapi_routes, flask_routes
 from contrib.wire import request
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 FIELD_LIMIT = 16 * 1024  # bytes of one header field: room for a credential of 8 KiB
 
 
@@ -105,10 +106,26 @@ def wsgi(app: Any, handler: type[WSGIRequestHandler] = _Handler) -> Iterator[int
 
 
 @contextmanager
-def gunicorn(registry: Path, *options: str) -> Iterator[int]:
-    """Serve the Flask application with gunicorn's threaded worker; gives the port."""
+def gunicorn(
+    registry: Path,
+    *options: str,
+    app: str = "contrib.flask_routes:create()",
+    environ: Mapping[str, str] | None = None,
+    probe: str = "/open",
+) -> Iterator[int]:
+    """
+    Serve a Flask application with gunicorn's threaded worker; gives the port.
+
+    Args:
+        registry: Path of its registry, in the environment.
+        options: More of gunicorn's options.
+        app: Where the application is.
+        environ: More of the environment.
+        probe: Path that is open.
+    """
     tests = Path(__file__).parent.parent
-    environ = {**os.environ, "RPCGUARD_REGISTRY": str(registry), "PYTHONPATH": str(tests)}
+    paths = {"RPCGUARD_REGISTRY": str(registry), "PYTHONPATH": str(tests)}
+    environ = {**os.environ, **paths, **(environ or {})}
     with _listener() as listener:
         port = listener.getsockname()[1]
         command = [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}"]
@@ -119,13 +136,13 @@ def gunicorn(registry: Path, *options: str) -> Iterator[int]:
         ):  # new in gunicorn 25; it would be left behind
             command.append("--no-control-socket")
         process = subprocess.Popen(
-            [*command, "contrib.flask_routes:create()"],
+            [*command, app],
             env=environ,
             pass_fds=[listener.fileno()],
             cwd=tests,
         )
         try:
-            assert request(port, "GET", "/open").status == 200
+            assert request(port, "GET", probe).status == 200
             yield port
         finally:
             process.terminate()
@@ -188,3 +205,26 @@ def serve(name: str, registry: Path) -> Iterator[Served]:
     else:
         with aio(lambda: aiohttp_routes.create(path)) as port:
             yield Served(name, "aiohttp", port)
+
+
+@contextmanager
+def example_app(
+    name: str, registry: Path, *options: str
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run an example as its users do; gives the process and its port."""
+    command = [sys.executable, str(EXAMPLES / f"{name}.py"), "--port", "0", *options]
+    with subprocess.Popen(
+        [*command, "--registry", str(registry)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            line = process.stdout.readline()
+            assert line.startswith("ready http://127.0.0.1:"), line or process.stderr.read()
+            yield process, int(line.rpartition(":")[2])
+        finally:
+            if process.poll() is None:
+                process.terminate()

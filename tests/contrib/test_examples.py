@@ -7,18 +7,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contrib import credentials as cred
+from contrib.servers import EXAMPLES, example_app
 from contrib.wire import handshake, request, websocket
 from rpcguard import Verifier
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-NAMES = ["fastapi", "flask", "aiohttp"]
+NAMES = ["fastapi_app", "flask_app", "aiohttp_app"]
 SESSIONS = """\
 version: 1
 backend: sqlite:///state.db
@@ -31,30 +30,9 @@ projects:
 """
 
 
-@contextmanager
-def _running(
-    name: str, registry: Path, *options: str
-) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    command = [sys.executable, str(EXAMPLES / f"{name}_app.py"), "--port", "0", *options]
-    with subprocess.Popen(
-        [*command, "--registry", str(registry)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert line.startswith("ready http://127.0.0.1:"), line
-            yield process, int(line.rpartition(":")[2])
-        finally:
-            if process.poll() is None:
-                process.terminate()
-
-
 @pytest.fixture(scope="module", params=NAMES)
 def example(request: pytest.FixtureRequest, registry: Path) -> Iterator[int]:
-    with _running(request.param, registry) as (_, port):
+    with example_app(request.param, registry) as (_, port):
         yield port
 
 
@@ -169,7 +147,7 @@ def test_the_websocket_is_refused_before_it_is_accepted(example: int) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_when_told_to(name: str, number: signal.Signals, registry: Path) -> None:
-    with _running(name, registry) as (process, port):
+    with example_app(name, registry) as (process, port):
         with websocket(port, "/ws/v1/", cred.meganode()) as (_, answer):
             assert answer.status == 101
         process.send_signal(number)
@@ -180,7 +158,7 @@ def test_it_stops_when_told_to(name: str, number: signal.Signals, registry: Path
 @pytest.mark.parametrize("name", NAMES)
 def test_it_stops_with_a_websocket_open(name: str, registry: Path) -> None:
     with (
-        _running(name, registry) as (process, port),
+        example_app(name, registry) as (process, port),
         websocket(port, "/ws/v1/", cred.meganode()) as (_, answer),
     ):
         assert answer.status == 101
@@ -194,7 +172,7 @@ def test_it_stops_with_a_websocket_open(name: str, registry: Path) -> None:
 def test_a_bad_registry_is_told_and_nothing_else_happens(name: str, tmp_path: Path) -> None:
     path = tmp_path / "registry.yaml"
     path.write_text("version: 1\nprojects:\n  a: {preset: meganode, nonsense: 1}\n")
-    command = [sys.executable, str(EXAMPLES / f"{name}_app.py"), "--port", "0"]
+    command = [sys.executable, str(EXAMPLES / f"{name}.py"), "--port", "0"]
     done = subprocess.run(
         [*command, "--registry", str(path)], capture_output=True, text=True, timeout=60, check=False
     )
@@ -205,7 +183,7 @@ def test_a_bad_registry_is_told_and_nothing_else_happens(name: str, tmp_path: Pa
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_access_log_has_requests_and_no_keys(name: str, registry: Path) -> None:
-    with _running(name, registry, "--access-log") as (process, port):
+    with example_app(name, registry, "--access-log") as (process, port):
         for key in (cred.API_KEY, "bad0bad1bad2bad3bad4bad5bad6bad7"):
             request(port, "POST", f"/v1/{key}?seen=1", [("X-Api-Key", key)], _call("getSlot"))
             with websocket(port, f"/ws/v1/{key}?seen=2") as (socket, answer):
@@ -228,7 +206,7 @@ def test_a_socket_is_closed_at_the_recheck_after_logging_out(name: str, tmp_path
     registry.write_text(SESSIONS)
     with (
         Verifier.from_yaml(registry, watch=False) as verifier,
-        _running(name, registry, "--recheck", "0.2") as (_, port),
+        example_app(name, registry, "--recheck", "0.2") as (_, port),
     ):
         headers = [("Authorization", f"Bearer {verifier.issue('solana', cred.PUBKEY)['token']}")]
         with websocket(port, "/ws/solana", headers) as (socket, answer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from minting import (
@@ -156,11 +157,35 @@ def test_the_cache_is_bounded_and_keeps_what_is_asked_for_again(incoming, monkey
 def test_a_long_token_is_verified_each_time(incoming):
     counted = Counting()
     scheme = JwtScheme(RULES, ring(counted.of(secret_key("a", "HS256", SECRET.encode()))))
-    request = incoming(bearer(token(hour(pad="x" * 3000))))
+    headers = bearer(token(hour(pad="x" * 3000)))
     for _ in range(2):
-        assert reason(scheme, request) is None
+        assert reason(scheme, incoming(headers)) is None
     assert counted.count == 2
     assert not scheme._cache
+
+
+def test_what_is_kept_of_a_long_token_counts_for_it_alone_and_while_its_key_does(incoming):
+    counted = Counting()
+    key = secret_key("a", "HS256", SECRET.encode(), not_after=NOW + 10)
+    keys = ring(counted.of(key))
+    scheme, other = JwtScheme(RULES, keys), JwtScheme(RULES, keys)
+    first = incoming(bearer(token(hour(pad="x" * 3000))))
+    scheme.prove(first, NOW)
+
+    def again(by: JwtScheme, headers: Any, now: float = NOW) -> str | None:
+        request = incoming(headers)
+        request.kept = first.kept
+        return reason(by, request, now)
+
+    same = [("Authorization", f"Bearer {first.bearer}")]
+    assert again(scheme, same) is None
+    assert counted.count == 1
+    assert again(other, same) is None
+    assert again(scheme, bearer(token(hour(pad="y" * 3000)))) is None
+    assert counted.count == 3
+    assert again(scheme, bearer(token(hour(pad="x" * 3000), "z" * 32))) == "invalid_credentials"
+    assert again(scheme, same, NOW + 10) == "invalid_credentials"
+    assert again(scheme, same, NOW + 3600) == "invalid_credentials"
 
 
 def test_nobody_can_edit_the_claims_of_others(incoming):

@@ -153,6 +153,13 @@ def test_a_field_echoes_what_its_version_says(incoming, word, is_):
         assert reason(incoming, headers, rules, **request) == "invalid_binding"
 
 
+def test_braces_of_a_payload_that_are_no_word_stay_as_they_are(incoming):
+    rules = replace(RULES, versions={"1": Version("{{{nonce}}}{{}}|{timestamp}|{nonce}")})
+    nonce = "0123456789abcdef"
+    headers = WALLET.fields(f"{{{nonce}}}{{}}|{NOW}|{nonce}", NOW, nonce)
+    proof(incoming, headers, rules)
+
+
 @pytest.mark.parametrize(
     "method", ["", "GET POST", "{nonce}", "é", "\udc80", "\0", "x" * 100_000, "%s"]
 )

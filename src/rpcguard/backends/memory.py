@@ -83,6 +83,8 @@ class MemoryBackend:
         with self._lock:
             if self._revoked and self._refuses(owed, now):
                 return Answer.REVOKED
+            if owed.record is None and nonce is not None:
+                return self._nonces.spend(owed, nonce, now)
             answer = self._standing(owed, now)
             if nonce is None or answer.verdict is not Verdict.OK:
                 return answer

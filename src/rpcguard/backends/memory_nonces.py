@@ -82,13 +82,17 @@ class Nonces:
         if held is not None and now < held.deadline:
             return Answer.REPLAYED
         key = (owed.project, owed.subject)
-        refusal = self._full(key, nonce)
+        share = self._subjects.get(key)
+        refusal = self._full(key, share, nonce)
         if refusal is not None:
             self._prune(now, _STEP_WHEN_FULL)
-            refusal = self._full(key, nonce)
+            share = self._subjects.get(key)
+            refusal = self._full(key, share, nonce)
             if refusal is not None:
                 return refusal
-        self._keep(key, nonce.name, math.ceil(expires_at))
+        if share is None:
+            share = self._subjects[key] = _Share(key)
+        self._keep(share, nonce.name, math.ceil(expires_at))
         return Answer.OK
 
     def spent(self, names: Iterable[bytes], now: float) -> frozenset[bytes]:
@@ -96,24 +100,21 @@ class Nonces:
         live = self._live
         return frozenset(name for name in names if name in live and now < live[name].deadline)
 
-    def _full(self, key: tuple[str, str], nonce: Nonce) -> Answer | None:
-        share = self._subjects.get(key)
+    def _full(self, key: tuple[str, str], share: _Share | None, nonce: Nonce) -> Answer | None:
         if (0 if share is None else share.live) >= nonce.subject_limit:
             return Answer.SUBJECT_FULL
         if self._projects.get(key[0], 0) >= nonce.project_limit:
             return Answer.PROJECT_FULL
         return None
 
-    def _keep(self, key: tuple[str, str], name: bytes, deadline: int) -> None:
-        share = self._subjects.get(key)
-        if share is None:
-            share = self._subjects[key] = _Share(key)
+    def _keep(self, share: _Share, name: bytes, deadline: int) -> None:
         bucket = self._buckets.get(deadline)
         if bucket is None:
             bucket = self._buckets[deadline] = _Bucket(deadline)
             heapq.heappush(self._deadlines, deadline)
         share.live += 1
-        self._projects[key[0]] = self._projects.get(key[0], 0) + 1
+        project = share.key[0]
+        self._projects[project] = self._projects.get(project, 0) + 1
         bucket.names.append(name)
         bucket.shares.append(share)
         self._live[name] = bucket

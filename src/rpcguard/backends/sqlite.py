@@ -31,7 +31,7 @@ T = TypeVar("T")
 DEFAULT_TIMEOUT = 0.25  # seconds
 _READERS = 4
 _PRUNE_EVERY = 32  # nonces; each time up to twice as many ended ones go
-_CHECKPOINT_EVERY = 1024  # nonces; a log of about 20 MiB
+_CHECKPOINT_EVERY = 1024  # nonces; a log of about 5 MiB
 
 
 class SqliteBackend:

@@ -51,7 +51,7 @@ def connect(path: Path) -> sqlite3.Connection:
     )
     try:
         connection.execute("PRAGMA synchronous = NORMAL")
-        # The backend checkpoints off the request path; this is the net below it: 64 MiB.
+        # The backend checkpoints off the request path; this is the net below it: 32 MiB.
         connection.execute("PRAGMA wal_autocheckpoint = 16384")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         connection.execute("PRAGMA cache_size = -8192")
@@ -107,6 +107,8 @@ def _try_prepare(path: Path, now: float, boot: str | None) -> bool:
     try:
         with contextlib.closing(connect(path)) as connection:
             sqlite_schema.version_of(connection)  # before anything is written
+            # For a new file: each commit writes whole pages, and a nonce changes three of them.
+            connection.execute("PRAGMA page_size = 2048")
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 raise ConfigError("sqlite: the file system does not support WAL")

@@ -35,14 +35,18 @@ _RECORD = """
 
 @functools.lru_cache(maxsize=64)
 def _revoked_sql(names: int) -> str:
-    """Parameters: the names, `issued_at`, `now`."""
-    if not names:
-        return "0"
-    marks = ", ".join("?" * names)
-    return (
-        f"EXISTS(SELECT 1 FROM revocation WHERE name IN ({marks})"  # noqa: S608 - marks alone
-        " AND before >= ? AND expires > ?)"
-    )
+    """Parameters: those that `_revoked_values` gives."""
+    # one after the other: for `name IN (…)` SQLite builds a table first, at a quarter of the cost
+    # of the whole statement
+    one = "EXISTS(SELECT 1 FROM revocation WHERE name = ? AND before >= ? AND expires > ?)"
+    return f"({' OR '.join([one] * names)})" if names else "0"
+
+
+def _revoked_values(owed: Owed, now: float) -> tuple[object, ...]:
+    values: tuple[object, ...] = ()
+    for name in owed.revocable:
+        values += (name, owed.issued_at, now)
+    return values
 
 
 @functools.lru_cache(maxsize=64)
@@ -96,8 +100,7 @@ def durable(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
 
 def look(connection: sqlite3.Connection, owed: Owed, now: float) -> Answer:
     """Answer all but the nonce of *owed*: one statement, and no lock that others wait for."""
-    names = owed.revocable
-    question: tuple[object, ...] = (*names, owed.issued_at, now) if names else ()
+    names, question = owed.revocable, _revoked_values(owed, now)
     if owed.record is not None:
         by, where = ("name", owed.record) if owed.slot is None else ("slot", owed.slot)
         sql = _record_sql(len(names), by)
@@ -161,11 +164,8 @@ def spend(
 
 def _spend(connection: sqlite3.Connection, owed: Owed, nonce: Nonce, now: float) -> Answer:
     ids = accounts(owed.project, owed.subject)
-    names = owed.revocable
-    question: tuple[object, ...] = (nonce.name, *ids)
-    if names:
-        question += (*names, owed.issued_at, now)
-    row = connection.execute(_state_sql(len(names)), question).fetchone()
+    question = (nonce.name, *ids, *_revoked_values(owed, now))
+    row = connection.execute(_state_sql(len(owed.revocable)), question).fetchone()
     if row is None:
         raise sqlite3.DatabaseError("the row of state is missing")
     guard_from, pruned_through, deadline, *counts, revoked = row

@@ -50,7 +50,7 @@ def carry_out(
 
 def answered(
     file: Path,
-    work: Callable[[], dict[str, Any]],
+    work: Callable[[], dict[str, Any] | None],
     show: Callable[[dict[str, Any]], None],
     *,
     as_json: bool,
@@ -60,7 +60,7 @@ def answered(
 
     Args:
         file: The registry.
-        work: Returns what was done as a JSON object.
+        work: Returns what was done as a JSON object; None where it has said so itself.
         show: Prints it for people.
         as_json: Print the object instead.
 
@@ -82,13 +82,16 @@ def answered(
 
 
 def completed(
-    work: Callable[[], dict[str, Any]], show: Callable[[dict[str, Any]], None], *, as_json: bool
+    work: Callable[[], dict[str, Any] | None],
+    show: Callable[[dict[str, Any]], None],
+    *,
+    as_json: bool,
 ) -> int:
     """
     Do *work*, say what was done or why it was not, return the exit code.
 
     Args:
-        work: Returns what was done as a JSON object.
+        work: Returns what was done as a JSON object; None where it has said so itself.
         show: Prints it for people.
         as_json: Print the object instead.
 
@@ -99,6 +102,8 @@ def completed(
         done = work()
     except RefusalError as error:
         return refuse(str(error), as_json=as_json)
+    if done is None:
+        return 0
     if as_json:
         say_json(done)
     else:

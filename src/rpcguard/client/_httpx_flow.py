@@ -9,16 +9,13 @@ nothing else has a use for; should a version not read it, `_check_hops` says so.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import closing
 from typing import Any, ClassVar
 
 from rpcguard.client.answer import REFUSALS, Answer
-from rpcguard.client.clock import MAX_SKEW
-from rpcguard.client.flow import Flow
+from rpcguard.client.flow import Shim
 from rpcguard.client.keeper import SignInError
-from rpcguard.client.presets import Credentials
 from rpcguard.client.steps import Ask, Proof, Sending, Wait, aadvance, advance, next_step
 
 HOPS = 4  # redirects within the endpoint after which a request is signed for again
@@ -36,7 +33,7 @@ class RedirectedUrl:
         return str(super().fragment)  # type: ignore[misc]
 
 
-class HttpxFlow:
+class HttpxFlow(Shim):
     """
     Comes before the library's `Auth`: for `Client(auth=...)` and `AsyncClient(auth=...)`.
 
@@ -45,20 +42,6 @@ class HttpxFlow:
 
     library: ClassVar[Any]
     url_class: ClassVar[Any]  # the library's URL behind `RedirectedUrl`
-
-    def __init__(
-        self,
-        endpoint: str,
-        credentials: Credentials,
-        *,
-        max_skew: float = MAX_SKEW,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        """
-        Raises:
-            ValueError: If the endpoint is no URL of a server, or *max_skew* is negative.
-        """
-        self._flow = Flow(endpoint, credentials, max_skew, clock)
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """Send *request* with its proof; see `httpx.Auth`."""

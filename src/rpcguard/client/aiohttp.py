@@ -7,15 +7,10 @@ request yourself, and follow no redirects.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import aiohttp
 
 from rpcguard.client.answer import REFUSALS, Answer
-from rpcguard.client.clock import MAX_SKEW
-from rpcguard.client.flow import Flow
-from rpcguard.client.presets import Credentials
+from rpcguard.client.flow import Shim
 from rpcguard.client.steps import Ask, Sending, aadvance
 
 if not hasattr(aiohttp, "ClientHandlerType"):
@@ -24,7 +19,7 @@ if not hasattr(aiohttp, "ClientHandlerType"):
 _READABLE = (aiohttp.BytesPayload, aiohttp.StringPayload, aiohttp.BytesIOPayload)
 
 
-class Auth:
+class Auth(Shim):
     """
     A client middleware that proves every request to one endpoint; see `rpcguard.client.flow.Flow`
     for the arguments.
@@ -33,20 +28,6 @@ class Auth:
     other places credentials do not go. Bytes, text, JSON, forms and files are signed, a generator
     is not.
     """
-
-    def __init__(
-        self,
-        endpoint: str,
-        credentials: Credentials,
-        *,
-        max_skew: float = MAX_SKEW,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        """
-        Raises:
-            ValueError: If the endpoint is no URL of a server, or *max_skew* is negative.
-        """
-        self._flow = Flow(endpoint, credentials, max_skew, clock)
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType

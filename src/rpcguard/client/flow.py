@@ -120,5 +120,27 @@ class Flow:
         yield Proof(session.headers)
 
 
+class Shim:
+    """
+    What the `Auth` of a library begins with, where it takes no more than a `Flow` does.
+
+    Args of the constructor: see `Flow`.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        credentials: Credentials,
+        *,
+        max_skew: float = MAX_SKEW,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """
+        Raises:
+            ValueError: If the endpoint is no URL of a server, or *max_skew* is negative.
+        """
+        self._flow = Flow(endpoint, credentials, max_skew, clock)
+
+
 def _ended(answer: Answer | None) -> bool:
     return answer is not None and answer.status == 401

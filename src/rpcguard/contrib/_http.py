@@ -16,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 from rpcguard import jsonrpc
 from rpcguard.contrib._sockets import RECHECK, interval
 from rpcguard.errors import AuthError, ConfigError
+from rpcguard.observer import Observer
 from rpcguard.principal import Principal
 from rpcguard.request import Request
 from rpcguard.verifier import Verifier
@@ -176,30 +177,43 @@ class Source:
         registry: A verifier (its owner closes it), the path of a registry, or None for the path in
             the environment variable RPCGUARD_REGISTRY.
         recheck: Seconds between two rechecks of an open WebSocket.
+        observers: Observers of the verifier that is opened here.
     """
 
-    def __init__(self, registry: Registry, recheck: float = RECHECK) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        recheck: float = RECHECK,
+        observers: Iterable[Observer] = (),
+    ) -> None:
         """
         Raises:
             ConfigError: If there is no registry, or it does not load.
-            ValueError: If *recheck* is not more than 0 and at most a day.
+            ValueError: If *recheck* is not more than 0 and at most a day, or if there are
+                *observers* for a verifier, which has its own.
         """
         self.recheck = interval(recheck)
+        self._observers = tuple(observers)
+        if self._observers and isinstance(registry, Verifier):
+            raise ValueError("give the observers to the verifier: Verifier.from_yaml(observers=…)")
         self._lock = threading.Lock()
         self._path: str | None = None
         if registry is None or isinstance(registry, str | os.PathLike):
             self._path = os.fspath(registry or os.environ.get(ENVIRONMENT, ""))
             if not self._path:
                 raise ConfigError(f"no registry was given, and {ENVIRONMENT} is not set")
-            registry = Verifier.from_yaml(self._path)
+            registry = self._opened(self._path)
         self._closed = False
         self.verifier = registry
+
+    def _opened(self, path: str) -> Verifier:
+        return Verifier.from_yaml(path, observers=self._observers)
 
     def open(self) -> None:
         """Open the verifier again if `close` closed it: test clients start one app many times."""
         with self._lock:
             if self._closed and self._path is not None:
-                self.verifier = Verifier.from_yaml(self._path)
+                self.verifier = self._opened(self._path)
                 self._closed = False
 
     def close(self) -> None:

@@ -26,6 +26,7 @@ from rpcguard.contrib._http import (
 from rpcguard.contrib._sockets import RECHECK, Watch
 from rpcguard.errors import AuthError
 from rpcguard.issuing import MAX_BODY, ROUTES
+from rpcguard.observer import Observer
 from rpcguard.principal import Principal
 from rpcguard.request import Request
 from rpcguard.verifier import Verifier
@@ -97,6 +98,7 @@ def rpc_auth_middleware(
     project: str | None = None,
     schemes: Iterable[str] | None = None,
     recheck: float = RECHECK,
+    observers: Iterable[Observer] = (),
 ) -> RPCAuthMiddleware:
     """
     Return a middleware that lets only authenticated requests through, and answers the others.
@@ -112,15 +114,16 @@ def rpc_auth_middleware(
         project: The project to use, whatever the request's target says.
         schemes: The only kinds of credential to take.
         recheck: Seconds between two rechecks of an open WebSocket.
+        observers: As those of `Verifier.from_yaml`; a verifier has its own.
 
     Raises:
         ConfigError: If there is no registry, or it does not load.
-        ValueError: If *schemes* is empty or names something else, or *recheck* is not more than 0
-            and at most a day.
+        ValueError: If *schemes* is empty or names something else, *recheck* is not more than 0 and
+            at most a day, or there are *observers* for a verifier.
     """
     if isinstance(exempt, str):
         raise TypeError("exempt is a list of paths and route names, such as ['/healthz']")
-    source = Source(registry, recheck)
+    source = Source(registry, recheck, observers)
     return RPCAuthMiddleware(source, frozenset(exempt), project, chosen(schemes))
 
 

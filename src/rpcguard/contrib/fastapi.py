@@ -38,6 +38,7 @@ from rpcguard.contrib._openapi import Narrowing, expanded
 from rpcguard.contrib._sockets import POLICY_VIOLATION, RECHECK
 from rpcguard.errors import AuthError
 from rpcguard.issuing import MAX_BODY, ROUTES
+from rpcguard.observer import Observer
 from rpcguard.principal import Principal
 from rpcguard.verifier import Verifier
 
@@ -151,7 +152,12 @@ class RPCGuard:
     """Sets an application up: its verifier, the answers to refusals, OpenAPI, the end of life."""
 
     def __init__(
-        self, app: FastAPI, registry: Registry = None, *, recheck: float = RECHECK
+        self,
+        app: FastAPI,
+        registry: Registry = None,
+        *,
+        recheck: float = RECHECK,
+        observers: Iterable[Observer] = (),
     ) -> None:
         """
         Args:
@@ -159,12 +165,13 @@ class RPCGuard:
             registry: Path of the registry, or a verifier, which its owner closes; by default the
                 path in the environment variable RPCGUARD_REGISTRY.
             recheck: Seconds between two rechecks of an open WebSocket.
+            observers: As those of `Verifier.from_yaml`; a verifier has its own.
 
         Raises:
             ConfigError: If there is no registry, or it does not load.
-            ValueError: If *recheck* is not more than 0 and at most a day.
+            ValueError: If *recheck* is not in (0, 86400], or a verifier comes with *observers*.
         """
-        self._source = Source(registry, recheck)
+        self._source = Source(registry, recheck, observers)
         app.add_middleware(Layer, source=self._source, guard_of=_guard_of)
         app.exception_handlers.setdefault(AuthError, _answer)  # type: ignore[arg-type]
         self._wrap_lifespan(app)

@@ -29,6 +29,7 @@ from rpcguard.contrib._wsgi import request_of
 from rpcguard.contrib._wsgi_socket import VERSION, Wire, attend, flaw
 from rpcguard.errors import AuthError
 from rpcguard.issuing import MAX_BODY, ROUTES
+from rpcguard.observer import Observer
 from rpcguard.principal import Principal
 from rpcguard.verifier import Verifier
 
@@ -59,7 +60,12 @@ class RPCGuard:
     """The extension. One object may serve several applications; it keeps none of them."""
 
     def __init__(
-        self, app: Flask | None = None, registry: Registry = None, *, recheck: float = RECHECK
+        self,
+        app: Flask | None = None,
+        registry: Registry = None,
+        *,
+        recheck: float = RECHECK,
+        observers: Iterable[Observer] = (),
     ) -> None:
         """
         Args:
@@ -67,13 +73,15 @@ class RPCGuard:
             registry: Path of the registry, or a verifier, which its owner closes; by default
                 `app.config["RPCGUARD_REGISTRY"]`, else the environment variable of that name.
             recheck: Seconds between two rechecks of an open WebSocket.
+            observers: As those of `Verifier.from_yaml`; a verifier has its own.
 
         Raises:
             ConfigError: If there is no registry, or it does not load.
-            ValueError: If *recheck* is not more than 0 and at most a day.
+            ValueError: If *recheck* is not in (0, 86400], or a verifier comes with *observers*.
         """
         self._registry = registry
         self._recheck = interval(recheck)
+        self._observers = tuple(observers)
         self._source: Source | None = None
         if app is not None:
             self.init_app(app)
@@ -87,7 +95,7 @@ class RPCGuard:
         """
         given = (registry, self._registry, app.config.get("RPCGUARD_REGISTRY"))
         found = next((each for each in given if each is not None), None)
-        self._source = Source(found, self._recheck)
+        self._source = Source(found, self._recheck, self._observers)
         app.extensions[_EXTENSION] = self._source
         app.before_request(_guard_handshake)
         # `protect` returns its refusals; this is for those that the application raises itself

@@ -86,12 +86,15 @@ def _versions(spec: schema.SignatureSpec, loc: Loc, report: Report) -> Mapping[s
             ]
         except ValueError:
             words = [("?", "", None)]
-        if any(word not in PAYLOAD_WORDS or form or conversion for word, form, conversion in words):
+        unknown = any(
+            word not in PAYLOAD_WORDS or form or conversion for word, form, conversion in words
+        )
+        if unknown:
             report.error((*place, "payload"), f"the words are {', '.join(sorted(PAYLOAD_WORDS))}")
         for word in sorted(_ALWAYS_SIGNED - {found for found, _, _ in words}):
             report.error((*place, "payload"), f"{{{word}}} is not signed: it could be exchanged")
         echo = tuple((header.lower(), word) for header, word in (entry.echo or {}).items())
-        versions[text] = Version(entry.payload, echo)
+        versions[text] = Version("" if unknown else entry.payload, echo)
     if spec.default_version not in versions:
         report.error((*loc, "default_version"), "not one of versions")
     return versions

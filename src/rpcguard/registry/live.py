@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from rpcguard.errors import ConfigError
+from rpcguard.observer import Loaded, LookedUp, Observer
 from rpcguard.registry.compile import Compiled, load
 from rpcguard.registry.watcher import Watcher
 
@@ -22,18 +24,26 @@ class LiveRegistry:
         compiled: The current generation; read it once per request.
     """
 
-    def __init__(self, path: str | os.PathLike[str], environ: Mapping[str, str] | None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        environ: Mapping[str, str] | None,
+        observer: Observer | None = None,
+    ) -> None:
         """
         Args:
             path: The YAML file.
             environ: Where `${env:NAME}` looks; the process environment by default.
+            observer: Told of each load, and of look-ups in the caches of tokens; or None.
 
         Raises:
             ConfigError: If anything is wrong with the registry.
         """
         self.path = Path(path).absolute()  # a later chdir must not move it
         self._environ = os.environ if environ is None else environ
-        self.compiled = load(self.path, self._environ)
+        self._observer = observer
+        self._generation = 0
+        self.compiled = self._load()
         for warning in self.compiled.warnings:
             _log.warning("%s", warning)
         self._watcher = Watcher(self._files, self._reload_quietly)
@@ -54,8 +64,23 @@ class LiveRegistry:
             ConfigError: If the file is wrong; the last good generation stays in use.
         """
         with self._watcher.polling:  # else who read an older file could be the last to set it
-            self.compiled = load(self.path, self._environ)
+            self.compiled = self._load()
             return self.compiled
+
+    def _load(self) -> Compiled:
+        observer = self._observer
+        if observer is None:
+            return load(self.path, self._environ)
+        try:
+            compiled = load(self.path, self._environ)
+        except Exception:
+            observer(Loaded(self._generation, successful=False))
+            raise
+        for name, project in compiled.authenticator.projects.items():
+            project.watch_lookups(partial(_tell_lookup, observer, name))
+        self._generation += 1
+        observer(Loaded(self._generation, successful=True))
+        return compiled
 
     def _reload_quietly(self) -> None:
         try:
@@ -68,3 +93,7 @@ class LiveRegistry:
 
     def _files(self) -> tuple[str, ...]:
         return self.compiled.files
+
+
+def _tell_lookup(observer: Observer, project: str, found: bool) -> None:
+    observer(LookedUp(project, found))

@@ -301,11 +301,11 @@ class Session(_Model):
     secret: SecretText | None = None
     """Short form of one secret."""
     ttl: fields.Lifetime | None = None
-    """How long a session token lives."""
+    """How long a session token lives; default 1h."""
     refresh: Literal["off", "rotating"] | None = None
-    """Whether refresh tokens are given."""
+    """Whether refresh tokens are given; default off."""
     refresh_ttl: fields.Lifetime | None = None
-    """How long a refresh token lives."""
+    """How long a refresh token lives; default 30d."""
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -392,13 +392,13 @@ class Project(_Model):
     unbound_paths: Permission | None = None
     """Whether a path without digest_fields is allowed; default deny."""
     single_use: YesNo | None = None
-    """Accept each token once."""
+    """Accept each token once; default false."""
     revocation: YesNo | None = None
     """Look up revocations; without it a token survives a backend outage. Default true."""
     max_keys: fields.Count | None = None
     """The most keys that the project may have."""
     when_no_keys: Permission | None = None
-    """Whether a request without a token passes while the project has no `keys` at all."""
+    """Whether a request without a token passes while there is no `keys` at all; default deny."""
     secret_encoding: Encoding | None = None
     """How secrets are written; default utf8."""
     secret_bytes: fields.SecretBytes | None = None
@@ -434,7 +434,7 @@ class Project(_Model):
     refusal: Refusal | None = None
     """Status, code and messages of refusals."""
     require_https: YesNo | None = None
-    """Refuse plain HTTP."""
+    """Refuse plain HTTP; default false."""
     public_prefix: AbsolutePath | None = None
     """Path prefix that a proxy strips before requests come here."""
     max_nonces: fields.Count | None = None
@@ -468,7 +468,7 @@ class Registry(_Model):
     version: fields.Version
     """Version of this vocabulary."""
     backend: Text = Field(default="sqlite:///rpcguard.db", repr=False)  # may hold a password
-    """Where nonces and revocations are kept: a memory: or sqlite: URL."""
+    """URL of where nonces and revocations are kept: memory:, sqlite:, redis: and the like."""
     trusted_proxies: list[Text] = Field(default_factory=list)
     """Addresses and networks of proxies whose X-Forwarded-* count; `unix` for socket peers."""
     bounds: Bounds = Bounds()

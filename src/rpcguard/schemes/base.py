@@ -46,9 +46,13 @@ class Incoming:
         fields: The header fields that some scheme or policy reads: lower-case name to values.
         bearer: The bearer token; None if there is none, "" if the field is malformed or doubled.
         trace: Is told what is checked; None where nobody asks.
+        kept: What a scheme has found out and will want again if the body must be read first.
     """
 
-    __slots__ = ("bearer", "fields", "path", "raw_path", "raw_target", "request", "rest", "trace")
+    __slots__ = (
+        *("bearer", "fields", "kept", "path", "raw_path", "raw_target", "request", "rest"),
+        "trace",
+    )
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class Incoming:
         self.rest = rest
         self.fields = fields
         self.trace = trace
+        self.kept: object = None
         values = fields.get("authorization")
         self.bearer = None if values is None else read_bearer(values, joined=request.joined)
 

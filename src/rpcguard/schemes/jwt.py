@@ -10,7 +10,7 @@ can change (time, key dates, bindings to the request) is checked every time.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rpcguard import owed, strict_json
@@ -24,14 +24,14 @@ from rpcguard.schemes.claims import Times
 from rpcguard.schemes.jws import Jws, parse
 from rpcguard.schemes.jwt_keys import signing_key
 from rpcguard.schemes.jwt_rules import JwtRules
-from rpcguard.schemes.remembered import Remembered
+from rpcguard.schemes.remembered import Remembered, Watched
 
 if TYPE_CHECKING:  # a project without encryption does without joserfc
     from rpcguard.schemes.jwe import DecryptionKey, Encryption
 
 _ALL_JWTS = BearerKinds(others="jwt")
 CACHED_TOKENS = 4096  # per project and generation of the registry
-CACHED_TOKEN_BYTES = 2048  # longer ones are verified each time; claims take 10 times their text
+CACHED_TOKEN_BYTES = 2048  # longer ones are verified at each request; claims take 10 times more
 
 
 class _Verified(NamedTuple):
@@ -42,6 +42,14 @@ class _Verified(NamedTuple):
     claims: Mapping[str, Any]
     times: Times
     proof: Proof
+
+
+class _Kept(NamedTuple):
+    """A token that is too long to be remembered, verified before the body was read."""
+
+    scheme: JwtScheme
+    token: str
+    verified: _Verified
 
 
 class JwtScheme:
@@ -111,16 +119,28 @@ class JwtScheme:
             raise AuthError("malformed_credentials", detail="no well-formed bearer token")
         cacheable = len(token) <= CACHED_TOKEN_BYTES and trace is None
         name = hashlib.sha256(token.encode("ascii")).digest() if cacheable else b""
-        verified = self._cache.get(name) if cacheable else None
+        verified = self._cache.get(name) if cacheable else self._kept(token, incoming)
         if verified is None or not self._counts(verified, incoming, now):
             verified = self._verify(token, incoming, now, standing)
             if cacheable:
                 self._cache.put(name, verified)
+            else:
+                incoming.kept = _Kept(self, token, verified)
         else:
             self._rules.claims.check_times(verified.times, now, standing=standing)
         if self._bound and self._check_bindings(verified, incoming) is NEED_BODY:
             return NEED_BODY
         return verified.proof
+
+    def watch_lookups(self, tell: Callable[[bool], None]) -> None:
+        """Begin with an empty cache that tells at each look-up whether the token was there."""
+        self._cache = Watched(CACHED_TOKENS, tell)
+
+    def _kept(self, token: str, incoming: Incoming) -> _Verified | None:
+        kept = incoming.kept
+        if isinstance(kept, _Kept) and kept.scheme is self and kept.token == token:
+            return kept.verified
+        return None
 
     def _counts(self, verified: _Verified, incoming: Incoming, now: float) -> bool:
         """Return whether the keys that *verified* was found with are those of this request now."""
@@ -231,7 +251,8 @@ class JwtScheme:
             ends = times.exp + rules.claims.leeway + rules.skew
             nonce = owed.Nonce(name, ends, rules.project_limit, rules.subject_limit)
         questions = owed.Owed(rules.project, subject, times.iat or 0.0, revocable, nonce)
-        return Proof(principal, questions, self._policies(key, claims))
+        plain = key.allow is None and not rules.narrowing.kinds
+        return Proof(principal, questions, () if plain else self._policies(key, claims))
 
     def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:
         """What applies to the holder of this token; see `Scheme.policies`."""
@@ -242,8 +263,7 @@ class JwtScheme:
 
     def _policies(self, key: Key, claims: Mapping[str, Any]) -> tuple[Policy, ...]:
         own = (key.allow,) if key.allow is not None else ()
-        narrowing = self._rules.narrowing
-        return (*own, *narrowing.read(claims)) if narrowing.kinds else own
+        return (*own, *self._rules.narrowing.read(claims))
 
 
 def _payload(jws: Jws) -> dict[str, Any]:

@@ -39,15 +39,16 @@ def signing_key(rules: JwtRules, keys: KeyRing, jws: Jws, incoming: Incoming, no
     if trace is not None:
         trace.note("key", _CHOICES[rules.key_by])
     known = _candidates(rules, keys, jws, incoming, now)
-    fits = False
-    for key in known:
-        if key.alg == algorithm:
-            if trace is not None:
-                trace.note("signature", f"{algorithm}, by {key.kid}")
-            if key.verify(jws.signing_input, jws.signature):
-                return key
-            fits = True
-    if known and not fits:
+    fitting = [key for key in known if key.alg == algorithm]
+    if trace is not None and fitting:
+        names = " or ".join(key.kid for key in fitting)
+        trace.note("signature", f"{algorithm}, by {names}")
+    for key in fitting:
+        if key.verify(jws.signing_input, jws.signature):
+            if trace is not None and len(fitting) > 1:
+                trace.found(f"it is {key.kid}")
+            return key
+    if known and not fitting:
         raise AuthError("unsupported_algorithm", detail="alg is not that of the key")
     if not known:
         # An unknown key costs what a wrong one costs: a stranger learns no ids by the clock.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -43,3 +44,24 @@ class Remembered(Generic[T]):
         if len(self._younger) >= self._half:
             self._older, self._younger = self._younger, {}
         self._younger[name] = found
+
+
+class Watched(Remembered[T]):
+    """A cache that tells whether each look-up found something."""
+
+    __slots__ = ("_tell",)
+
+    def __init__(self, most: int, tell: Callable[[bool], None]) -> None:
+        """
+        Args:
+            most: Entries to keep, at least 2.
+            tell: Told at each look-up whether it found something.
+        """
+        super().__init__(most)
+        self._tell = tell
+
+    def get(self, name: bytes) -> T | None:
+        """Return what is known of *name*."""
+        found = super().get(name)
+        self._tell(found is not None)
+        return found

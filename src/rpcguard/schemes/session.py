@@ -7,7 +7,7 @@ A session is worth what its wallet is worth now: on every request the wallet mus
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rpcguard.errors import AuthError
@@ -53,6 +53,10 @@ class SessionScheme:
     def revocation(self, token: str, now: float) -> Revocation | None:
         """See `JwtScheme.revocation`."""
         return self._tokens.revocation(token, now)
+
+    def watch_lookups(self, tell: Callable[[bool], None]) -> None:
+        """See `JwtScheme.watch_lookups`."""
+        self._tokens.watch_lookups(tell)
 
     def wants_body(self, incoming: Incoming) -> bool:  # noqa: ARG002 - `Scheme` asks with it
         """A session token covers nothing of the request."""

@@ -14,7 +14,7 @@ from rpcguard.cli.keys.edits import LayoutError
 from rpcguard.cli.keys.making import Made, Wanted, make
 from rpcguard.cli.keys.replacing import ChangedError, editing, read_text, replaced
 from rpcguard.cli.opened import STDIN, RefusalError, answered
-from rpcguard.cli.output import complain, say
+from rpcguard.cli.output import complain, say, say_json
 from rpcguard.registry import schema
 from rpcguard.registry.merge import examine
 
@@ -45,14 +45,24 @@ def add(file: Path, project: str, wanted: Wanted, *, as_json: bool) -> int:
     Raises:
         OSError: If something cannot be written.
     """
+    printed = wanted.out == STDIN
 
-    def work() -> dict[str, Any]:
+    def work() -> dict[str, Any] | None:
         with editing(file):
             read_text(file)  # what is wrong with the YAML comes before what is asked
             made = make(file.parent, project, _model(file, project), wanted)
+            done = _document(file, project, made, printed=printed)
+
+            def edit(text: str) -> str:
+                return edits.added(text, project, made.member, made.entry)
+
+            def ready() -> None:  # what could not be printed would be registered and lost
+                if printed:
+                    _print_private(done, as_json=as_json)
+
             with _written(file, made):
-                _replace(file, lambda text: edits.added(text, project, made.member, made.entry))
-        return _document(file, project, made, printed=wanted.out == STDIN)
+                _replace(file, edit, ready)
+        return None if printed and as_json else done
 
     return answered(file, work, _show_added, as_json=as_json)
 
@@ -85,9 +95,11 @@ def remove(file: Path, project: str, kid: str, *, as_json: bool) -> int:
     return answered(file, work, show, as_json=as_json)
 
 
-def _replace(file: Path, edit: Callable[[str], str]) -> None:
+def _replace(
+    file: Path, edit: Callable[[str], str], ready: Callable[[], None] = lambda: None
+) -> None:
     try:
-        replaced(file, edit, os.environ)
+        replaced(file, edit, os.environ, ready)
     except LayoutError:
         raise RefusalError(_BY_HAND) from None
     except ChangedError:
@@ -192,11 +204,18 @@ def _document(registry: Path, project: str, made: Made, *, printed: bool) -> dic
     return {**document, "private": made.private.rstrip("\n")} if printed else document
 
 
+def _print_private(done: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        say_json(done)
+    else:
+        sys.stdout.write(done["private"] + "\n")
+        sys.stdout.flush()
+
+
 def _show_added(done: dict[str, Any]) -> None:
     what = f"{done['alg']} {done['type']}" if done["alg"] else done["type"]
     notes = [f"{what} added to {done['list']} of {done['project']} in {done['registry']}"]
     if "private" in done:
-        sys.stdout.write(done["private"] + "\n")
         notes.append(f"  kid: {done['kid']}")
     else:
         say(done["kid"])

@@ -56,7 +56,12 @@ def editing(file: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def replaced(file: Path, edit: Callable[[str], str], environ: Mapping[str, str]) -> None:
+def replaced(
+    file: Path,
+    edit: Callable[[str], str],
+    environ: Mapping[str, str],
+    ready: Callable[[], None] = lambda: None,
+) -> None:
     """
     Put what *edit* makes of the registry *file* in its place, if it loads.
 
@@ -64,6 +69,7 @@ def replaced(file: Path, edit: Callable[[str], str], environ: Mapping[str, str])
         file: The registry; a link is followed.
         edit: Old text to new text.
         environ: Where `${env:NAME}` looks.
+        ready: Called when all else is done; what it raises leaves the old text in place.
 
     Raises:
         ConfigError: If the new text would not load. The places are those of the new text.
@@ -84,6 +90,7 @@ def replaced(file: Path, edit: Callable[[str], str], environ: Mapping[str, str])
             ) from None
     with _draft(real, data) as draft:
         _dress_like(real, draft)
+        ready()
         if seen is None or look(str(real)) != seen:
             raise ChangedError
         draft.replace(real)

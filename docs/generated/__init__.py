@@ -1,0 +1,1 @@
+"""What the reference takes from the code: Markdown, made while the site is built."""

@@ -1,0 +1,9 @@
+"""The FastAPI example as uvicorn's workers load it: `uvicorn operations.asgi:app`."""
+
+from __future__ import annotations
+
+import os
+
+from fastapi_app import create_app
+
+app = create_app(os.environ["RPCGUARD_REGISTRY"])

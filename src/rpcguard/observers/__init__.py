@@ -1,0 +1,1 @@
+"""Observers for tools that many use: Prometheus and OpenTelemetry. See `rpcguard.observer`."""

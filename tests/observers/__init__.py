@@ -1,0 +1,1 @@
+"""Prometheus and OpenTelemetry, behind real servers."""
