@@ -17,15 +17,19 @@ from minting import (
     public_pem,
     token,
 )
+from sealing import DIR_SECRET, seal
 
-from rpcguard import AuthError
+from rpcguard import AuthError, Principal
 from rpcguard.keys import Key, KeyRing, public_key, secret_key
-from rpcguard.owed import digest
+from rpcguard.owed import Revocation, bucket, digest
+from rpcguard.policy import Policy
 from rpcguard.schemes import jwt as module
 from rpcguard.schemes.base import NEED_BODY, Proof, read_bearer
 from rpcguard.schemes.binding import Binding
 from rpcguard.schemes.claims import ClaimRules
+from rpcguard.schemes.jwe import Encryption, shared_key
 from rpcguard.schemes.jwt import JwtRules, JwtScheme
+from rpcguard.schemes.narrowing import Narrowing
 
 RULES = JwtRules("one", frozenset({"HS256"}), key_by="secret")
 
@@ -329,3 +333,101 @@ def test_a_bearer_that_a_server_joined_to_another_scheme_is_malformed(value):
 @pytest.mark.parametrize("value", ["Basic eA==", "Digest a,bearerly=1", "Basic eA==,Basic eB=="])
 def test_other_schemes_joined_are_none_of_ours(value):
     assert read_bearer([value], joined=True) is None
+
+
+# --- What others ask of the scheme ------------------------------------------------------------------
+
+LATER = NOW + 100_000  # after the end of every token here
+
+
+def revocation(text: str, *keys: Key, **changes: Any) -> Revocation | None:
+    return JwtScheme(replace(RULES, **changes), ring(*keys)).revocation(text, LATER)
+
+
+def test_a_token_can_be_revoked_until_no_clock_accepts_it():
+    text = token(hour(jti="t", sub="me"))
+    rules = {"claims": ClaimRules(leeway=7.0), "skew": 30.0}
+    name, where = digest("jti", "one", "a", "t"), bucket("one", "me")
+    assert revocation(text, **rules) == Revocation(name, None, NOW + 3600 + 7 + 30, where)
+
+
+def test_a_token_without_end_is_revoked_for_good():
+    found = revocation(token(hour(exp=None)), claims=ClaimRules(required=()))
+    assert found is not None
+    assert found.expires_at is None
+    assert found.bucket == bucket("one", "a")  # nobody but its key is its subject
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (token(hour(jti="t")), True),  # by whichever secret it was signed
+        (token(hour(jti="t"), OTHER_SECRET), True),
+        (token(hour(jti="t"), OTHER_SECRET, kid="b"), True),
+        (token(hour(jti="t"), OTHER_SECRET, kid="a"), False),
+        (token(hour(jti="t"), OTHER_SECRET, kid="c"), False),
+        (token(hour(jti="t"), SECRET[::-1]), False),
+        (token(hour(jti="t"), header={"alg": "HS384", "typ": "JWT"}), False),
+    ],
+)
+def test_only_who_signed_a_token_can_have_it_revoked(text, found):
+    keys = [
+        secret_key(kid, "HS256", of.encode()) for kid, of in (("a", SECRET), ("b", OTHER_SECRET))
+    ]
+    assert (revocation(text, *keys) is not None) is found
+
+
+def test_a_key_that_has_ended_revokes_nothing():
+    ended = secret_key("a", "HS256", SECRET.encode(), not_after=LATER)
+    assert revocation(token(hour()), ended) is None
+    assert revocation(token(hour(), kid="a"), ended) is None
+
+
+def test_what_is_no_token_cannot_be_revoked():
+    for text in ("", "x", "a.b.c", token("no JSON"), "x" * 9000):
+        with pytest.raises(AuthError) as caught:
+            revocation(text)
+        assert caught.value.reason == "malformed_credentials"
+
+
+def test_an_encrypted_token_is_revoked_by_what_it_holds():
+    inner = token(hour(jti="t", sub="me"))
+    opener = Encryption([shared_key("e", DIR_SECRET.encode())], 8192, required=True)
+    scheme = JwtScheme(RULES, ring(), encryption=opener)
+    assert scheme.revocation(seal(inner, kid="e"), LATER) == revocation(inner)
+    assert scheme.revocation(inner, LATER) == revocation(inner)
+
+
+def test_the_policy_of_a_token_that_was_let_in_is_that_of_its_key_now():
+    allow = Policy(networks=())
+    keys = (
+        secret_key("a", "HS256", SECRET.encode(), allow=allow),
+        secret_key("b", "HS256", OTHER_SECRET.encode(), not_after=NOW),
+        secret_key("c", "HS256", SECRET[::-1].encode()),
+    )
+    scheme = JwtScheme(RULES, ring(*keys))
+    assert scheme.policies(Principal("me", "one", "jwt", key_id="a"), NOW) == (allow,)
+    assert scheme.policies(Principal("me", "one", "jwt", key_id="c"), NOW) == ()
+    for gone in ("b", "d", None):
+        with pytest.raises(AuthError) as caught:
+            scheme.policies(Principal("me", "one", "jwt", key_id=gone), NOW)
+        assert (caught.value.reason, caught.value.cause) == ("invalid_credentials", "unknown_kid")
+
+
+def test_claims_narrow_what_was_let_in_only_where_the_project_says_so():
+    who = Principal("me", "one", "jwt", key_id="a", claims={"methods": ["eth_call"]})
+    narrowing = Narrowing(frozenset({"methods"}))
+    (narrowed,) = JwtScheme(replace(RULES, narrowing=narrowing), ring()).policies(who, NOW)
+    assert narrowed.methods is not None
+    assert "eth_call" in narrowed.methods
+    assert JwtScheme(RULES, ring()).policies(who, NOW) == ()
+
+
+def test_who_watches_the_cache_is_told_of_every_look_up(incoming):
+    told: list[bool] = []
+    scheme = JwtScheme(RULES, ring())
+    scheme.watch_lookups(told.append)
+    request = incoming(bearer(token(hour())))
+    for _ in range(3):
+        scheme.prove(request, NOW)
+    assert told == [False, True, True]
