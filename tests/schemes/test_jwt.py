@@ -21,10 +21,10 @@ from sealing import DIR_SECRET, seal
 
 from rpcguard import AuthError, Principal
 from rpcguard.keys import Key, KeyRing, public_key, secret_key
-from rpcguard.owed import Revocation, bucket, digest
+from rpcguard.owed import Nonce, Owed, Revocation, bucket, digest
 from rpcguard.policy import Policy
 from rpcguard.schemes import jwt as module
-from rpcguard.schemes.base import NEED_BODY, Proof, read_bearer
+from rpcguard.schemes.base import NEED_BODY, BearerKinds, Proof, read_bearer
 from rpcguard.schemes.binding import Binding
 from rpcguard.schemes.claims import ClaimRules
 from rpcguard.schemes.jwe import Encryption, shared_key
@@ -158,6 +158,64 @@ def test_the_cache_is_bounded_and_keeps_what_is_asked_for_again(incoming, monkey
     assert counted.count == 10  # the second had made room
 
 
+@pytest.mark.parametrize(("more", "count"), [(0, 1), (-1, 2)])
+def test_the_longest_token_that_is_remembered(incoming, monkeypatch, more, count):
+    counted = Counting()
+    scheme = JwtScheme(RULES, ring(counted.of(secret_key("a", "HS256", SECRET.encode()))))
+    text = token(hour())
+    monkeypatch.setattr(module, "CACHED_TOKEN_BYTES", len(text) + more)
+    for _ in range(2):
+        assert reason(scheme, incoming(bearer(text))) is None
+    assert counted.count == count
+
+
+def test_a_hit_by_the_same_header_is_a_hit(incoming):
+    counted = Counting()
+    rules = replace(RULES, key_by="header", key_header="x-auth-key", key_claim="key")
+    keys = ring(counted.of(secret_key("a", "HS256", SECRET.encode())))
+    scheme = JwtScheme(rules, keys)
+    request = incoming([*bearer(token(hour(key="a"))), ("X-Auth-Key", "a")])
+    for _ in range(2):
+        assert reason(scheme, request) is None
+    assert counted.count == 1
+
+
+def test_a_token_is_looked_at_anew_when_the_key_that_opened_it_has_ended(incoming):
+    opener = shared_key("e", DIR_SECRET.encode(), not_after=NOW + 10)
+    encryption = Encryption([opener], 8192, required=True)
+    scheme = JwtScheme(RULES, ring(), encryption=encryption)
+    request = incoming(bearer(seal(token(hour()), kid="e")))
+    assert [reason(scheme, request, NOW + at) for at in (0, 9, 10)] == (
+        [None, None, "invalid_credentials"]
+    )
+
+
+def test_a_bearer_field_without_a_token_is_malformed(incoming):
+    assert reason(JwtScheme(RULES, ring()), incoming([("Authorization", "Bearer")])) == (
+        "malformed_credentials"
+    )
+
+
+def test_what_stands_need_not_be_fresh(incoming):
+    rules = replace(RULES, claims=ClaimRules(iat_window=60))
+    request = incoming(bearer(token(hour())))
+    for scheme in (JwtScheme(rules, ring()) for _ in range(2)):
+        assert isinstance(scheme.prove(request, NOW + 61, standing=True), Proof)  # and then a hit
+        assert isinstance(scheme.prove(request, NOW + 61, standing=True), Proof)
+        assert reason(scheme, request, NOW + 61) == "expired"
+        text = request.bearer or ""
+        assert isinstance(scheme.prove_token(text, request, NOW + 61, standing=True), Proof)
+        with pytest.raises(AuthError):
+            scheme.prove_token(text, request, NOW + 61)
+
+
+def test_claims_narrow_only_where_the_project_says_so(incoming):
+    request = incoming(bearer(token(hour(methods=["eth_call"]))))
+    rules = replace(RULES, narrowing=Narrowing(frozenset({"methods"})))
+    narrowed, plain = (JwtScheme(each, ring()).prove(request, NOW) for each in (rules, RULES))
+    assert [len(proof.policies) for proof in (narrowed, plain)] == [1, 0]
+
+
 def test_a_long_token_is_verified_each_time(incoming):
     counted = Counting()
     scheme = JwtScheme(RULES, ring(counted.of(secret_key("a", "HS256", SECRET.encode()))))
@@ -282,20 +340,34 @@ def test_a_session_can_be_named_too(incoming):
     assert digest("session", "one", "s") in owed_by(incoming, hour(sid="s")).revocable
 
 
+def test_whoever_can_end_a_token_is_asked_for(incoming):
+    claims = hour(jti="t", sub="me", sid="s")
+    names = [
+        digest("jti", "one", "a", "t"),
+        digest("subject", "one", "me"),
+        digest("key", "one", "a"),
+    ]
+    wallet, session = digest("key", "one", "me"), digest("session", "one", "s")
+    assert owed_by(incoming, claims) == Owed("one", "me", NOW, (*names, session))
+    assert owed_by(incoming, claims, subject_is_key=True).revocable == (*names, wallet, session)
+
+
 def test_the_proofs_own_time_is_its_iat(incoming):
     assert owed_by(incoming, hour(iat=NOW - 7)).issued_at == NOW - 7
     assert owed_by(incoming, hour(iat=None)).issued_at == 0
 
 
 def test_revocation_false_owes_nothing(incoming):
+    assert owed_by(incoming, hour(), revocable=False).revocable == ()
     assert not owed_by(incoming, hour(), revocable=False)
 
 
 def test_single_use_is_owed_until_no_clock_accepts_the_token(incoming):
     rules = replace(RULES, claims=ClaimRules(leeway=10))
-    nonce = owed_by(incoming, hour(), rules=rules, single_use=True, skew=30).nonce
-    assert nonce is not None
-    assert nonce.expires_at == NOW + 3600 + 10 + 30
+    once = {"single_use": True, "skew": 30, "project_limit": 7, "subject_limit": 3}
+    asked = owed_by(incoming, hour(jti="t"), rules=rules, **once)
+    name = digest("jti", "one", "a", "t")
+    assert asked.nonce == Nonce(name, NOW + 3600 + 10 + 30, 7, 3)
     assert owed_by(incoming, hour()).nonce is None
 
 
@@ -310,6 +382,8 @@ def test_a_bearer_or_the_header_of_its_key_is_the_credential(incoming):
     assert scheme.present(incoming([("Authorization", "bearer")]))
     headed = JwtScheme(replace(RULES, key_by="header", key_header="x-auth-key"), ring())
     assert headed.present(incoming([("X-Auth-Key", "")]))
+    shared = JwtScheme(RULES, ring(), BearerKinds("nod_", others="jwt"))
+    assert [shared.present(incoming(bearer(text))) for text in ("a.b.c", "nod_x")] == [True, False]
     assert scheme.fields == {"authorization"}
     assert headed.fields == {"authorization", "x-auth-key"}
 
@@ -392,7 +466,8 @@ def test_what_is_no_token_cannot_be_revoked():
 
 def test_an_encrypted_token_is_revoked_by_what_it_holds():
     inner = token(hour(jti="t", sub="me"))
-    opener = Encryption([shared_key("e", DIR_SECRET.encode())], 8192, required=True)
+    dated = shared_key("e", DIR_SECRET.encode(), not_after=LATER + 1)
+    opener = Encryption([dated], 8192, required=True)
     scheme = JwtScheme(RULES, ring(), encryption=opener)
     assert scheme.revocation(seal(inner, kid="e"), LATER) == revocation(inner)
     assert scheme.revocation(inner, LATER) == revocation(inner)
