@@ -506,3 +506,29 @@ def test_who_watches_the_cache_is_told_of_every_look_up(incoming):
     for _ in range(3):
         scheme.prove(request, NOW)
     assert told == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("header", "wanted"),
+    [
+        ({}, None),
+        ({"typ": "JWT"}, None),
+        ({"typ": "jwt"}, None),
+        ({"typ": "application/JWT"}, None),
+        ({"typ": "Application/jwt"}, None),
+        ({"typ": "at+jwt"}, "malformed_credentials"),
+        ({"typ": "jwtapplication/"}, "malformed_credentials"),
+        ({"typ": "application/application/jwt"}, "malformed_credentials"),
+        ({"typ": ""}, "malformed_credentials"),
+    ],
+)
+def test_the_kind_of_token_is_none_or_the_one_that_is_meant(incoming, header, wanted):
+    text = token(hour(), header={"alg": "HS256", **header})
+    assert reason(JwtScheme(RULES, ring()), incoming(bearer(text))) == wanted
+
+
+@pytest.mark.parametrize(("required", "wanted"), [(True, "malformed_credentials"), (False, None)])
+def test_a_token_that_is_not_encrypted_where_it_must_be(incoming, required, wanted):
+    opener = Encryption([shared_key("e", DIR_SECRET.encode())], 8192, required=required)
+    scheme = JwtScheme(RULES, ring(), encryption=opener)
+    assert reason(scheme, incoming(bearer(token(hour())))) == wanted
