@@ -299,6 +299,27 @@ def test_no_more_than_eight_secrets_are_tried(incoming):
     assert counted.count == 8
 
 
+@pytest.mark.parametrize(
+    ("text", "key_by", "refusal"),
+    [
+        (token(hour(), kid="x"), "secret", ("invalid_credentials", "unknown_kid")),
+        (token(hour(), OTHER_SECRET, kid="a"), "secret", ("invalid_credentials", "bad_signature")),
+        (token(hour(), OTHER_SECRET), "secret", ("invalid_credentials", "bad_signature")),
+        (token(hour()), "kid", ("invalid_credentials", "no_kid")),
+        (token(hour(), kid=""), "kid", ("invalid_credentials", "no_kid")),
+        (token(hour(), kid=""), "secret", ("invalid_credentials", "no_kid")),
+        (token(hour(), SECRET * 2, "HS384", kid="a"), "kid", ("unsupported_algorithm", "")),
+        (token(hour(), SECRET * 3, "HS512", kid="a"), "kid", ("unsupported_algorithm", "")),
+        (token(hour(), header={"typ": "JWT"}), "secret", ("unsupported_algorithm", "")),
+    ],
+)
+def test_why_no_key_fits_is_told_apart_in_the_log_alone(incoming, text, key_by, refusal):
+    rules = replace(RULES, key_by=key_by, algorithms=frozenset({"HS256", "HS384"}))
+    with pytest.raises(AuthError) as caught:
+        JwtScheme(rules, ring()).prove(incoming(bearer(text)), NOW)
+    assert (caught.value.reason, caught.value.cause) == refusal
+
+
 def test_with_no_keys_everybody_is_unknown(incoming):
     for key_by in ("kid", "secret"):
         scheme = JwtScheme(replace(RULES, key_by=key_by), KeyRing([]))
