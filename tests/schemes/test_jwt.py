@@ -310,7 +310,9 @@ def test_no_more_than_eight_secrets_are_tried(incoming):
         (token(hour(), kid=""), "secret", ("invalid_credentials", "no_kid")),
         (token(hour(), SECRET * 2, "HS384", kid="a"), "kid", ("unsupported_algorithm", "")),
         (token(hour(), SECRET * 3, "HS512", kid="a"), "kid", ("unsupported_algorithm", "")),
+        (token(hour(), SECRET * 3, "HS512", kid="x"), "kid", ("unsupported_algorithm", "")),
         (token(hour(), header={"typ": "JWT"}), "secret", ("unsupported_algorithm", "")),
+        (token(hour(), header={"alg": ["HS256"]}), "secret", ("unsupported_algorithm", "")),
     ],
 )
 def test_why_no_key_fits_is_told_apart_in_the_log_alone(incoming, text, key_by, refusal):
