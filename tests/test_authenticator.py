@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from minting import CALL, NOW
@@ -17,7 +17,9 @@ from rpcguard.peer import Proxies
 from rpcguard.pending import Pending
 from rpcguard.policy import Names, Policy
 from rpcguard.project import Bounds, Project, Refusals
+from rpcguard.schemes.api_key import ApiKeyRules, ApiKeyScheme
 from rpcguard.schemes.base import NEED_BODY, Incoming, NeedBody, Proof
+from rpcguard.sessions import Sessions
 from rpcguard.steps import Asked, BodyWanted
 from rpcguard.target import Match, Router
 
@@ -479,3 +481,110 @@ def test_the_body_of_a_forbidden_address_is_not_read():
     guard = guarding(jwt(), policy=FENCED)
     assert refused(guard, GOOD, body=None, client="198.51.100.1").reason == "forbidden_ip"
     assert isinstance(asked(guard, GOOD, body=None, client="192.0.2.1"), BodyWanted)
+
+
+# --- What is remembered of where targets lead --------------------------------------------------------
+
+
+def remembered(guard: Authenticator, *targets: str, **options: Any) -> int:
+    """Return how many places *guard* remembers after requests for *targets*."""
+    for target in targets:
+        guard.matching(Request("POST", target, [], None))
+    return len(guard._places)
+
+
+def test_a_place_is_remembered_once_and_asked_for_often():
+    guard = guarding(jwt())
+    assert remembered(guard, "/one", "/one", "/one/x") == 2
+    guard.matching(Request("POST", "/one", [("Host", "a.example")], None))
+    assert len(guard._places) == 3
+
+
+@pytest.mark.parametrize("length", [512, 513])
+def test_what_is_longer_than_512_characters_is_not_remembered(length):
+    guard = guarding(jwt())
+    assert remembered(guard, "/one/".ljust(length, "x")) == (1 if length == 512 else 0)
+    guard = guarding(jwt())
+    target = "/one/".ljust(length - 9, "x")
+    guard.matching(Request("POST", target, [("Host", "a.example")], None))
+    assert len(guard._places) == (1 if length == 512 else 0)
+
+
+def test_what_may_hold_a_key_is_not_remembered():
+    assert remembered(guarding(jwt()), "/one?key=secret", "/one?") == 0
+    keyed: Any = ApiKeyScheme(ApiKeyRules("one", {}, in_path=True))
+    assert remembered(guarding(keyed), "/one/secret") == 0
+    assert remembered(guarding(keyed), "/one", "/one/") == 2
+
+
+def test_no_more_than_1024_places_are_remembered():
+    guard = guarding(jwt())
+    assert remembered(guard, *(f"/one/{number}" for number in range(1024))) == 1024
+    assert remembered(guard, "/one/more") == 1
+    assert guard.matching(Request("POST", "/one/5", [], None)) == "one"
+
+
+def test_a_place_leads_to_its_project_the_second_time_too():
+    guard = guarding(jwt(), more=(Project("two", "id-2", ()),))
+    for _ in range(2):
+        assert guard.matching(Request("POST", "/two", [], None)) == "two"
+        assert refused(guard, GOOD, target="/two").project == "id-2"
+        assert isinstance(asked(guard, GOOD, target="/two", project="one"), Pending)
+
+
+# --- What others ask -----------------------------------------------------------------------------------
+
+
+def test_whose_request_it_claims_to_be_asks_no_cryptography():
+    one, two = jwt(), signature()
+    guard = guarding(one, two)
+
+    def claimed(*headers: tuple[str, str], target: str = "/one", project: str | None = None) -> Any:
+        return guard.claimed(Request("POST", target, headers, None), project)
+
+    assert claimed(GOOD) == ("one", "jwt")
+    assert claimed(SIGNED) == ("one", "signature")
+    assert claimed() == ("one", "none")
+    assert claimed(GOOD, SIGNED) == ("one", "none")
+    assert claimed(GOOD, target="/else") == ("", "none")
+    assert claimed(GOOD, target="/else", project="one") == ("one", "jwt")
+    assert (one.proved, two.proved) == (0, 0)
+    assert guard.matching(Request("POST", "/else", [], None)) is None
+
+
+def test_a_message_of_a_project_that_is_gone_is_refused():
+    with pytest.raises(AuthError) as caught:
+        guarding(jwt()).message(Principal("me", "gone", "jwt"), "{}", NOW)
+    assert caught.value.reason == "no_project"
+
+
+def test_a_refused_message_has_the_form_of_its_project():
+    policy = Policy(methods=Names(["eth_call"]))
+    guard = guarding(jwt(), policy=policy, anonymous=True)
+    who = Principal("me", "one", "none")
+    with pytest.raises(AuthError) as caught:
+        guard.message(who, CALL, NOW)
+    assert (caught.value.reason, caught.value.project) == ("forbidden_method", "id-1")
+    step = guard.message(who, CALL.replace(b"eth_blockNumber", b"eth_call"), NOW)
+    assert (step.charges, step.project) == ((), guard.projects["one"])
+
+
+def test_whose_credentials_are_issued_is_said_or_can_be_only_one():
+    two = Project("two", "id-2", (), sessions=cast(Sessions, object()))
+    guard = guarding(jwt(), more=(two,))
+    assert guard.issuing_project(None) is two
+    assert guard.issuing_project("one") is guard.projects["one"]
+    with pytest.raises(LookupError, match="no project 'three'"):
+        guard.issuing_project("three")
+    with pytest.raises(LookupError, match="0 projects have a session"):
+        guarding(jwt()).issuing_project(None)
+    three = replace(two, name="three")
+    with pytest.raises(LookupError, match="2 projects have a session"):
+        guarding(jwt(), more=(two, three)).issuing_project(None)
+
+
+@pytest.mark.parametrize("now", [0.0, -1.0, float("nan")])
+def test_a_clock_that_gives_no_time_lets_nobody_in(now):
+    with pytest.raises(AuthError) as caught:
+        guarding(jwt()).authenticate(Request("POST", "/one", [GOOD], CALL), now)
+    assert caught.value.reason == "backend_unavailable"

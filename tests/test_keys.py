@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from typing import Any
 
 import pytest
@@ -49,6 +50,15 @@ def test_the_algorithms_are_those_of_the_documents() -> None:
 def test_a_signature_of_the_key_verifies(alg: str) -> None:
     assert key(alg).alg == alg
     assert key(alg).verify(MESSAGE, signature(alg))
+
+
+@pytest.mark.parametrize("size", [64, 65, 127, 128, 129, 1000])
+@pytest.mark.parametrize("alg", sorted(HMAC_BYTES))
+def test_a_secret_longer_than_a_block_of_the_hash_is_hashed_first(alg: str, size: int) -> None:
+    secret = (b"secret, " * 125)[:size]
+    mac = hmac.digest(secret, MESSAGE, f"sha{alg[2:]}")
+
+    assert secret_key("kid", alg, secret).verify(MESSAGE, mac)
 
 
 @pytest.mark.parametrize("alg", sorted(ALGORITHMS))

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
-from minting import CALL, NOW, SECRET, Wallet, bearer, hour, key_digest, order_token, token
+from minting import (
+    CALL,
+    NOW,
+    OTHER_SECRET,
+    SECRET,
+    Wallet,
+    bearer,
+    hour,
+    key_digest,
+    order_token,
+    token,
+)
 from sealing import DIR_SECRET, seal
 
 from rpcguard import AuthError, Request
@@ -28,6 +40,10 @@ PROJECTS: dict[str, Any] = {
         "require_https": True,
         "api_keys": [{"id": "ops", "digest": key_digest(API_KEY)}],
         "allow": {"methods": ["eth_*"], "ips": ["10.0.0.0/8"]},
+    },
+    "turned": {
+        "preset": "meganode",
+        "secrets": [{"id": "new", "secret": OTHER_SECRET}, {"id": "old", "secret": SECRET}],
     },
     "own": {
         "preset": "bearer",
@@ -327,6 +343,19 @@ def test_the_last_check_is_the_one_that_refused(authenticator: Authenticator) ->
         authenticator.authenticate(request, float(NOW), Asked(trace=trace))
 
     assert trace.steps[-1].check == "signature"
+
+
+def test_of_several_secrets_the_one_that_signed_is_named(authenticator: Authenticator) -> None:
+    def signature(secret: str) -> str:
+        trace = Trace()
+        request = Request("POST", "/turned", bearer(token(hour(), secret)), CALL)
+        with contextlib.suppress(AuthError):
+            authenticator.authenticate(request, float(NOW), Asked(trace=trace))
+        return next(step.fact for step in trace.steps if step.check == "signature")
+
+    assert signature(SECRET) == "HS256, by new or old; it is old"
+    assert signature(OTHER_SECRET) == "HS256, by new or old; it is new"
+    assert signature(SECRET[::-1]) == "HS256, by new or old"
 
 
 def test_a_route_may_name_its_project(authenticator: Authenticator) -> None:

@@ -17,15 +17,19 @@ from minting import (
     public_pem,
     token,
 )
+from sealing import DIR_SECRET, seal
 
-from rpcguard import AuthError
+from rpcguard import AuthError, Principal
 from rpcguard.keys import Key, KeyRing, public_key, secret_key
-from rpcguard.owed import digest
+from rpcguard.owed import Nonce, Owed, Revocation, bucket, digest
+from rpcguard.policy import Policy
 from rpcguard.schemes import jwt as module
-from rpcguard.schemes.base import NEED_BODY, Proof, read_bearer
+from rpcguard.schemes.base import NEED_BODY, BearerKinds, Proof, read_bearer
 from rpcguard.schemes.binding import Binding
 from rpcguard.schemes.claims import ClaimRules
+from rpcguard.schemes.jwe import Encryption, shared_key
 from rpcguard.schemes.jwt import JwtRules, JwtScheme
+from rpcguard.schemes.narrowing import Narrowing
 
 RULES = JwtRules("one", frozenset({"HS256"}), key_by="secret")
 
@@ -154,6 +158,64 @@ def test_the_cache_is_bounded_and_keeps_what_is_asked_for_again(incoming, monkey
     assert counted.count == 10  # the second had made room
 
 
+@pytest.mark.parametrize(("more", "count"), [(0, 1), (-1, 2)])
+def test_the_longest_token_that_is_remembered(incoming, monkeypatch, more, count):
+    counted = Counting()
+    scheme = JwtScheme(RULES, ring(counted.of(secret_key("a", "HS256", SECRET.encode()))))
+    text = token(hour())
+    monkeypatch.setattr(module, "CACHED_TOKEN_BYTES", len(text) + more)
+    for _ in range(2):
+        assert reason(scheme, incoming(bearer(text))) is None
+    assert counted.count == count
+
+
+def test_a_hit_by_the_same_header_is_a_hit(incoming):
+    counted = Counting()
+    rules = replace(RULES, key_by="header", key_header="x-auth-key", key_claim="key")
+    keys = ring(counted.of(secret_key("a", "HS256", SECRET.encode())))
+    scheme = JwtScheme(rules, keys)
+    request = incoming([*bearer(token(hour(key="a"))), ("X-Auth-Key", "a")])
+    for _ in range(2):
+        assert reason(scheme, request) is None
+    assert counted.count == 1
+
+
+def test_a_token_is_looked_at_anew_when_the_key_that_opened_it_has_ended(incoming):
+    opener = shared_key("e", DIR_SECRET.encode(), not_after=NOW + 10)
+    encryption = Encryption([opener], 8192, required=True)
+    scheme = JwtScheme(RULES, ring(), encryption=encryption)
+    request = incoming(bearer(seal(token(hour()), kid="e")))
+    assert [reason(scheme, request, NOW + at) for at in (0, 9, 10)] == (
+        [None, None, "invalid_credentials"]
+    )
+
+
+def test_a_bearer_field_without_a_token_is_malformed(incoming):
+    assert reason(JwtScheme(RULES, ring()), incoming([("Authorization", "Bearer")])) == (
+        "malformed_credentials"
+    )
+
+
+def test_what_stands_need_not_be_fresh(incoming):
+    rules = replace(RULES, claims=ClaimRules(iat_window=60))
+    request = incoming(bearer(token(hour())))
+    for scheme in (JwtScheme(rules, ring()) for _ in range(2)):
+        assert isinstance(scheme.prove(request, NOW + 61, standing=True), Proof)  # and then a hit
+        assert isinstance(scheme.prove(request, NOW + 61, standing=True), Proof)
+        assert reason(scheme, request, NOW + 61) == "expired"
+        text = request.bearer or ""
+        assert isinstance(scheme.prove_token(text, request, NOW + 61, standing=True), Proof)
+        with pytest.raises(AuthError):
+            scheme.prove_token(text, request, NOW + 61)
+
+
+def test_claims_narrow_only_where_the_project_says_so(incoming):
+    request = incoming(bearer(token(hour(methods=["eth_call"]))))
+    rules = replace(RULES, narrowing=Narrowing(frozenset({"methods"})))
+    narrowed, plain = (JwtScheme(each, ring()).prove(request, NOW) for each in (rules, RULES))
+    assert [len(proof.policies) for proof in (narrowed, plain)] == [1, 0]
+
+
 def test_a_long_token_is_verified_each_time(incoming):
     counted = Counting()
     scheme = JwtScheme(RULES, ring(counted.of(secret_key("a", "HS256", SECRET.encode()))))
@@ -237,6 +299,29 @@ def test_no_more_than_eight_secrets_are_tried(incoming):
     assert counted.count == 8
 
 
+@pytest.mark.parametrize(
+    ("text", "key_by", "refusal"),
+    [
+        (token(hour(), kid="x"), "secret", ("invalid_credentials", "unknown_kid")),
+        (token(hour(), OTHER_SECRET, kid="a"), "secret", ("invalid_credentials", "bad_signature")),
+        (token(hour(), OTHER_SECRET), "secret", ("invalid_credentials", "bad_signature")),
+        (token(hour()), "kid", ("invalid_credentials", "no_kid")),
+        (token(hour(), kid=""), "kid", ("invalid_credentials", "no_kid")),
+        (token(hour(), kid=""), "secret", ("invalid_credentials", "no_kid")),
+        (token(hour(), SECRET * 2, "HS384", kid="a"), "kid", ("unsupported_algorithm", "")),
+        (token(hour(), SECRET * 3, "HS512", kid="a"), "kid", ("unsupported_algorithm", "")),
+        (token(hour(), SECRET * 3, "HS512", kid="x"), "kid", ("unsupported_algorithm", "")),
+        (token(hour(), header={"typ": "JWT"}), "secret", ("unsupported_algorithm", "")),
+        (token(hour(), header={"alg": ["HS256"]}), "secret", ("unsupported_algorithm", "")),
+    ],
+)
+def test_why_no_key_fits_is_told_apart_in_the_log_alone(incoming, text, key_by, refusal):
+    rules = replace(RULES, key_by=key_by, algorithms=frozenset({"HS256", "HS384"}))
+    with pytest.raises(AuthError) as caught:
+        JwtScheme(rules, ring()).prove(incoming(bearer(text)), NOW)
+    assert (caught.value.reason, caught.value.cause) == refusal
+
+
 def test_with_no_keys_everybody_is_unknown(incoming):
     for key_by in ("kid", "secret"):
         scheme = JwtScheme(replace(RULES, key_by=key_by), KeyRing([]))
@@ -278,20 +363,34 @@ def test_a_session_can_be_named_too(incoming):
     assert digest("session", "one", "s") in owed_by(incoming, hour(sid="s")).revocable
 
 
+def test_whoever_can_end_a_token_is_asked_for(incoming):
+    claims = hour(jti="t", sub="me", sid="s")
+    names = [
+        digest("jti", "one", "a", "t"),
+        digest("subject", "one", "me"),
+        digest("key", "one", "a"),
+    ]
+    wallet, session = digest("key", "one", "me"), digest("session", "one", "s")
+    assert owed_by(incoming, claims) == Owed("one", "me", NOW, (*names, session))
+    assert owed_by(incoming, claims, subject_is_key=True).revocable == (*names, wallet, session)
+
+
 def test_the_proofs_own_time_is_its_iat(incoming):
     assert owed_by(incoming, hour(iat=NOW - 7)).issued_at == NOW - 7
     assert owed_by(incoming, hour(iat=None)).issued_at == 0
 
 
 def test_revocation_false_owes_nothing(incoming):
+    assert owed_by(incoming, hour(), revocable=False).revocable == ()
     assert not owed_by(incoming, hour(), revocable=False)
 
 
 def test_single_use_is_owed_until_no_clock_accepts_the_token(incoming):
     rules = replace(RULES, claims=ClaimRules(leeway=10))
-    nonce = owed_by(incoming, hour(), rules=rules, single_use=True, skew=30).nonce
-    assert nonce is not None
-    assert nonce.expires_at == NOW + 3600 + 10 + 30
+    once = {"single_use": True, "skew": 30, "project_limit": 7, "subject_limit": 3}
+    asked = owed_by(incoming, hour(jti="t"), rules=rules, **once)
+    name = digest("jti", "one", "a", "t")
+    assert asked.nonce == Nonce(name, NOW + 3600 + 10 + 30, 7, 3)
     assert owed_by(incoming, hour()).nonce is None
 
 
@@ -306,6 +405,8 @@ def test_a_bearer_or_the_header_of_its_key_is_the_credential(incoming):
     assert scheme.present(incoming([("Authorization", "bearer")]))
     headed = JwtScheme(replace(RULES, key_by="header", key_header="x-auth-key"), ring())
     assert headed.present(incoming([("X-Auth-Key", "")]))
+    shared = JwtScheme(RULES, ring(), BearerKinds("nod_", others="jwt"))
+    assert [shared.present(incoming(bearer(text))) for text in ("a.b.c", "nod_x")] == [True, False]
     assert scheme.fields == {"authorization"}
     assert headed.fields == {"authorization", "x-auth-key"}
 
@@ -329,3 +430,128 @@ def test_a_bearer_that_a_server_joined_to_another_scheme_is_malformed(value):
 @pytest.mark.parametrize("value", ["Basic eA==", "Digest a,bearerly=1", "Basic eA==,Basic eB=="])
 def test_other_schemes_joined_are_none_of_ours(value):
     assert read_bearer([value], joined=True) is None
+
+
+# --- What others ask of the scheme ------------------------------------------------------------------
+
+LATER = NOW + 100_000  # after the end of every token here
+
+
+def revocation(text: str, *keys: Key, **changes: Any) -> Revocation | None:
+    return JwtScheme(replace(RULES, **changes), ring(*keys)).revocation(text, LATER)
+
+
+def test_a_token_can_be_revoked_until_no_clock_accepts_it():
+    text = token(hour(jti="t", sub="me"))
+    rules = {"claims": ClaimRules(leeway=7.0), "skew": 30.0}
+    name, where = digest("jti", "one", "a", "t"), bucket("one", "me")
+    assert revocation(text, **rules) == Revocation(name, None, NOW + 3600 + 7 + 30, where)
+
+
+def test_a_token_without_end_is_revoked_for_good():
+    found = revocation(token(hour(exp=None)), claims=ClaimRules(required=()))
+    assert found is not None
+    assert found.expires_at is None
+    assert found.bucket == bucket("one", "a")  # nobody but its key is its subject
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (token(hour(jti="t")), True),  # by whichever secret it was signed
+        (token(hour(jti="t"), OTHER_SECRET), True),
+        (token(hour(jti="t"), OTHER_SECRET, kid="b"), True),
+        (token(hour(jti="t"), OTHER_SECRET, kid="a"), False),
+        (token(hour(jti="t"), OTHER_SECRET, kid="c"), False),
+        (token(hour(jti="t"), SECRET[::-1]), False),
+        (token(hour(jti="t"), header={"alg": "HS384", "typ": "JWT"}), False),
+    ],
+)
+def test_only_who_signed_a_token_can_have_it_revoked(text, found):
+    keys = [
+        secret_key(kid, "HS256", of.encode()) for kid, of in (("a", SECRET), ("b", OTHER_SECRET))
+    ]
+    assert (revocation(text, *keys) is not None) is found
+
+
+def test_a_key_that_has_ended_revokes_nothing():
+    ended = secret_key("a", "HS256", SECRET.encode(), not_after=LATER)
+    assert revocation(token(hour()), ended) is None
+    assert revocation(token(hour(), kid="a"), ended) is None
+
+
+def test_what_is_no_token_cannot_be_revoked():
+    for text in ("", "x", "a.b.c", token("no JSON"), "x" * 9000):
+        with pytest.raises(AuthError) as caught:
+            revocation(text)
+        assert caught.value.reason == "malformed_credentials"
+
+
+def test_an_encrypted_token_is_revoked_by_what_it_holds():
+    inner = token(hour(jti="t", sub="me"))
+    dated = shared_key("e", DIR_SECRET.encode(), not_after=LATER + 1)
+    opener = Encryption([dated], 8192, required=True)
+    scheme = JwtScheme(RULES, ring(), encryption=opener)
+    assert scheme.revocation(seal(inner, kid="e"), LATER) == revocation(inner)
+    assert scheme.revocation(inner, LATER) == revocation(inner)
+
+
+def test_the_policy_of_a_token_that_was_let_in_is_that_of_its_key_now():
+    allow = Policy(networks=())
+    keys = (
+        secret_key("a", "HS256", SECRET.encode(), allow=allow),
+        secret_key("b", "HS256", OTHER_SECRET.encode(), not_after=NOW),
+        secret_key("c", "HS256", SECRET[::-1].encode()),
+    )
+    scheme = JwtScheme(RULES, ring(*keys))
+    assert scheme.policies(Principal("me", "one", "jwt", key_id="a"), NOW) == (allow,)
+    assert scheme.policies(Principal("me", "one", "jwt", key_id="c"), NOW) == ()
+    for gone in ("b", "d", None):
+        with pytest.raises(AuthError) as caught:
+            scheme.policies(Principal("me", "one", "jwt", key_id=gone), NOW)
+        assert (caught.value.reason, caught.value.cause) == ("invalid_credentials", "unknown_kid")
+
+
+def test_claims_narrow_what_was_let_in_only_where_the_project_says_so():
+    who = Principal("me", "one", "jwt", key_id="a", claims={"methods": ["eth_call"]})
+    narrowing = Narrowing(frozenset({"methods"}))
+    (narrowed,) = JwtScheme(replace(RULES, narrowing=narrowing), ring()).policies(who, NOW)
+    assert narrowed.methods is not None
+    assert "eth_call" in narrowed.methods
+    assert JwtScheme(RULES, ring()).policies(who, NOW) == ()
+
+
+def test_who_watches_the_cache_is_told_of_every_look_up(incoming):
+    told: list[bool] = []
+    scheme = JwtScheme(RULES, ring())
+    scheme.watch_lookups(told.append)
+    request = incoming(bearer(token(hour())))
+    for _ in range(3):
+        scheme.prove(request, NOW)
+    assert told == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("header", "wanted"),
+    [
+        ({}, None),
+        ({"typ": "JWT"}, None),
+        ({"typ": "jwt"}, None),
+        ({"typ": "application/JWT"}, None),
+        ({"typ": "Application/jwt"}, None),
+        ({"typ": "at+jwt"}, "malformed_credentials"),
+        ({"typ": "jwtapplication/"}, "malformed_credentials"),
+        ({"typ": "application/application/jwt"}, "malformed_credentials"),
+        ({"typ": ""}, "malformed_credentials"),
+    ],
+)
+def test_the_kind_of_token_is_none_or_the_one_that_is_meant(incoming, header, wanted):
+    text = token(hour(), header={"alg": "HS256", **header})
+    assert reason(JwtScheme(RULES, ring()), incoming(bearer(text))) == wanted
+
+
+@pytest.mark.parametrize(("required", "wanted"), [(True, "malformed_credentials"), (False, None)])
+def test_a_token_that_is_not_encrypted_where_it_must_be(incoming, required, wanted):
+    opener = Encryption([shared_key("e", DIR_SECRET.encode())], 8192, required=required)
+    scheme = JwtScheme(RULES, ring(), encryption=opener)
+    assert reason(scheme, incoming(bearer(token(hour())))) == wanted

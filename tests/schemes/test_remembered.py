@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rpcguard.schemes.remembered import Remembered
+from rpcguard.schemes.remembered import Remembered, Watched
 
 
 def filled(most: int, names: str) -> Remembered[str]:
@@ -55,3 +55,15 @@ def test_the_latest_of_a_name_counts_and_counts_once() -> None:
 
     assert cache.get(b"a") == "new"
     assert len(cache) == 3
+
+
+def test_who_watches_is_told_whether_a_name_was_known() -> None:
+    told: list[bool] = []
+    cache: Watched[str] = Watched(4, told.append)
+    cache.put(b"a", "a")
+
+    assert [cache.get(name) for name in (b"a", b"b")] == ["a", None]
+    assert told == [True, False]
+    for name in (b"b", b"c", b"d", b"e"):
+        cache.put(name, "")
+    assert len(cache) == 3  # as bounded as one that nobody watches
