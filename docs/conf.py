@@ -27,7 +27,8 @@ exclude_patterns = ["_build"]
 nitpicky = True
 nitpick_ignore_regex = [  # names of others, and of ours that signatures show and users never write
     ("py:.*", r"(aiohttp|collections|cryptography|dataclasses|fastapi|flask)\..*"),
-    ("py:.*", r"(httpx|logging|os|pathlib|requests|ssl|starlette|web3|websockets)\..*"),
+    ("py:.*", r"(httpx|logging|opentelemetry|os|pathlib|prometheus_client|requests|ssl)\..*"),
+    ("py:.*", r"(starlette|web3|websockets)\..*"),
     ("py:.*", r"rpcguard\.(authenticator|client\.answer|client\.steps|limiter|registry)\..*"),
     ("py:.*", r"rpcguard\..*\._.*"),
     ("py:.*", r"(rpcguard\..*\.)?[A-Z]"),  # variables of types
@@ -59,9 +60,9 @@ CONTENTS = {
     "How-to": ["frameworks", "client", "testing", "sessions", "encryption", "howto/*"],
     "Providers": ["presets", "providers/*"],
     "Reference": ["registry", "refusals", "cli", "reference/*"],
-    "Operators": ["operators", "backends", "metrics", "operations/*", "performance", "security"],
+    "Operators": ["deployment", "operators", "backends", "metrics", "performance", "security"],
     "Extending": ["extending/*"],
-    "Project": ["project/*"],
+    "Project": ["releasing", "project/*"],
 }
 # Files of the repository that are pages too.
 ROOT_PAGES = {

@@ -11,7 +11,7 @@ import pytest
 from minting import CALL, NOW
 
 from rpcguard import AuthError, Principal, Request
-from rpcguard.authenticator import Authenticator
+from rpcguard.authenticator import KNOWN_PLACES, KNOWN_TEXT, Authenticator
 from rpcguard.owed import Owed
 from rpcguard.peer import Proxies
 from rpcguard.pending import Pending
@@ -330,6 +330,30 @@ def test_a_route_may_name_its_project_whatever_the_target_says():
     assert refused(guard, target="/anything", project="two").project == "id-2"
     assert refused(guard, target="//", project="two").reason == "invalid_target"
     assert refused(guard, project="three").reason == "no_project"
+
+
+def test_one_target_leads_where_each_route_and_each_host_says_however_often_it_is_asked():
+    at_host = Project("two", "id-2", ())
+    entries = [(Match("", "/one"), Project("one", "id-1", ())), (Match("h", "/one"), at_host)]
+    projects = {project.name: project for _, project in entries}
+    guard = Authenticator(projects, Router(entries, None), Bounds(), Proxies(()))
+    for _ in range(2):
+        assert refused(guard).project == "id-1"
+        assert refused(guard, ("Host", "h")).project == "id-2"
+        assert refused(guard, ("Host", "H:80")).project == "id-2"
+        assert refused(guard, project="two").project == "id-2"
+        assert refused(guard, ("Host", "h"), project="one").project == "id-1"
+        assert refused(guard, ("Host", "h"), ("Host", "h")).reason == "invalid_target"
+        assert refused(guard, project="three").reason == "no_project"
+
+
+@pytest.mark.parametrize("target", ["/one?{}", "/one/{}", "/one/" + "x" * 600 + "/{}"])
+def test_targets_are_remembered_in_bounded_number(target: str):
+    guard = guarding(jwt())
+    for number in range(KNOWN_PLACES + 10):
+        asked(guard, GOOD, target=target.format(number))
+    assert len(guard._places) <= KNOWN_PLACES
+    assert not any(len(target) > KNOWN_TEXT or "?" in target for _, target, *_ in guard._places)
 
 
 def test_no_project_and_no_target_are_refused_by_nobody():

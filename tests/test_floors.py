@@ -43,15 +43,11 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"issuing", "limiter"}),
     frozenset({"verifier"}),
     frozenset({"contrib", "contrib._sockets", "contrib._openapi", "client/"}),
+    frozenset({"contrib._http", "contrib._wsgi_socket", "contrib._aiohttp_socket"}),
     frozenset(
-        {
-            *("contrib._http", "contrib._asgi_socket", "contrib._wsgi_socket"),
-            "contrib._aiohttp_socket",
-        }
+        {"contrib._asgi_socket", "contrib._wsgi", "contrib._aiohttp_body", "contrib._flask_body"}
     ),
-    frozenset(
-        {"contrib._asgi_request", "contrib._wsgi", "contrib._aiohttp_body", "contrib._flask_body"}
-    ),
+    frozenset({"contrib._asgi_request"}),
     frozenset({"contrib._asgi_body"}),
     frozenset({"contrib._asgi"}),
     frozenset({"contrib.fastapi", "contrib.flask", "contrib.aiohttp", "contrib.redaction", "cli/"}),

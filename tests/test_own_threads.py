@@ -170,11 +170,38 @@ def test_closing_refuses_who_waits_and_who_comes(two):
     assert done == []
 
 
-def test_where_the_system_gives_no_thread_the_caller_is_refused_and_keeps_no_place(two):
-    two._pool().threads.shutdown()  # as the interpreter does at its end
-    for _ in range(7):  # more than there are places
-        with pytest.raises(NoThreadError, match="there are no threads"):
-            asyncio.run(two.run(LONG, os.getpid))
+def test_while_the_interpreter_ends_callers_are_refused(two):
+    two._pool().threads.shutdown()
+    with pytest.raises(NoThreadError, match="there are no threads"):
+        asyncio.run(two.run(LONG, os.getpid))
+
+
+def test_where_the_system_gives_no_thread_nothing_is_done_and_no_place_is_kept_or_won(
+    monkeypatch,
+):
+    done: list[int] = []
+    free = threading.Event()
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            for _ in range(5):  # more than there are places
+                with pytest.raises(NoThreadError, match="there are no threads"):
+                    await one.run(LONG, done.append, 1)
+        await one.run(LONG, done.append, 2)  # behind what is left in the queue
+        waiting = [asyncio.create_task(one.run(LONG, free.wait)) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(NoThreadError, match="too many callers wait"):
+            await one.run(LONG, done.append, 3)
+        free.set()
+        await asyncio.gather(*waiting)
+
+    with closing(OwnThreads("tests", threads=1, waiting=3)) as one:
+        asyncio.run(main())
+    assert done == [2]
 
 
 FORKED = """
@@ -197,4 +224,4 @@ def test_a_child_of_a_fork_has_threads_of_its_own():
     done = subprocess.run(
         [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60, check=False
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from rpcguard import request
 from rpcguard.request import Request
 
 WANTED = frozenset({"authorization", "x-nonce"})
@@ -46,6 +47,21 @@ def test_a_field_is_found_under_every_spelling_that_a_gateway_makes_equal(name: 
 @pytest.mark.parametrize("twin", ["X-Nonce", "x-nonce", "X_Nonce"])
 def test_every_occurrence_of_a_field_is_kept_in_order(twin: str) -> None:
     assert _fields(("X-Nonce", "1"), ("Other", "2"), (twin, "3")) == {"x-nonce": ["1", "3"]}
+
+
+def test_names_that_callers_make_up_are_remembered_in_bounded_number_and_length() -> None:
+    for number in range(2 * request.KNOWN_NAMES):
+        assert _fields((f"X-{number}", "1"), ("X-NoncE", "2")) == {"x-nonce": ["2"]}
+    assert _fields(("X" * 10_000, "1"), ("X_Nonce", "2")) == {"x-nonce": ["2"]}
+    assert len(request._spelled) <= request.KNOWN_NAMES
+    assert all(len(name) <= request.NAME_LENGTH for name in request._spelled)
+
+
+def test_of_the_exact_names_a_twin_with_an_underscore_is_ignored() -> None:
+    headers = [("X_Nonce", "1"), ("X-Nonce", "2"), ("x_nonce", "3")]
+    for _ in range(2):
+        found = Request("POST", "/", headers).fields(WANTED, frozenset({"x-nonce"}))
+        assert found == {"x-nonce": ["2"]}
 
 
 @pytest.mark.parametrize("name", ["X-Nonces", "X--Nonce", "Nonce", " X-Nonce", "X-Nonce "])

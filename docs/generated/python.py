@@ -22,6 +22,9 @@ _NAMES = {
     "rpcguard.client.websockets": "Auth connect",
     "rpcguard.contrib.flask": "RPCGuard",  # `protect` is in `rpcguard`
     "rpcguard.errors": "Problem",
+    "rpcguard.observer": "Observer Judged Consulted LookedUp Loaded",
+    "rpcguard.observers.otel": "observer",
+    "rpcguard.observers.prometheus": "observer",
     "rpcguard.owed": "Owed Nonce Record Revocation Answer Verdict",
 }
 # What autodoc cannot look at: a proxy that stands for nothing outside of a request.
@@ -48,6 +51,7 @@ def _modules() -> Iterator[str]:
         if not found.name.startswith("rpcguard.contrib._"):
             yield found.name
     yield "rpcguard.audit"
+    yield from sorted(name for name in _NAMES if name.startswith("rpcguard.observer"))
     yield from ("rpcguard.client", *sorted(name for name in _NAMES if ".client." in name))
     yield from ("rpcguard.testing", "rpcguard.backends.base", "rpcguard.owed")
 

@@ -106,6 +106,11 @@ class Authenticator:
             *(scheme.fields for project in projects.values() for scheme in project.schemes)
         )
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """The header fields that some project looks at, in lower case."""
+        return self._read
+
     def authenticate(
         self, request: Request, now: float, asked: Asked = PLAIN
     ) -> Pending | BodyWanted | Counting:

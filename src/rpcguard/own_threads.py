@@ -11,6 +11,7 @@ import contextvars
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from threading import Semaphore
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
@@ -33,6 +34,22 @@ class _Pool(NamedTuple):
 
     threads: ThreadPoolExecutor
     places: Semaphore
+
+
+@dataclass(slots=True)
+class _Turn:
+    """
+    One caller's work.
+
+    Attributes:
+        answer: What becomes of it.
+        work: What is to be done.
+        left: Its place is free already, though it may stand in the queue.
+    """
+
+    answer: Future[Any]
+    work: Callable[[], Any]
+    left: bool = False
 
 
 class OwnThreads:
@@ -79,15 +96,16 @@ class OwnThreads:
             raise NoThreadError(f"{self._name}: too many callers wait")
         answer: Future[T] = Future()
         context = contextvars.copy_context()
+        turn = _Turn(answer, partial(context.run, work, *args, **kwargs))
         try:
             # Cancelling this caller must not take the work out of the queue: it keeps its place
             # there until a thread has looked at it, so that the queue is bounded too.
-            pool.threads.submit(
-                self._take, pool, answer, partial(context.run, work, *args, **kwargs)
-            )
-        except RuntimeError:  # closed meanwhile, or the system has no thread to give
-            pool.places.release()
-            raise NoThreadError(f"{self._name}: there are no threads") from None
+            pool.threads.submit(self._take, pool, turn)
+        except RuntimeError:  # closed meanwhile; or the system has no thread to give, then queued
+            turn.left = True
+            if answer.cancel():  # else another thread has come to it
+                pool.places.release()
+                raise NoThreadError(f"{self._name}: there are no threads") from None
         try:
             async with asyncio.timeout(seconds) as bound:
                 return await asyncio.wrap_future(answer)
@@ -105,20 +123,21 @@ class OwnThreads:
         if pool is not None:
             pool.threads.shutdown(wait=False)
 
-    def _take(self, pool: _Pool, answer: Future[Any], work: Callable[[], Any]) -> None:
-        """Do *work* in this thread, unless its caller has gone; free its place, and then tell."""
-        if not answer.set_running_or_notify_cancel():
-            pool.places.release()
+    def _take(self, pool: _Pool, turn: _Turn) -> None:
+        """Do the work in this thread, unless its caller has gone; free its place, and then tell."""
+        if not turn.answer.set_running_or_notify_cancel():
+            if not turn.left:
+                pool.places.release()
             return
         try:
             self._check_open()  # again: `close` may have come between
-            result = work()
+            result = turn.work()
         except BaseException as error:  # noqa: BLE001 - it is the caller's
             pool.places.release()
-            answer.set_exception(error)
+            turn.answer.set_exception(error)
         else:
             pool.places.release()
-            answer.set_result(result)
+            turn.answer.set_result(result)
 
     def _check_open(self) -> None:
         if self._closed:

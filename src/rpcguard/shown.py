@@ -10,7 +10,12 @@ from rpcguard.target import matched_depth, split
 
 
 class ShownPaths:
-    """Hides the keys that callers put into paths. Immutable and shared by all threads."""
+    """
+    Hides the keys that callers put into paths. Immutable and shared by all threads.
+
+    Attributes:
+        keys_in_path: Whether any project reads keys there.
+    """
 
     def __init__(self, projects: Iterable[Project]) -> None:
         """
@@ -18,7 +23,7 @@ class ShownPaths:
             projects: All of the registry.
         """
         keyed = [project for project in projects if project.keys_in_path]
-        self._keys_in_path = bool(keyed)
+        self.keys_in_path = bool(keyed)
         self._key_prefixes = frozenset(
             prefix for project in keyed for prefix in project.prefixes if prefix
         )
@@ -38,7 +43,7 @@ class ShownPaths:
             found = None
         if found is None:
             # where it is meant for cannot be told, and so neither whether it holds a key
-            return None if self._keys_in_path else path
+            return None if self.keys_in_path else path
         depth = self._key_depth(found, decoded)
         if depth is not None:
             *shown, rest = path.split("/", depth + 1)

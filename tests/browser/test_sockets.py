@@ -15,7 +15,7 @@ from rpcguard import Verifier
 pytestmark = pytest.mark.browser
 
 SERVERS = {
-    "fastapi": "uvicorn-websockets-sansio",
+    "fastapi": "uvicorn-auto",
     "flask": "werkzeug",
     "flask-gunicorn": "gunicorn",
     "aiohttp": "aiohttp",

@@ -27,7 +27,7 @@ from rpcguard.contrib import fastapi as for_fastapi
 from rpcguard.contrib import flask as for_flask
 from rpcguard.contrib.redaction import redacting_filter
 
-SERVERS = ["uvicorn-websockets-sansio", "uvicorn-wsproto", "werkzeug", "gunicorn", "aiohttp"]
+SERVERS = ["uvicorn-auto", "uvicorn-wsproto", "werkzeug", "gunicorn", "aiohttp"]
 LOGGERS = [
     *("uvicorn.access", "uvicorn.error", "werkzeug", "gunicorn.access", "gunicorn.error"),
     *("aiohttp.access", "aiohttp.server", "aiohttp.web", "aiohttp.websocket", "logged"),

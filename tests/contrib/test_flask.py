@@ -360,6 +360,25 @@ def test_a_websocket_that_was_accepted_too_early_is_closed_unseen(verifier: Veri
             assert socket.receive() == "bsc"
 
 
+def test_a_guarded_function_that_returns_does_not_end_the_watch(verifier: Verifier) -> None:
+    app = Flask(__name__)
+    RPCGuard(app, verifier, recheck=0.1)
+    handler = rpcguard.protect(lambda websocket: websocket.send(current_principal.project))
+
+    @Sock(app).route("/ws/v1/")
+    def view(websocket: Any) -> None:
+        while websocket.receive():
+            handler(websocket)
+
+    headers = cred.meganode(jti="watched")
+    with wsgi(app) as port, websocket(port, "/ws/v1/", headers) as (socket, _):
+        for _ in range(2):
+            socket.send("who")
+            assert socket.receive() == "bsc"
+        verifier.revoke("bsc", token=headers[0][1].removeprefix("Bearer "))
+        assert socket.receive() == 1008
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_handshake_headers_do_not_hide_a_body_from_the_policy(
     verifier: Verifier, method: str

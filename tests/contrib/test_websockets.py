@@ -26,7 +26,7 @@ from contrib.wire import HANDSHAKE, handshake, request, websocket
 from rpcguard import Verifier
 from rpcguard.backends.open import open_backend
 
-HERE = ["uvicorn-websockets-sansio", "uvicorn-wsproto", "werkzeug", "aiohttp"]  # in this process
+HERE = ["uvicorn-auto", "uvicorn-wsproto", "werkzeug", "aiohttp"]  # in this process
 SERVERS = [*HERE, "gunicorn"]
 FIELD = apps.FIELD
 QUIET = 5.0  # seconds within which what must happen within a recheck has happened

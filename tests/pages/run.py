@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
 
 from pages import registries
 from pages.addresses import Addresses
@@ -60,9 +61,7 @@ class _Page:
         self._home = own / "srv"
         self._logs.mkdir()
         self._home.mkdir()
-        scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        plain = {"PATH": scripts, "HOME": str(self._home), "COLUMNS": "100", "TERM": "dumb"}
-        self._shell = stack.enter_context(Shell(self._home, os.environ | plain))
+        self._shell = stack.enter_context(Shell(self._home, _environ(self._home)))
         self._python = stack.enter_context(Interpreter())
         self._addresses = Addresses(_ports(self._steps))
         self._running: dict[int, int] = {}  # shown port -> process id
@@ -105,9 +104,10 @@ class _Page:
         elif "save" in marks:
             self._save(block, marks["save"])
         elif "background" in marks:
-            shown = int(marks["background"])
-            for command, _, _ in _commands(block):
-                self._start(shown, self._addresses.real(command))
+            *before, (last, _, _) = _commands(block)
+            for command, _, shown in before:
+                self._run(command, shown)
+            self._start(int(marks["background"]), self._addresses.real(last))
         elif "printed by" in marks:
             yield from self._compare(block, marks["printed by"])
         elif block.language == "console":
@@ -122,7 +122,7 @@ class _Page:
             "python": self._run_python,
             "sh": self._paste,
             "yaml": self._load,
-            "json": lambda block: loads(block.text.encode()) and None,
+            "json": _parse,
         }
         if block.language.startswith("{") and not block.language.startswith(("{code", "{source")):
             return  # a directive, which `make docs` executes
@@ -204,6 +204,18 @@ class _Page:
             self._shell.end(pid)
 
 
+def _environ(home: Path) -> dict[str, str]:
+    """Return the variables of a page: those of the machine, but for what is about the tests."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    own = {"PATH": scripts, "HOME": str(home), "COLUMNS": "100", "TERM": "dumb"}
+    return kept | own | {"LC_ALL": "C.UTF-8"}
+
+
+def _parse(block: Block) -> None:
+    loads(block.text.encode())
+
+
 def _accepts(port: int) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1):
@@ -239,8 +251,9 @@ def _commands(block: Block) -> Iterator[tuple[str, int, str]]:
 
 
 def _must_hold(whole: str, part: str) -> None:
-    lines = "\n".join(line.strip() for line in whole.splitlines())
-    if "\n".join(line.strip() for line in part.splitlines()) not in lines:
+    lines, count = whole.splitlines(), part.count("\n")
+    runs = ("\n".join(lines[at : at + count]) for at in range(len(lines)))
+    if not any(dedent(f"{run}\n") == dedent(part) for run in runs):
         raise PageError("the file that it comes from has something else")
 
 

@@ -51,6 +51,7 @@ GOOD = {
     "what a command printed": "<!-- printed by: echo a -->\n```text\na\n```",
     "JSON that a command printed": '<!-- printed by: echo \'{"a":1}\' -->\n```json\n{ "a": 1 }\n```',
     "a part of a file": '<!-- from: pyproject.toml -->\n```toml\nname = "rpcguard"\n```',
+    "an inner part of a file": "<!-- from: Makefile -->\n```make\n@$(BIN)/rpcguard demo\n```",
     "a copied folder": "<!-- copy: examples -->\n```console\n$ ls examples/flask_app.py\nexamples/flask_app.py\n```",
     "a reason": "<!-- not run: a drawing -->\n```\n-->\n```",
     "a directive": "```{include} x\n```",
@@ -81,6 +82,11 @@ BAD = {
         "<!-- from: LICENSE -->\n```text\nnone\n```",
         "something else",
     ),
+    "a file that is indented otherwise": (
+        "<!-- from: Makefile -->\n```make\ndemo: $(READY)\n@$(BIN)/rpcguard demo\n```",
+        "something else",
+    ),
+    "no reason": ("<!-- not run: -->\n```make\nx\n```", "nobody executes a block of make"),
     "a server that does not listen": (
         "<!-- background: 8000 -->\n```console\n$ echo oh\n```",
         "oh",
@@ -128,9 +134,7 @@ def test_recording_fills_in_what_is_not_there_yet_and_leaves_what_agrees(page):
 
 
 def test_a_page_has_its_servers_at_ports_of_their_own_and_they_end_with_it(page, tmp_path: Path):
-    serve = (
-        "<!-- background: 8000 -->\n```console\n$ python -m http.server --bind 127.0.0.1 8000\n```"
-    )
+    serve = "<!-- background: 8000 -->\n```console\n$ cd $HOME\n$ python -m http.server --bind 127.0.0.1 8000\n```"
     text = """
 <!-- alias: rpc.example -->
 ```console

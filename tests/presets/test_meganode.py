@@ -352,6 +352,16 @@ def test_allow_weak_is_for_its_own_entry_alone(service):
 # --- The API key in the URL -----------------------------------------------------------------------
 
 
+def test_no_target_that_may_hold_a_key_is_remembered(service):
+    guarded = service(registry(WITH_KEY))
+    guarded.accepts("/v1/", bearer(token(hour())))
+    guarded.accepts(f"/v1/?key={API_KEY}", bearer(token(hour())))
+    assert guarded.accepts(f"/v1/{API_KEY}").scheme == "api_key"
+    remembered = repr(guarded.verifier.registry._places)
+    assert "/v1/" in remembered
+    assert API_KEY not in remembered
+
+
 @pytest.mark.parametrize("path", ["/v1/", "/ws/v1/"])
 def test_an_api_key_is_the_one_segment_after_the_prefix(service, path):
     principal = service(registry(WITH_KEY)).accepts(

@@ -11,58 +11,15 @@ from typing import Final
 from rpcguard.contrib._asgi_body import Body, Receive, Send
 from rpcguard.contrib._asgi_request import request_of
 from rpcguard.contrib._asgi_socket import Scope, Socket
-from rpcguard.contrib._http import Passed, Source
+from rpcguard.contrib._http import Source
 from rpcguard.contrib._openapi import Narrowing
-from rpcguard.contrib._sockets import Watch
 from rpcguard.errors import AuthError
-from rpcguard.principal import Principal
-from rpcguard.request import Request
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+Exchange = Body | Socket  # what the guards of one connection share
+
 KEY: Final = "rpcguard"  # where the scope holds the Exchange; mounted applications inherit it
-
-
-class Exchange:
-    """
-    What the guards of one connection share.
-
-    Attributes:
-        verifier: Asked by all of them.
-        body: The request's body; None for a WebSocket handshake, which has none.
-        passed: The principals that they have let in.
-    """
-
-    __slots__ = ("_recheck", "_socket", "body", "passed", "verifier")
-
-    def __init__(self, source: Source, body: Body | None, socket: Socket | None) -> None:
-        self.verifier = source.verifier
-        self.body = body
-        self.passed: Passed = ()
-        self._socket = socket
-        self._recheck = source.recheck
-
-    def request_of(self, scope: Scope) -> Request:
-        """Return the request or handshake that *scope* describes, with all that it came with."""
-        if self._socket is None or self._socket.watch is None:
-            return request_of(scope)
-        return self._socket.watch.request  # the first guard's: its token is hidden since then
-
-    def admit(
-        self,
-        scope: Scope,
-        request: Request,
-        guard: Narrowing,
-        principal: Principal,
-    ) -> None:
-        """Remember that *guard* has let *principal* in."""
-        self.passed += ((self.verifier, principal),)
-        if self.body is not None:
-            self.body.release()
-        if self._socket is not None:
-            watch = self._socket.watch or Watch(request, self._recheck)
-            watch.add(self.verifier, guard.project, guard.schemes, principal, frames=guard.frames)
-            self._socket.admit(scope, watch)
 
 
 class Layer:
@@ -84,11 +41,11 @@ class Layer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             body = Body(scope, receive, send, self._source.verifier, self._excess)
-            scope[KEY] = Exchange(self._source, body, None)
+            scope[KEY] = body
             await self.app(scope, body.receive, body.send)
         elif scope["type"] == "websocket":
-            socket = Socket(receive, send)
-            scope[KEY] = Exchange(self._source, None, socket)
+            socket = Socket(receive, send, self._source)
+            scope[KEY] = socket
             try:
                 await self.app(scope, socket.receive, socket.send)
             finally:

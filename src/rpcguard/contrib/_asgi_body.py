@@ -9,7 +9,7 @@ from typing import Final
 
 from rpcguard.contrib._asgi_request import encoded
 from rpcguard.contrib._asgi_socket import Message, Scope
-from rpcguard.contrib._http import refusal, slow_body
+from rpcguard.contrib._http import Passed, refusal, slow_body
 from rpcguard.errors import AuthError
 from rpcguard.project import Bounds
 from rpcguard.verifier import Verifier
@@ -36,7 +36,15 @@ class Body:
     Once the body has been refused, no answer but ours leaves, and behind every refusal the rest of
     the body is read: uvicorn closes a connection with bytes unread, the kernel resets it then, and
     the answer may be lost on its way to a client that is still sending.
+
+    Attributes:
+        verifier: Asked by all guards of the request.
+        passed: The principals that they have let in.
+        watch: A request is over when it is answered: nothing watches it.
+        refused: The request is refused, whether or not its body was looked at.
     """
+
+    watch: Final = None
 
     def __init__(
         self,
@@ -58,7 +66,8 @@ class Body:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._verifier = verifier
+        self.verifier = verifier
+        self.passed: Passed = ()
         self._excess = excess
         self._kept = bytearray()
         self._given = 0  # how much of _kept the application has got
@@ -69,7 +78,7 @@ class Body:
         self._exceeded = False
         self._answered = False  # the application's own answer has begun
         self._error: AuthError | None = None  # raised into the application, which may hide it
-        self.refused = False  # with or without a look at it; `send` reads the rest
+        self.refused = False  # then `send` reads the rest
         self._slow = False  # and refused for that, so that there is no rest to wait for
 
     @property
@@ -90,10 +99,9 @@ class Body:
         if message["type"] == "http.request":
             self._take(message)
             self._told = self._ended
-            if self._kept:
-                self._given = len(self._kept)
-                if self._given > self._bounds.max_body:
-                    await self._exceed()
+            self._given = len(self._kept)
+            if self._given and self._given > self._bounds.max_body:
+                await self._exceed()
         return message
 
     def _give(self) -> Message:
@@ -170,7 +178,7 @@ class Body:
 
     @property
     def _bounds(self) -> Bounds:
-        return self._verifier.registry.bounds
+        return self.verifier.registry.bounds
 
     def send(self, message: Message) -> Awaitable[None]:
         """Send a message of the application, or what is to be sent in its place."""

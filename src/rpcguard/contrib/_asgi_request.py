@@ -21,10 +21,11 @@ def encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
 def request_of(scope: Scope) -> Request:
     """Return the request or handshake that *scope* describes; its body is not read."""
     websocket = scope["type"] == "websocket"
-    client, server = scope.get("client"), scope.get("server")
+    client = scope.get("client")
     if client is not None:
         peer = client[0]
     else:
+        server = scope.get("server")
         peer = "unix" if server is not None and server[1] is None else None
     headers = [
         (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]

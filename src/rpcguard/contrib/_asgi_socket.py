@@ -6,7 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
+from rpcguard.contrib._http import Passed, Source
+from rpcguard.contrib._openapi import Narrowing
 from rpcguard.contrib._sockets import SUBPROTOCOL, Offer, Watch, offer
+from rpcguard.principal import Principal
+from rpcguard.request import Request
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -21,13 +25,19 @@ class Socket:
     Stands between the server's channels of one connection and the application's.
 
     Attributes:
+        verifier: Asked by all guards of the connection.
+        passed: The principals that they have let in.
+        read: There is no body to read.
         watch: Tells when to close; None while no guard has let the handshake in.
     """
+
+    read: Final = None
 
     def __init__(
         self,
         receive: Callable[[], Awaitable[Message]],
         send: Callable[[Message], Awaitable[None]],
+        source: Source,
     ) -> None:
         """Take the server's channels."""
         self._receive = receive
@@ -37,13 +47,26 @@ class Socket:
         self._closed = False  # by the application
         self._code: int | None = None  # of our own close
         self._task: asyncio.Task[None] | None = None
+        self._recheck = source.recheck
+        self.verifier = source.verifier
+        self.passed: Passed = ()
         self.watch: Watch | None = None
 
-    def admit(self, scope: Scope, watch: Watch) -> None:
-        """A guard has let the handshake in: hide its token from the application, and watch it."""
-        self.watch = watch
+    def admit(self, scope: Scope, request: Request, guard: Narrowing, principal: Principal) -> None:
+        """
+        A guard has let the handshake in: hide its token from the application, and watch it.
+
+        Args:
+            scope: The handshake, which the application sees.
+            request: The handshake with all that it came with.
+            guard: What the guard takes.
+            principal: Who it has let in.
+        """
+        if self.watch is None:
+            self.watch = Watch(request, self._recheck)
+        self.watch.add(self.verifier, guard.project, guard.schemes, principal, frames=guard.frames)
         if self._offer is None:
-            self._offer = offer(watch.request.fields(_FIELDS).get(SUBPROTOCOL.lower(), ()))
+            self._offer = offer(request.fields(_FIELDS).get(SUBPROTOCOL.lower(), ()))
         if self._offer.carries:
             _hide(scope, self._offer.plain)
         self._start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 from rpcguard.contrib._http import quoted_target, raw_target
@@ -11,19 +12,26 @@ from rpcguard.request import Request
 _UNIX_PEERS: Final = frozenset({"", "<local>"})
 
 
-def request_of(environ: dict[str, Any], *, websocket: bool) -> Request:
+def request_of(
+    environ: dict[str, Any], *, websocket: bool, wanted: frozenset[str] | None = None
+) -> Request:
     """
     Return the request or handshake that *environ* describes; its body is not read.
 
     Args:
         environ: The WSGI environment.
         websocket: Whether the route is one of WebSockets.
+        wanted: The header fields to take, in lower case; all by default. To look for some is half
+            the work of going through an environment.
     """
-    headers = [
-        (key[5:].replace("_", "-"), value)
-        for key, value in environ.items()
-        if key.startswith("HTTP_")
-    ]
+    if wanted is None:
+        headers = [
+            (key[5:].replace("_", "-"), value)
+            for key, value in environ.items()
+            if key.startswith("HTTP_")
+        ]
+    else:
+        headers = [(name, environ[key]) for key, name in _keys(wanted) if key in environ]
     peer = environ.get("REMOTE_ADDR")
     return Request(
         method=environ["REQUEST_METHOD"],
@@ -35,6 +43,12 @@ def request_of(environ: dict[str, Any], *, websocket: bool) -> Request:
         websocket=websocket,
         joined=True,
     )
+
+
+@lru_cache(maxsize=8)  # of the registries of a process, each in its generations
+def _keys(fields: frozenset[str]) -> tuple[tuple[str, str], ...]:
+    """Return the names of *fields* in an environment, and as they are."""
+    return tuple((f"HTTP_{name.upper().replace('-', '_')}", name) for name in fields)
 
 
 def _scheme(environ: dict[str, Any]) -> str:
@@ -52,4 +66,6 @@ def _target(environ: dict[str, Any]) -> str:
     raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")
     if raw is None:
         return quoted_target(mounted, query)
+    if raw == mounted and "%" not in raw and "?" not in raw:  # most: one spelling, and no query
+        return str(raw)
     return raw_target(raw, mounted, path)

@@ -222,11 +222,12 @@ class RPCAuthMiddleware:
         final = request.match_info.handler
         if self._is_exempt(request, final):
             return await handler(request)
-        body = Body(request, self.verifier)
+        verifier = self._source.verifier
+        body = Body(request, verifier)
         # Most requests hold nothing yet, and a look for what is not there costs an exception
         earlier: _Admitted | None = request.get(_ADMITTED) if len(request) else None
         try:
-            admitted = await self._admit(request, body, final, earlier)
+            admitted = await self._admit(request, verifier, body, final, earlier)
             request[_ADMITTED] = admitted
             if admitted.watch is None or (earlier is not None and earlier.watch is not None):
                 return await handler(request)
@@ -243,9 +244,14 @@ class RPCAuthMiddleware:
         return bool(self._names) and request.match_info.route.name in self._names
 
     async def _admit(
-        self, request: web.Request, body: Body, final: object, earlier: _Admitted | None
+        self,
+        request: web.Request,
+        verifier: Verifier,
+        body: Body,
+        final: object,
+        earlier: _Admitted | None,
     ) -> _Admitted:
-        verifier, watch = self.verifier, None
+        watch: Watch | None = None
         passed: Passed = ()
         asked = _request_of(request, websocket=_is_handshake(request))
         if earlier is not None:

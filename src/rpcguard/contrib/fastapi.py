@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketState
 
 from rpcguard.contrib._asgi import KEY, Exchange, Layer
-from rpcguard.contrib._asgi_body import DisconnectedError
+from rpcguard.contrib._asgi_body import Body, DisconnectedError
 from rpcguard.contrib._asgi_request import encoded, request_of
 from rpcguard.contrib._asgi_socket import Scope
 from rpcguard.contrib._http import (
@@ -117,25 +117,30 @@ class RequireRPCAuth(SecurityBase):
     async def _authenticate(self, connection: HTTPConnection) -> Principal:
         scope, exchange = connection.scope, _exchange(connection)
         _teach(scope)
-        asked, verifier, request = self.narrowing, exchange.verifier, exchange.request_of(scope)
+        asked, verifier, watch = self.narrowing, exchange.verifier, exchange.watch
+        # Of a WebSocket as it came to the first guard: its token is hidden since then
+        request = request_of(scope) if watch is None else watch.request
         principal = None
         if exchange.passed:
             principal = passed_before(
                 exchange.passed, verifier, request, asked.project, asked.schemes
             )
         if principal is None:
-            body = exchange.body
             try:
                 principal = await verifier.averify(
                     request,
-                    body.read if body is not None else None,
+                    exchange.read,
                     project=asked.project,
                     schemes=asked.schemes,
                     frames=asked.frames,
                 )
             except DisconnectedError:
                 raise HTTPException(400, "the client went away") from None
-            exchange.admit(scope, request, asked, principal)
+            exchange.passed += ((verifier, principal),)
+            if isinstance(exchange, Body):
+                exchange.release()
+            else:
+                exchange.admit(scope, request, asked, principal)
         scope.setdefault("state", {})["principal"] = principal  # what `connection.state` wraps
         return principal
 
@@ -246,9 +251,9 @@ class RPCGuard:
 def _issuing(route: str, project: str | None) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         exchange = _exchange(request)
-        assert exchange.body is not None  # an HTTP route has one
+        assert isinstance(exchange, Body)  # an HTTP route has one
         try:
-            body: bytes | None = await exchange.body.read(MAX_BODY)
+            body: bytes | None = await exchange.read(MAX_BODY)
         except AuthError as error:
             if error.cause == SLOW:
                 raise
@@ -294,10 +299,11 @@ def _teach(scope: Scope) -> None:
 
 async def _answer(connection: HTTPConnection, error: AuthError) -> Response | None:
     exchange: Exchange | None = connection.scope.get(KEY)
-    body = exchange.body if exchange is not None else None
-    if body is not None:
-        body.refused = True
-    status, headers, content = refusal(error, body.whole if body is not None else None)
+    body = None
+    if isinstance(exchange, Body):
+        exchange.refused = True
+        body = exchange.whole
+    status, headers, content = refusal(error, body)
     response = Response(content, status)
     response.raw_headers.extend(encoded(headers))
     if not isinstance(connection, WebSocket):

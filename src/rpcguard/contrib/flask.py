@@ -98,6 +98,7 @@ class RPCGuard:
         self._source = Source(found, self._recheck, self._observers)
         app.extensions[_EXTENSION] = self._source
         app.before_request(_guard_handshake)
+        app.teardown_request(_released)
         # `protect` returns its refusals; this is for those that the application raises itself
         app.register_error_handler(AuthError, _answer)
         weakref.finalize(app, self._source.close)
@@ -219,12 +220,7 @@ def _protected(
             return _answer(error)
         if late:
             current.environ[_WIRE].adopt(args[0])
-        try:
-            return (current_app.ensure_sync(view) if awaited else view)(*args, **kwargs)
-        finally:
-            wire: Wire | None = current.environ.get(_WIRE)
-            if wire is not None:
-                wire.end()
+        return (current_app.ensure_sync(view) if awaited else view)(*args, **kwargs)
 
     setattr(guarded, _GUARD, (schemes, project, frames))
     return guarded
@@ -251,6 +247,12 @@ def _guard_handshake() -> Response | None:
     return None
 
 
+def _released(_: BaseException | None) -> None:
+    wire: Wire | None = _current().environ.get(_WIRE)
+    if wire is not None:
+        wire.end()
+
+
 def _is_websocket(current: CurrentRequest) -> bool:
     # By the route, not by the headers: those of a handshake on another route must not count
     rule = current.url_rule
@@ -264,7 +266,10 @@ def _authenticate(
     if source is None:
         raise RuntimeError(_NOT_SET_UP)
     environ, verifier = current.environ, source.verifier
-    asked = request_of(environ, websocket=_is_websocket(current))
+    websocket = _is_websocket(current)
+    # A recheck asks the registry of its time, which may look at other fields
+    wanted = None if websocket else verifier.registry.reads
+    asked = request_of(environ, websocket=websocket, wanted=wanted)
     passed: Passed = environ.get(_PASSED, ())
     principal = passed_before(passed, verifier, asked, project, schemes) if passed else None
     if principal is None:

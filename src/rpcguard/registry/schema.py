@@ -462,6 +462,10 @@ class Bounds(_Model):
     """How long a caller of a route that issues credentials waits in an event loop; default 5s."""
 
 
+def _nobody() -> list[str]:  # of `list`, pydantic parses a signature written in C
+    return []
+
+
 class Registry(_Model):
     """The key registry of rpcguard."""
 
@@ -469,9 +473,9 @@ class Registry(_Model):
     """Version of this vocabulary."""
     backend: Text = Field(default="sqlite:///rpcguard.db", repr=False)  # may hold a password
     """URL of where nonces and revocations are kept: memory:, sqlite:, redis: and the like."""
-    trusted_proxies: list[Text] = Field(default_factory=list)
+    trusted_proxies: list[Text] = Field(default_factory=_nobody)
     """Addresses and networks of proxies whose X-Forwarded-* count; `unix` for socket peers."""
-    bounds: Bounds = Bounds()
+    bounds: Bounds = Bounds.model_construct()  # whose defaults need no validator
     """What is read at most."""
     max_server_skew: fields.Skew = 30.0
     """How far the clocks of the servers may differ; default 30s."""

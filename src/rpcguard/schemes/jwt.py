@@ -39,6 +39,7 @@ class _Verified(NamedTuple):
 
     opener: DecryptionKey | None
     key: Key
+    lasting: bool  # its keys count whatever the time and the request
     claims: Mapping[str, Any]
     times: Times
     proof: Proof
@@ -120,7 +121,7 @@ class JwtScheme:
         cacheable = len(token) <= CACHED_TOKEN_BYTES and trace is None
         name = hashlib.sha256(token.encode("ascii")).digest() if cacheable else b""
         verified = self._cache.get(name) if cacheable else self._kept(token, incoming)
-        if verified is None or not self._counts(verified, incoming, now):
+        if verified is None or not (verified.lasting or self._counts(verified, incoming, now)):
             verified = self._verify(token, incoming, now, standing)
             if cacheable:
                 self._cache.put(name, verified)
@@ -223,7 +224,8 @@ class JwtScheme:
         times = rules.claims.read(claims)
         rules.claims.check_times(times, now, standing=standing, trace=trace)
         rules.claims.check_identity(claims, times, trace)
-        return _Verified(opener, key, claims, times, self._proof(jws, claims, times, key))
+        lasting = opener is None and not key.dated and rules.key_by != "header"
+        return _Verified(opener, key, lasting, claims, times, self._proof(jws, claims, times, key))
 
     def _proof(self, jws: Jws, claims: Mapping[str, Any], times: Times, key: Key) -> Proof:
         rules = self._rules

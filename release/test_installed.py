@@ -1,0 +1,123 @@
+"""The wheel in new environments: each extra alone, the whole with its demo and its types."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TYPED = ROOT / "tests" / "typed"
+
+VERIFY = """
+import pathlib, sys, rpcguard
+pathlib.Path("registry.yaml").write_text(
+    'version: 1\\nbackend: memory://\\nprojects: {a: {preset: meganode, %s secrets:'
+    ' [{id: a, secret: "${env:SECRET}"}]}}\\n'
+)
+from rpcguard import AuthError, Request, Verifier
+with Verifier.from_yaml("registry.yaml", environ={"SECRET": "x" * 32}) as verifier:
+    try:
+        verifier.verify(Request("POST", "/", [], b""))
+    except AuthError as error:
+        assert error.reason == "missing_credentials"
+"""
+JWE = 'encryption: {keys: [{kid: a, alg: dir, secret: \\"${env:SECRET}\\"}]},'
+
+# What needs an extra, and what is said where that is missing.
+NEEDS = {
+    "fastapi": ("import rpcguard.contrib.fastapi", "No module named 'fastapi'"),
+    "flask": ("import rpcguard; rpcguard.protect", 'pip install "rpcguard[flask]"'),
+    "aiohttp": ("import rpcguard.contrib.aiohttp", "No module named 'aiohttp'"),
+    "redis": (
+        VERIFY.replace("memory://", "redis://127.0.0.1:1?timeout=50ms") % "",
+        "install rpcguard[redis]",
+    ),
+    "limits": (VERIFY % "limits: {per_ip: 5/second},", "install rpcguard[limits]"),
+    "client": ("import rpcguard.client.httpx", "No module named 'httpx'"),
+    "cli": (
+        (
+            "import sys; sys.argv = ['rpcguard', '--help']; import runpy; "
+            "runpy.run_module('rpcguard', run_name='__main__')"
+        ),
+        'pip install "rpcguard[cli]"',
+    ),
+    "jwe": (VERIFY % JWE, "install rpcguard[jwe]"),
+}
+# Extras that bring what another needs
+ALSO = {"cli": {"client"}}
+
+
+def _run(python: Path, code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    # -I: nothing of this checkout, of the environment or of the folder can be imported
+    return subprocess.run(
+        [python, "-I", "-W", "error::SyntaxWarning", "-c", code],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("extra", ["", *NEEDS])
+def test_an_extra_alone_is_enough_and_what_it_lacks_is_named(
+    extra: str, install: Callable[[str], Path], tmp_path: Path
+) -> None:
+    python = install(extra)
+    done = _run(python, VERIFY % "", tmp_path)
+    assert done.returncode == 0, done.stderr
+    for name, (code, complaint) in NEEDS.items():
+        done = _run(python, code, tmp_path)
+        if name == extra or name in ALSO.get(extra, ()):
+            assert done.returncode == 0, done.stderr
+        else:
+            assert done.returncode != 0
+            assert complaint in done.stderr, (name, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def everything(install: Callable[[str], Path]) -> Path:
+    return install("all")
+
+
+@pytest.mark.timeout(300)
+def test_the_demo_runs_from_outside_the_checkout(everything: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [everything.with_name("rpcguard"), "demo"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.timeout(300)
+def test_mypy_reads_the_types_of_the_installed_package(everything: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--config-file=",
+            f"--cache-dir={tmp_path}",
+            f"--python-executable={everything}",
+            "accepted.py",
+            "refused.py",
+        ],
+        cwd=TYPED,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
