@@ -11,7 +11,7 @@ import pytest
 from minting import CALL, NOW
 
 from rpcguard import AuthError, Principal, Request
-from rpcguard.authenticator import KNOWN_PLACES, KNOWN_TEXT, Authenticator
+from rpcguard.authenticator import KNOWN_PLACES, KNOWN_TEXT, Authenticator, refuse_encoded
 from rpcguard.owed import Owed
 from rpcguard.peer import Proxies
 from rpcguard.pending import Pending
@@ -41,7 +41,7 @@ class Presented:
         return f"x-{self.name}" in incoming.fields
 
     def wants_body(self, incoming: Incoming) -> bool:
-        return self._body
+        return self._body and isinstance(incoming, Incoming)
 
     def prove(self, incoming: Incoming, now: float, *, standing: bool = False) -> Proof | NeedBody:
         self.proved += 1
@@ -588,3 +588,18 @@ def test_a_clock_that_gives_no_time_lets_nobody_in(now):
     with pytest.raises(AuthError) as caught:
         guarding(jwt()).authenticate(Request("POST", "/one", [GOOD], CALL), now)
     assert caught.value.reason == "backend_unavailable"
+
+
+def test_a_request_without_content_encoding_is_not_encoded():
+    refuse_encoded({})
+    refuse_encoded({"content-encoding": []})
+
+
+@pytest.mark.parametrize("policy", [None, Policy(methods=Names(["*"]))])
+def test_who_wants_the_body_says_how_much_of_it_for_whom_and_what_is_known_so_far(policy):
+    guard = guarding(
+        signature() if policy is None else jwt(), policy=policy, bounds=Bounds(max_body=7)
+    )
+    step = asked(guard, SIGNED if policy is None else GOOD, body=None, kept="so far")
+    assert isinstance(step, BodyWanted)
+    assert (step.limit, step.project, step.kept) == (7, guard.projects["one"], "so far")
