@@ -14,6 +14,7 @@ from minting import (
     NOW,
     OTHER_SECRET,
     SECRET,
+    Headers,
     Wallet,
     bearer,
     hour,
@@ -343,6 +344,27 @@ def test_the_last_check_is_the_one_that_refused(authenticator: Authenticator) ->
         authenticator.authenticate(request, float(NOW), Asked(trace=trace))
 
     assert trace.steps[-1].check == "signature"
+
+
+@pytest.mark.parametrize(
+    ("headers", "found"),
+    [
+        ([], "none"),
+        (bearer(token(hour())), "session"),
+        ([*bearer(token(hour())), *ALICE.v1()], "signature and session"),
+    ],
+)
+def test_the_kinds_of_credential_that_are_there_are_named(
+    authenticator: Authenticator, headers: Headers, found: str
+) -> None:
+    trace = Trace()
+    with pytest.raises(AuthError):
+        authenticator.authenticate(
+            Request("POST", "/wallet", headers, CALL), float(NOW), Asked(trace=trace)
+        )
+    note = next(step.fact for step in trace.steps if step.check == "credential")
+
+    assert note == f"exactly one of signature, session, api_key; found {found}"
 
 
 def test_of_several_secrets_the_one_that_signed_is_named(authenticator: Authenticator) -> None:

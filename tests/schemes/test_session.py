@@ -45,7 +45,7 @@ def _sessions(*secrets: SigningSecret, **more: Any) -> Sessions:
     return Sessions(**values | more)
 
 
-def _scheme(sessions: Sessions) -> SessionScheme:
+def _scheme(sessions: Sessions, **claims: Any) -> SessionScheme:
     rules = JwtRules(
         project="p",
         algorithms=frozenset({"HS256"}),
@@ -54,6 +54,7 @@ def _scheme(sessions: Sessions) -> SessionScheme:
             required=("iss", "aud", "sub", "jti", "iat", "exp"),
             issuer=frozenset({"rpcguard"}),
             audience=frozenset({"p-id"}),
+            **claims,
         ),
     )
     ring = KeyRing(secret.key for secret in sessions.secrets)
@@ -232,6 +233,7 @@ def test_the_wallet_is_looked_up_each_time(incoming):
     listed = _sessions(wallets=Wallets({PUBKEY: Listed("alice", allow=policy)}))
     proof = _proof(listed, request)
     assert (proof.principal.name, proof.policies) == ("alice", (policy,))
+    assert proof.owed == _proof(sessions, request).owed
     assert proof.principal.claims == _proof(sessions, request).principal.claims
     assert proof.principal.expires_at == NOW + 3600
     unnamed = _proof(_sessions(wallets=Wallets({PUBKEY: Listed(allow=policy)})), request)
@@ -279,6 +281,9 @@ def test_what_is_present_on_ordinary_http(incoming, headers, present):
         (["chat ,\tauth.x , other"], ["x"]),
         (["auth.x", "auth.y"], ["x", "y"]),
         (["auth.x,auth.x"], ["x", "x"]),
+        (["Xauth.x"], []),
+        (["auth.xX"], ["xX"]),
+        (["auth.x\x0b"], ["x\x0b"]),  # blanks of a list are spaces and tabs (RFC 9110)
     ],
 )
 def test_what_is_offered_as_a_subprotocol(incoming, offered, tokens):
@@ -324,6 +329,8 @@ def test_what_revokes_a_token_is_known_after_its_end():
     expected = owed.Revocation(name, None, NOW + 3600 + 30, owed.bucket("p", PUBKEY))
     assert _scheme(sessions).revocation(token, NOW + 10_000) == expected
     assert _scheme(_sessions(_secret("a", SECOND))).revocation(token, NOW) is None
+    ended = _scheme(_sessions(_secret(not_after=NOW + 10)))
+    assert [ended.revocation(token, now) is None for now in (NOW, NOW + 10)] == [False, True]
     with pytest.raises(AuthError):
         _scheme(sessions).revocation("x", NOW)
 
@@ -358,7 +365,20 @@ def test_a_session_that_was_let_in_is_worth_what_its_wallet_and_key_are_worth_no
 def test_a_standing_session_need_not_be_fresh_but_may_not_have_ended(incoming):
     sessions = _sessions()
     request = incoming(bearer(sessions.mint(PUBKEY, NOW, {}).token))
-    scheme = _scheme(sessions)
-    assert scheme.prove(request, NOW + 3599, standing=True)
+    fresh = _scheme(sessions, iat_window=60.0)
+    assert fresh.prove(request, NOW + 3599, standing=True)
     with pytest.raises(AuthError):
-        scheme.prove(request, NOW + 3600, standing=True)
+        fresh.prove(request, NOW + 3599)
+    with pytest.raises(AuthError):
+        fresh.prove(request, NOW + 3600, standing=True)
+
+
+def test_who_watches_the_cache_of_sessions_is_told_of_every_look_up(incoming):
+    told: list[bool] = []
+    sessions = _sessions()
+    scheme = _scheme(sessions)
+    scheme.watch_lookups(told.append)
+    request = incoming(bearer(sessions.mint(PUBKEY, NOW, {}).token))
+    for _ in range(2):
+        scheme.prove(request, NOW)
+    assert told == [False, True]
