@@ -43,7 +43,12 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"issuing", "limiter"}),
     frozenset({"verifier"}),
     frozenset({"contrib", "contrib._sockets", "contrib._openapi", "client/"}),
-    frozenset({"contrib._http", "contrib._wsgi_socket", "contrib._aiohttp_socket"}),
+    frozenset(
+        {
+            *("contrib._http", "contrib._wsgi_socket", "contrib._aiohttp_socket"),
+            "contrib._aiohttp_request",
+        }
+    ),
     frozenset(
         {"contrib._asgi_socket", "contrib._wsgi", "contrib._aiohttp_body", "contrib._flask_body"}
     ),
@@ -76,6 +81,7 @@ FRAMEWORKS = {
 # Packages outside the standard library, by room; a room that is not here has none.
 PACKAGES = FRAMEWORKS | {
     "contrib._aiohttp_body": frozenset({"aiohttp"}),
+    "contrib._aiohttp_request": frozenset({"aiohttp"}),
     "contrib._flask_body": frozenset({"flask", "werkzeug"}),
     "contrib._aiohttp_socket": frozenset({"aiohttp", "multidict"}),
     "algorithms": frozenset({"cryptography"}),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+import queue
 import subprocess
 import sys
 import time
@@ -28,7 +28,7 @@ class Node:
     """Plays geth: answers JSON-RPC at `/` and over WebSockets, and keeps what it was sent."""
 
     seen: list[tuple[dict[str, str], bytes | str]] = field(default_factory=list)
-    left: list[int | None] = field(default_factory=list)
+    left: queue.Queue[int | None] = field(default_factory=queue.Queue)
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=16 * 1024 * 1024)
@@ -68,7 +68,7 @@ class Node:
                 await response.send_str(json.dumps(BLOCK))
                 if "eth_subscribe" in message.data:
                     await response.send_str('{"jsonrpc":"2.0","method":"eth_subscription"}')
-        self.left.append(response.close_code)
+        self.left.put(response.close_code)
         return response
 
 
@@ -180,7 +180,7 @@ def test_messages_are_judged_one_by_one_and_subscriptions_come_back(site: Site):
 def test_a_handshake_that_is_refused_does_not_reach_the_node(site: Site):
     with websocket(site.port, "/ws/evm") as (_, answer):
         assert answer.status == 401
-    assert site.node.left == []
+    assert site.node.left.empty()
 
 
 def test_when_one_side_hangs_up_the_other_is_told(site: Site):
@@ -190,10 +190,8 @@ def test_when_one_side_hangs_up_the_other_is_told(site: Site):
     with websocket(site.port, "/ws/evm", site.handshake()) as (socket, _):
         socket.send(_call("eth_call").decode())
         socket.receive()
-    deadline = time.monotonic() + 20
-    while len(site.node.left) < 2 and time.monotonic() < deadline:
-        asyncio.run(asyncio.sleep(0.01))
-    assert len(site.node.left) == 2
+    site.node.left.get(timeout=20)
+    site.node.left.get(timeout=20)
 
 
 @pytest.mark.parametrize("node", ["evn=http://127.0.0.1:1/", "evm", "evm=file:///etc/passwd"])

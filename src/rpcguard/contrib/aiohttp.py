@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from rpcguard.contrib._aiohttp_body import Body
+from rpcguard.contrib._aiohttp_request import is_handshake, request_of
 from rpcguard.contrib._aiohttp_socket import attend
 from rpcguard.contrib._http import (
     SLOW,
@@ -28,7 +29,6 @@ from rpcguard.errors import AuthError
 from rpcguard.issuing import MAX_BODY, ROUTES
 from rpcguard.observer import Observer
 from rpcguard.principal import Principal
-from rpcguard.request import Request
 from rpcguard.verifier import Verifier
 
 __all__ = [
@@ -166,7 +166,7 @@ class _Issuing:
             if error.cause == SLOW:
                 return _refused(error)
             body = None
-        asked = _request_of(request).with_body(body)
+        asked = request_of(request).with_body(body)
         reply = await aissued(verifier, self._route, asked, self._project)
         return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
 
@@ -253,7 +253,7 @@ class RPCAuthMiddleware:
     ) -> _Admitted:
         watch: Watch | None = None
         passed: Passed = ()
-        asked = _request_of(request, websocket=_is_handshake(request))
+        asked = request_of(request, websocket=is_handshake(request))
         if earlier is not None:
             _, passed, watch = earlier
             principal = passed_before(passed, verifier, asked, self._project, self._schemes)
@@ -277,47 +277,3 @@ def _refused(error: AuthError, body: bytes | None = None) -> web.Response:
     if error.cause == SLOW:
         response.force_close()
     return response
-
-
-def _is_handshake(request: web.Request) -> bool:
-    """
-    Return whether *request* opens a WebSocket (RFC 6455 section 4.1).
-
-    Raises:
-        AuthError: `invalid_target`, for what is none and aiohttp may take for one: with another
-            method, with a body, or with blanks that it strips. Nobody would watch that socket.
-    """
-    upgrade = request.headers.get("Upgrade")
-    if upgrade is None or "websocket" not in upgrade.lower():
-        return False
-    if request.method != "GET" or request.body_exists or upgrade.lower() != "websocket":
-        raise AuthError("invalid_target", detail="not a handshake, and like one")
-    return "Sec-WebSocket-Key" in request.headers and "Sec-WebSocket-Version" in request.headers
-
-
-def _request_of(request: web.Request, *, websocket: bool = False) -> Request:
-    # The socket's own facts, whatever an earlier middleware made of `remote` and `scheme`
-    transport = request.transport
-    name = tls = None
-    if transport is not None:
-        name = transport.get_extra_info("peername")
-        tls = transport.get_extra_info("sslcontext")
-    return Request(
-        method=request.method,
-        target=request.raw_path,
-        headers=[
-            (field.decode("latin-1"), value.decode("latin-1"))
-            for field, value in request.raw_headers
-        ],
-        body=None,
-        client=_peer(name),
-        scheme="http" if tls is None else "https",
-        websocket=websocket,
-    )
-
-
-def _peer(name: object) -> str | None:
-    """Return the address in the *name* of the socket's peer."""
-    if isinstance(name, tuple | list):
-        return str(name[0])
-    return None if name is None else "unix"

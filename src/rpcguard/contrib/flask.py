@@ -1,4 +1,8 @@
-"""Flask: `RPCGuard(app, registry)` once, `@rpcguard.protect` and `current_principal` on views."""
+"""
+Flask: `RPCGuard(app, registry)` once, `@rpcguard.protect` and `current_principal` on views.
+
+Longer than other modules because the extension stands here in one piece, with its documentation.
+"""
 
 from __future__ import annotations
 
