@@ -135,6 +135,7 @@ def test_a_key_counts_from_its_first_second_and_ends_at_its_last(
     assert dated.active(100.0) is active
     assert (KeyRing([dated]).get("kid", 100.0) is dated) is active
     assert KeyRing([dated]).active(100.0) == ([dated] if active else [])
+    assert KeyRing([dated]).get("another", 100.0) is None
 
 
 @pytest.mark.parametrize("alg", ["HS256", "ES256"])

@@ -57,6 +57,7 @@ def test_a_key_in_its_place(incoming, places, request_):
     assert guard.present(incoming(**request_))
     found = proof(guard, incoming(**request_))
     assert (found.principal.subject, found.principal.key_id) == ("ops", "ops")
+    assert found.principal.project == "one"
     assert (found.principal.name, found.principal.scheme) == ("Operations", "api_key")
     assert found.policies == (POLICY,)
     assert not guard.wants_body(incoming(**request_))
@@ -74,6 +75,11 @@ def test_two_keys_are_one_too_many_even_if_equal(incoming):
     both = scheme(header="x-api-key", query="api_key")
     request = incoming([("X-Api-Key", KEY)], f"/rpc?api_key={KEY}")
     assert reason(both, request) == "malformed_credentials"
+    pathed, headed = (
+        scheme(in_path=True, header="x-api-key"),
+        incoming([("X-Api-Key", KEY)], rest=KEY),
+    )
+    assert reason(pathed, headed) == "malformed_credentials"
     twice = incoming([], f"/rpc?api_key={KEY}&api_key={KEY}")
     assert reason(both, twice) == "malformed_credentials"
     twice = incoming([("X-Api-Key", KEY), ("x-api-key", KEY)])
@@ -135,7 +141,9 @@ def test_a_path_with_more_segments_is_no_key(incoming):
         assert not guard.present(incoming(rest=rest))
 
 
-@pytest.mark.parametrize("query", ["", "?", "?api_keys=x", "?API_KEY=x", "?x=api_key=y", "?x&y"])
+@pytest.mark.parametrize(
+    "query", ["", "?", "?api_keys=x", "?API_KEY=x", "?x=api_key=y", "?x=?api_key=y", "?x&y"]
+)
 def test_a_query_without_the_parameter_is_no_key(incoming, query):
     assert not scheme(query="api_key").present(incoming(target=f"/rpc{query}"))
 

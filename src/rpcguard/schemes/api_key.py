@@ -7,6 +7,7 @@ high entropy, so a digest needs no salt, and looking it up tells an attacker not
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -21,7 +22,7 @@ from rpcguard.owed import Owed, Record
 from rpcguard.policy import Policy
 from rpcguard.principal import Principal
 from rpcguard.schemes.base import BearerKinds, Claim, Incoming, Proof
-from rpcguard.schemes.wallets import ANY, Wallets
+from rpcguard.schemes.wallets import Wallets
 
 PREFIX = "nod_"  # of issued keys (Nodius)
 _KEY = re.compile(r"[A-Za-z0-9._~+/=-]+")
@@ -177,7 +178,8 @@ class ApiKeyScheme:
             name = owed.api_key_name(rules.project, text)
             shard = owed.named_bucket(text, rules.prefix)
             questions = Owed(rules.project, record=name, bucket=shard)
-            return Claim(questions, self._conclude, rules.wallets.needs_body)
+            conclude = functools.partial(self._conclude, rules.wallets)
+            return Claim(questions, conclude, rules.wallets.needs_body)
         if key is None or not key.active(now):
             raise AuthError("invalid_credentials", cause="unknown_kid")
         principal = Principal(
@@ -196,22 +198,19 @@ class ApiKeyScheme:
         policies = (key.allow,) if key.allow is not None else ()
         return Proof(principal, Owed(rules.project, key.kid, 0.0, names), policies)
 
-    def _conclude(self, value: str) -> Proof:
+    def _conclude(self, wallets: Wallets, value: str) -> Proof:
         """Return whose issued key it is; a key is worth what its wallet is worth now."""
-        rules = self.rules
         record = json.loads(value)
         subject = record["subject"]
-        wallet = rules.wallets.find(subject) if rules.wallets is not None else ANY
         principal = Principal(
             subject,
-            rules.project,
+            self.rules.project,
             self.name,
-            name=wallet.name,
+            name=wallets.find(subject).name,
             key_id=record["kid"],
             expires_at=record["expires_at"],
         )
-        policies = rules.wallets.policies(subject) if rules.wallets is not None else ()
-        return Proof(principal, Owed(), policies)
+        return Proof(principal, Owed(), wallets.policies(subject))
 
     def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:
         """What applies to the holder of this key; see `Scheme.policies`."""
