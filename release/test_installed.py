@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
+from email.parser import HeaderParser
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,11 @@ NEEDS = {
         'pip install "rpcguard[cli]"',
     ),
     "jwe": (VERIFY % JWE, "install rpcguard[jwe]"),
+    "prometheus": (
+        "import rpcguard.observers.prometheus",
+        "No module named 'prometheus_client'",
+    ),
+    "otel": ("import rpcguard.observers.otel", "No module named 'opentelemetry'"),
 }
 # Extras that bring what another needs
 ALSO = {"cli": {"client"}}
@@ -62,6 +69,13 @@ def _run(python: Path, code: str, folder: Path) -> subprocess.CompletedProcess[s
         check=False,
         timeout=60,
     )
+
+
+def test_each_extra_is_tried_alone(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (each for each in archive.namelist() if each.endswith(".dist-info/METADATA"))
+    metadata = HeaderParser().parsestr(archive.read(name).decode())
+    assert set(metadata.get_all("Provides-Extra", [])) == {*NEEDS, "all"}
 
 
 @pytest.mark.timeout(300)

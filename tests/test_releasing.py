@@ -70,10 +70,27 @@ def test_what_runs_on_a_pull_request_may_write_nothing_but_findings() -> None:
 
 INIT = '"""Docstring."""\n\n__version__ = "1.2.3"\n'
 CHANGELOG = "# Changelog\n\n## [Unreleased]\n\n## [1.2.3] - 2026-12-01\n\n### Added\n\n- A.\n"
+PYPROJECT = """
+[project]
+urls = {Source = "https://a.example", Documentation = "https://b.example", Changelog = "https://c.example"}
+"""
 
 
 def test_a_version_that_tag_and_changelog_agree_on_is_ready() -> None:
-    assert faults("v1.2.3", INIT, CHANGELOG) == []
+    assert faults("v1.2.3", INIT, CHANGELOG, PYPROJECT) == []
+
+
+@pytest.mark.parametrize(
+    ("pyproject", "named"),
+    [
+        ("[project]\n", "lacks Changelog, Documentation, Source"),
+        (PYPROJECT.replace("Source", "Home"), "lacks Source"),
+    ],
+)
+def test_a_package_that_does_not_say_where_its_source_is_is_not_ready(
+    pyproject: str, named: str
+) -> None:
+    assert named in " ".join(faults("v1.2.3", INIT, CHANGELOG, pyproject))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +107,7 @@ def test_a_version_that_tag_and_changelog_agree_on_is_ready() -> None:
     ],
 )
 def test_what_does_not_agree_is_named(tag: str, changelog: str, named: str) -> None:
-    assert named in " ".join(faults(tag, INIT, changelog))
+    assert named in " ".join(faults(tag, INIT, changelog, PYPROJECT))
 
 
 def test_floors_are_those_of_dependencies_and_extras() -> None:
