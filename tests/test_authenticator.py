@@ -785,3 +785,59 @@ def test_a_body_that_is_not_read_yet_is_noted_as_such():
     trace = Trace()
     asked(guarding(signature()), SIGNED, body=None, trace=trace)
     assert trace.steps[-1] == Step("body", "unread; limit 5242880; not encoded")
+
+
+# --- What a scheme is told of the target --------------------------------------------------------------
+
+
+class Told(Presented):
+    """A scheme that takes every request and remembers what it was given."""
+
+    def present(self, incoming: Incoming) -> bool:
+        self.incoming = incoming
+        return True
+
+    def prove(self, incoming: Incoming, now: float, *, standing: bool = False) -> Proof:
+        return Proof(Principal("me", "one", "jwt"), OWED)
+
+
+@pytest.mark.parametrize(
+    ("target", "project", "rest"),
+    [
+        ("/one", None, ""),
+        ("/one/", None, ""),
+        ("/one/a", None, "a"),
+        ("/one/a/b?c/d", None, "a/b"),
+        ("/one/a/b", "one", "a/b"),
+        ("/else/a", "one", ""),
+    ],
+)
+def test_what_follows_the_matched_prefix_is_the_rest(target, project, rest):
+    scheme = Told("jwt", "Bearer")
+    guard = guarding(scheme, prefixes=frozenset({"/one"}))
+    for trace in (None, Trace()):
+        asked(guard, target=target, project=project, trace=trace)
+        assert (scheme.incoming.rest, scheme.incoming.trace) == (rest, trace)
+    asked(guard, target=target, project=guard.projects["one"])
+    assert scheme.incoming.rest == ""  # a project that a route gives has no prefix here
+
+
+def test_the_host_leads_to_its_project_whoever_asks_why():
+    one = Project("one", "id-1", (jwt(),))
+    router = Router([(Match("a.example", ""), one)], None)
+    guard = Authenticator({"one": one}, router, Bounds(), Proxies(()))
+    for trace in (None, Trace()):
+        request = Request("POST", "/", [GOOD, ("Host", "a.example")], CALL)
+        assert isinstance(guard.authenticate(request, NOW, Asked(trace=trace)), Pending)
+
+
+def test_a_field_of_the_proxy_in_another_spelling_is_not_the_proxys():
+    guard = guarding(jwt(), require_https=True)
+    forged = ("X_Forwarded_Proto", "https")
+    assert refused(guard, GOOD, forged, client="10.0.0.1", scheme="http").reason == "https_required"
+
+
+def test_a_key_in_a_path_is_not_shown():
+    keyed: Any = ApiKeyScheme(ApiKeyRules("one", {}, in_path=True))
+    guard = guarding(keyed, prefixes=frozenset({"/one"}))
+    assert guard.paths.shown("/one/secret", guard.projects["one"]) == "/one/<key>"
