@@ -568,3 +568,10 @@ def test_the_key_that_a_header_names_is_the_one_in_the_claims(incoming, key):
 def test_a_token_is_bound_to_its_url_alone_where_nothing_else_binds(incoming, url, wanted):
     scheme = JwtScheme(replace(RULES, binding=Binding("url")), ring())
     assert reason(scheme, incoming(bearer(token(hour(url=url))))) == wanted
+
+
+@pytest.mark.parametrize("payload", ["[]", "1", "null", '"x"', "", "{", '{"exp":1,"exp":2}'])
+def test_a_payload_is_one_json_object(incoming, payload):
+    assert reason(JwtScheme(RULES, ring()), incoming(bearer(token(payload)))) == (
+        "malformed_credentials"
+    )
