@@ -50,5 +50,11 @@ FILES: dict[str, tuple[str, ...]] = {
         "schemes/test_session.py",
         "test_trace.py",
     ),
-    "authenticator.py": ("test_authenticator.py", "test_trace.py", "test_messages.py"),
+    "authenticator.py": (
+        "test_authenticator.py",
+        "test_authenticator_targets.py",
+        "test_authenticator_answers.py",
+        "test_trace.py",
+        "test_messages.py",
+    ),
 }

@@ -555,3 +555,23 @@ def test_a_token_that_is_not_encrypted_where_it_must_be(incoming, required, want
     opener = Encryption([shared_key("e", DIR_SECRET.encode())], 8192, required=required)
     scheme = JwtScheme(RULES, ring(), encryption=opener)
     assert reason(scheme, incoming(bearer(token(hour())))) == wanted
+
+
+@pytest.mark.parametrize("key", ["a", "b", None])
+def test_the_key_that_a_header_names_is_the_one_in_the_claims(incoming, key):
+    rules = replace(RULES, key_by="header", key_header="x-auth-key", key_claim="key")
+    request = incoming([*bearer(token(hour(key=key))), ("X-Auth-Key", "a")])
+    assert reason(JwtScheme(rules, ring()), request) == (None if key == "a" else "invalid_binding")
+
+
+@pytest.mark.parametrize(("url", "wanted"), [("/rpc", None), ("/else", "invalid_binding")])
+def test_a_token_is_bound_to_its_url_alone_where_nothing_else_binds(incoming, url, wanted):
+    scheme = JwtScheme(replace(RULES, binding=Binding("url")), ring())
+    assert reason(scheme, incoming(bearer(token(hour(url=url))))) == wanted
+
+
+@pytest.mark.parametrize("payload", ["[]", "1", "null", '"x"', "", "{", '{"exp":1,"exp":2}'])
+def test_a_payload_is_one_json_object(incoming, payload):
+    assert reason(JwtScheme(RULES, ring()), incoming(bearer(token(payload)))) == (
+        "malformed_credentials"
+    )

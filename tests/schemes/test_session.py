@@ -20,7 +20,7 @@ from rpcguard.schemes.jwt import JwtRules, JwtScheme
 from rpcguard.schemes.session import SessionScheme, offered_tokens
 from rpcguard.schemes.wallets import Wallet as Listed
 from rpcguard.schemes.wallets import Wallets
-from rpcguard.sessions import OWN_CLAIMS, Family, Sessions, SigningSecret
+from rpcguard.sessions import OWN_CLAIMS, Family, Sessions, SigningSecret, header_of
 
 PUBKEY = Wallet().pubkey
 BEARERS = BearerKinds("nod_", frozenset(), "session")
@@ -165,6 +165,46 @@ def test_a_family():
     assert other != text
     assert other[:6] == text[:6] == f"rfr_{owed.bucket('p', PUBKEY):02x}"
     assert Family.of(other) == family
+
+
+def test_a_record_tells_until_when_its_family_can_matter():
+    long, short = (_sessions(ttl=ttl, refresh_ttl=60) for ttl in (3600, 10))
+    _, text, record = long.start(PUBKEY, NOW, {})
+    told = json.loads(record.value)
+    assert (told["until"], told["ends"]) == (NOW + 3600, NOW + 60)
+    _, _, following = short.renew(Family.of(text), record.value, NOW + 30)
+    told = json.loads(following.value)
+    assert (told["until"], told["ends"]) == (NOW + 3600, NOW + 90)  # a token of the longer life
+
+
+def test_records_are_budgeted():
+    sessions = _sessions(refresh_ttl=60, project_records=7, subject_records=3)
+    record = sessions.start(PUBKEY, NOW, {})[2]
+    assert (record.project_limit, record.subject_limit) == (7, 3)
+
+
+@pytest.mark.parametrize(("refresh_ttl", "longest"), [(None, 130), (50, 130), (500, 530)])
+def test_how_long_a_session_can_matter(refresh_ttl, longest):
+    assert _sessions(ttl=100, refresh_ttl=refresh_ttl).longest(NOW) == NOW + longest
+
+
+@pytest.mark.parametrize("subject", ["", None, 1, b"x", []])
+def test_a_subject_is_a_text_that_is_not_empty(subject):
+    with pytest.raises(ValueError, match="subject"):
+        _sessions().mint(subject, NOW, {})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), b"x", {1}])
+def test_claims_that_no_verifier_would_take_are_not_minted(value):
+    with pytest.raises(ValueError, match="JSON"):
+        _sessions().mint(PUBKEY, NOW, {"x": value})
+
+
+def test_a_token_is_known_by_its_first_part():
+    token = _sessions().mint(PUBKEY, NOW, {}).token
+    assert header_of(token) == token.split(".")[0]
+    assert header_of("") == ""
+    assert len(_claims(token)["jti"]) == 22  # 128 random bits
 
 
 @pytest.mark.parametrize(
