@@ -41,6 +41,7 @@ napoleon_use_ivar = True
 napoleon_custom_sections = [("Args of the constructor", "params_style")]
 python_use_unqualified_type_names = True
 myst_heading_anchors = 6  # the anchors that GitHub makes
+myst_enable_extensions = ["attrs_block"]  # for the generated tables
 # A transcript may be cut short; whether it is true is found by running it, not by its colours.
 suppress_warnings = ["misc.highlighting_failure"]
 

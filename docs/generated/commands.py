@@ -29,5 +29,8 @@ def _section(command: Any, name: str, parent: Any) -> str:
     context = command.make_context(name, [], parent=parent, resilient_parsing=True)
     usage = " ".join([name, *command.collect_usage_pieces(context)])
     shown = (parameter.get_help_record(context) for parameter in command.params)
-    options = table(("", "meaning"), ((code(left), right) for left, right in filter(None, shown)))
+    options = table(
+        ("argument or option", "meaning"),
+        ((code(left), right) for left, right in filter(None, shown)),
+    )
     return f"## {name}\n\n{command.help}\n\n```text\n{usage}\n```\n\n{options}"

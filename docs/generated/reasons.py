@@ -6,13 +6,13 @@ from docs.generated.tables import code, table
 from rpcguard.contrib._sockets import POLICY_VIOLATION, TRY_AGAIN_LATER
 from rpcguard.errors import REASONS
 
-_HEAD = ("reason", "HTTP status", "JSON-RPC code", "WebSocket close code", "message")
+_HEAD = ("reason", "message", "HTTP status", "JSON-RPC code", "WebSocket close code")
 
 
 def reasons() -> str:
     """Return the table, in the order of `rpcguard.errors.REASONS`."""
     rows = (
-        (code(reason), str(status), code(number), str(_close_code(reason)), message)
+        (code(reason), message, str(status), code(number), str(_close_code(reason)))
         for reason, (status, number, message) in REASONS.items()
     )
     return table(_HEAD, rows)

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; a bar inside a cell is escaped, a line break becomes a space."""
+    """Return a table whose second column holds the words; a line break in a cell is a space."""
     lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
+    text = "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
+    return f"{{.words-second}}\n{text}"
 
 
 def _cell(text: str) -> str:
