@@ -44,6 +44,7 @@ _PASSED: Final = "rpcguard.passed"
 _GUARD: Final = "__rpcguard__"  # on a protected view: what its guard asks for
 _WATCH: Final = "rpcguard.watch"
 _WIRE: Final = "rpcguard.wire"
+_VIEW: Final = "rpcguard.view"  # with whose end the WebSocket's watch ends
 
 
 def _principal() -> Principal:
@@ -219,12 +220,15 @@ def _protected(
             return _answer(error)
         if late:
             current.environ[_WIRE].adopt(args[0])
+        call = current_app.ensure_sync(view) if awaited else view
+        wire: Wire | None = current.environ.get(_WIRE)
+        if wire is None or _VIEW in current.environ:
+            return call(*args, **kwargs)
+        current.environ[_VIEW] = view  # what it calls, guarded too, must not end the watch
         try:
-            return (current_app.ensure_sync(view) if awaited else view)(*args, **kwargs)
+            return call(*args, **kwargs)
         finally:
-            wire: Wire | None = current.environ.get(_WIRE)
-            if wire is not None:
-                wire.end()
+            wire.end()
 
     setattr(guarded, _GUARD, (schemes, project, frames))
     return guarded
