@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from rpcguard.request import Request
+from rpcguard.request import KNOWN_NAMES, NAME_LENGTH, Request, _spelled
 
 WANTED = frozenset({"authorization", "x-nonce"})
 
@@ -64,3 +64,19 @@ def test_the_repr_holds_neither_target_nor_headers_nor_body() -> None:
 
     assert "secret" not in repr(request)
     assert "secret" not in str(request)
+
+
+def test_callers_cannot_make_the_known_names_grow() -> None:
+    for number in range(KNOWN_NAMES + 10):
+        _fields((f"X-{number}", "1"))
+    assert 0 < len(_spelled) <= KNOWN_NAMES
+    long = "X" * (NAME_LENGTH + 1)
+    assert _fields((long, "1"), ("x_nonce", "2"), ("X-Nonce", "3")) == {"x-nonce": ["2", "3"]}
+    assert {long, "x_nonce"}.isdisjoint(_spelled)
+
+
+def test_a_twin_of_an_exact_field_is_ignored_however_often_it_comes() -> None:
+    request = Request("POST", "/", [("X_Nonce", "1"), ("X-Nonce", "2"), ("x_nonce", "3")])
+    for _ in range(2):
+        assert request.fields(WANTED, frozenset({"x-nonce"})) == {"x-nonce": ["2"]}
+        assert request.fields(WANTED) == {"x-nonce": ["1", "2", "3"]}
