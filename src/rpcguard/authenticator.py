@@ -207,7 +207,9 @@ class Authenticator:
     ) -> _Place:
         place = self._place(target, hosts, project, None)
         # nothing that may be a credential is remembered, wherever it was sent
-        hidden = self._keys_in_path and self.paths.shown(target, place.project) != target
+        hidden = self._keys_in_path and (
+            place.rest or self.paths.shown(target, place.project) != target
+        )
         if not hidden and _is_plain(target, hosts):
             if len(self._places) >= KNOWN_PLACES:
                 self._places.clear()
