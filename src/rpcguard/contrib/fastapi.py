@@ -3,6 +3,8 @@ FastAPI: `RPCGuard(app, registry)` once, `Depends(require_rpc_auth)` on HTTP and
 
 A route with a body model may answer 422 to malformed JSON before the guard: FastAPI reads the body
 first. A body that the guard needs is bounded there too.
+
+Longer than other modules because an application's whole interface is read in one piece.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Flask: `RPCGuard(app, registry)` once, `@rpcguard.protect` and `current_principal` on views."""
+"""
+Flask: `RPCGuard(app, registry)` once, `@rpcguard.protect` and `current_principal` on views.
+
+Longer than other modules because an application's whole interface is read in one piece.
+"""
 
 from __future__ import annotations
 
