@@ -215,7 +215,7 @@ def test_nothing_is_built_where_nobody_listens(guard, caplog, monkeypatch):
         raise AssertionError("built")
 
     verifier = guard(REGISTRY)
-    monkeypatch.setattr("rpcguard.shown.ShownPaths.shown", built)
+    monkeypatch.setattr("rpcguard.audit.printable", built)
     caplog.set_level(logging.WARNING, "rpcguard.audit")
     drive(verifier, ask())
     drive(verifier, ask(headers=[]))

@@ -254,3 +254,11 @@ def test_any_input_gives_a_value_that_json_gives_too_or_a_value_error(
         text = data.decode("utf-8") if isinstance(data, bytes) else data
         assert value == json.loads(text, parse_float=Decimal if exact else float)
         json.dumps(value, ensure_ascii=False, default=str).encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"), [("x", 0), (" \n x", 3), (' {"a" 1}', 6), ("\t[1] x", 4), ("  ", 2)]
+)
+def test_the_place_of_a_fault_counts_from_the_beginning_of_the_text(text: str, place: int) -> None:
+    with pytest.raises(ValueError, match=f"not JSON at character {place}$"):
+        strict_json.loads(text)

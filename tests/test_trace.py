@@ -49,7 +49,7 @@ PROJECTS: dict[str, Any] = {
     "own": {
         "preset": "bearer",
         "issuer": ["https://b.example", "https://a.example"],
-        "audience": "bots",
+        "audience": ["bots", "apps"],
         "required": ["exp", "sub"],
         "keys": [{"kid": "k", "alg": "HS256", "secret": SECRET}],
         "encryption": {"keys": [{"kid": "e", "alg": "dir", "secret": DIR_SECRET}]},
@@ -139,7 +139,7 @@ GOOD: dict[str, tuple[tuple[Any, ...], str]] = {
         nbf: 5.000 s behind; leeway 0 s
         iat: 0.000 s ahead; limit 5 s ahead
         issuer: iss is https://a.example or https://b.example
-        audience: aud is bots
+        audience: aud is apps or bots
         """,
     ),
     "an encrypted JWT": (

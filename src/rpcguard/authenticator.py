@@ -206,8 +206,11 @@ class Authenticator:
         project: str | None,
     ) -> _Place:
         place = self._place(target, hosts, project, None)
-        key = self._keys_in_path and place.rest  # nothing that may be a credential is remembered
-        if not key and _is_plain(target, hosts):
+        # nothing that may be a credential is remembered, wherever it was sent
+        hidden = self._keys_in_path and (
+            place.rest or self.paths.shown(target, place.project) != target
+        )
+        if not hidden and _is_plain(target, hosts):
             if len(self._places) >= KNOWN_PLACES:
                 self._places.clear()
             self._places[known] = place

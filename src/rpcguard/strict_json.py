@@ -44,10 +44,10 @@ def loads(data: bytes | str, *, exact: bool = False) -> Any:
         if text.count("[") + text.count("{") > MAX_DEPTH:
             _bound_depth(text)
         # What `json.loads` does, without its two regular expressions for the blanks around.
-        stripped = text.strip(_BLANKS)
-        value, end = (_EXACT if exact else _PLAIN)(stripped, 0)
-        if end != len(stripped):
-            raise json.JSONDecodeError("trailing data", stripped, end)
+        begin = len(text) - len(text.lstrip(_BLANKS))
+        value, end = (_EXACT if exact else _PLAIN)(text, begin)
+        if end != len(text) and text[end:].strip(_BLANKS):
+            raise json.JSONDecodeError("trailing data", text, end)
         if "\\u" in text and _ESCAPED_SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False, default=str).encode(
                 "utf-8"

@@ -250,6 +250,12 @@ class TestBodyModel:
         assert outcome.types == ["http.response.start", *["http.response.body"] * 2]
         assert [each.get("more_body", False) for each in outcome.sent[1:]] == [True, False]
 
+    @pytest.mark.parametrize("digits", [20, 5000])
+    def test_a_declared_length_is_a_number_of_any_size(self, app: FastAPI, digits: int) -> None:
+        _add_echo(app)
+        headers = [*cred.nodius(b""), ("Content-Length", "9" * digits)]
+        assert _post(app, "/solana", headers).reason == "body_too_large"
+
     def test_a_body_above_the_limit_with_a_bad_proof_has_the_proofs_refusal(
         self, app: FastAPI
     ) -> None:

@@ -392,3 +392,27 @@ def test_handshake_headers_do_not_hide_a_body_from_the_policy(
         assert answer.status == 400  # werkzeug: a handshake on a route for plain requests
         answer = wire.request(port, method, "/limited", cred.meganode(), body)
         assert answer.reason == "forbidden_method"
+
+
+def test_a_guarded_function_that_a_view_calls_does_not_end_the_watch_of_its_websocket(
+    verifier: Verifier,
+) -> None:
+    app = Flask(__name__)
+    RPCGuard(app, verifier, recheck=0.05)
+    sock = Sock(app)
+
+    @rpcguard.protect
+    def helper() -> str:
+        return current_principal.subject
+
+    @sock.route("/ws/v1/")
+    @rpcguard.protect
+    def ws(websocket: Any) -> None:
+        websocket.send(helper())
+        websocket.receive()
+
+    headers = cred.meganode(sub="who leaves")
+    with wsgi(app) as port, websocket(port, "/ws/v1/", headers) as (socket, _):
+        assert socket.receive() == "who leaves"
+        verifier.revoke("bsc", subject="who leaves")
+        assert socket.receive() == 1008

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import pytest
 from aiohttp import WSMsgType, web
-from fastapi import Depends, FastAPI, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Depends, FastAPI, WebSocket, WebSocketDisconnect
 from flask import Flask
 from flask_sock import Sock
 
@@ -133,6 +133,31 @@ def test_a_route_that_does_not_check_messages_opens_no_socket_where_methods_are_
 ) -> None:
     answer = handshake(port, "/unchecked/m", cred.meganode())
     assert (answer.status, answer.reason) == (403, "forbidden_method")
+
+
+@pytest.mark.parametrize("wallet", [False, True])
+def test_a_router_that_checks_messages_does_not_speak_for_its_routes(
+    registry: Path, wallet: bool
+) -> None:
+    app = FastAPI()
+    for_fastapi.RPCGuard(app, str(registry))
+    router = APIRouter(dependencies=[Depends(for_fastapi.require_rpc_auth(frames=True))])
+
+    @router.websocket("/ws/{path:path}")
+    async def unchecked(
+        websocket: WebSocket, caller: Annotated[Principal, Depends(for_fastapi.require_rpc_auth)]
+    ) -> None:
+        await websocket.accept()
+        await websocket.send_text(caller.project)
+
+    app.include_router(router)
+    with servers.asgi(app) as port:
+        answer = handshake(port, "/ws/limited", cred.meganode())
+        assert (answer.status, answer.reason) == (403, "forbidden_method")
+        headers = cred.nodius(b"") if wallet else cred.meganode()
+        path = "/ws/solana" if wallet else "/ws/v1/"
+        with websocket(port, path, headers) as (socket, _):
+            assert socket.receive() == ("solana" if wallet else "bsc")
 
 
 def test_messages_are_judged_one_by_one_for_as_long_as_the_socket_is_open(port: int) -> None:

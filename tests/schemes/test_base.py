@@ -16,6 +16,7 @@ from rpcguard.trace import Trace
     [
         ([], None),
         (["Bearer a.b-c_d~e+f/g=="], "a.b-c_d~e+f/g=="),
+        (["Bearer a.b-c_d~e+f/g"], "a.b-c_d~e+f/g"),
         (["bEARER x"], "x"),
         (["Bearer   x"], "x"),
         (["Basic x"], None),
@@ -67,6 +68,7 @@ def test_what_matching_found_out_is_passed_on() -> None:
     assert (found.request, found.path, found.raw_path) == (request, "/a", "/p/a")
     assert (found.raw_target, found.rest, found.fields) == ("/p/a?b", "a", {"host": ["x"]})
     assert found.trace is trace
+    assert found.kept is None
 
 
 def test_a_request_says_whether_its_fields_may_be_joined(incoming: Any) -> None:

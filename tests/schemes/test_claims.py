@@ -30,6 +30,8 @@ def reason(call: Any, *args: Any) -> str | None:
     ("rules", "value", "read"),
     [
         (ANY, 0, 0.0),
+        (ANY, 0.0, 0.0),
+        (ANY, 0.5, 0.5),
         (ANY, NOW, float(NOW)),
         (ANY, NOW + 0.5, NOW + 0.5),
         (ANY, 1e11, 1e11),

@@ -14,7 +14,13 @@ from rpcguard import AuthError, Principal
 from rpcguard.owed import digest
 from rpcguard.policy import Policy
 from rpcguard.schemes.base import NEED_BODY, Proof
-from rpcguard.schemes.signature import DECODERS, SignatureRules, SignatureScheme, Version
+from rpcguard.schemes.signature import (
+    DECODERS,
+    KNOWN_SIGNERS,
+    SignatureRules,
+    SignatureScheme,
+    Version,
+)
 from rpcguard.schemes.wallets import Wallet as Listed
 from rpcguard.schemes.wallets import Wallets
 
@@ -287,3 +293,7 @@ def test_a_wallet_that_was_let_in_brings_its_policy_as_it_is_now():
     assert scheme.policies(Principal(WALLET.pubkey, "one", "signature"), NOW) == (allow,)
     with pytest.raises(AuthError):
         scheme.policies(Principal("another", "one", "signature"), NOW)
+
+
+def test_signers_are_remembered_within_a_bound():
+    assert SignatureScheme(RULES)._signer.cache_info().maxsize == KNOWN_SIGNERS

@@ -4,6 +4,9 @@ One connection to a server, for threads and for event loops, and what is said ov
 redis-py connects, authenticates, encrypts and parses; when to give up is decided here. Each new
 connection asks the server who it is, and whether it may evict: a server that forgets nonces to make
 room would accept them twice.
+
+Longer than other modules because both kinds of connection say the same things in the same order,
+and are read side by side.
 """
 
 from __future__ import annotations

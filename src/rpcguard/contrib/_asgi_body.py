@@ -19,6 +19,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 _LINGER: Final = 5.0  # seconds that are spent on the rest of a body that was refused
 _LINGER_SIZE: Final = 64 * 1024 * 1024  # and bytes
+_LENGTH_DIGITS: Final = 100
 _CLOSE: Final = (b"connection", b"close")
 
 
@@ -230,5 +231,5 @@ def _declared(scope: Scope) -> int:
     """Return the length of the body that the request declares, 0 if it declares none."""
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
-            return int(value)
+            return int(value[:_LENGTH_DIGITS])  # more are too much anyway, and too long for `int`
     return 0

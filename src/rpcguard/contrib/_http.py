@@ -241,6 +241,6 @@ def passed_before(
     for asked, principal in passed:
         if asked is not verifier or (schemes is not None and principal.scheme not in schemes):
             continue
-        if principal.project == (project or verifier.matching(request)):
+        if principal.project == (verifier.matching(request) if project is None else project):
             return principal
     return None

@@ -116,6 +116,11 @@ class Watch:
         """Remember a guard that has let the handshake in; it will be asked the same again."""
         self._guards.append(_Guard(verifier, project, schemes, frames, principal.expires_at))
 
+    @property
+    def frames(self) -> bool:
+        """Whether some guard let the handshake in on the word that each message is checked."""
+        return any(guard.frames for guard in self._guards)
+
     def wait(self) -> float:
         """Return the seconds until the next `check`."""
         lefts = [left for guard in self._guards if (left := guard.left) is not None]

@@ -1,4 +1,8 @@
-"""aiohttp: `rpc_auth_middleware(registry)` on the application, `principal_of` in its handlers."""
+"""
+aiohttp: `rpc_auth_middleware(registry)` on the application, `principal_of` in its handlers.
+
+Longer than other modules because an application's whole interface is read in one piece.
+"""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from rpcguard.registry.presets import shipped
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a registry."""
+    schema.Bounds.model_rebuild()  # older pydantics need it built to write the default that is one
     described = schema.Registry.model_json_schema(schema_generator=EditorSchema)
     definitions = described["$defs"]
     _describe({**definitions, schema.Registry.__name__: described})
