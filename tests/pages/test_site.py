@@ -12,7 +12,7 @@ import typer
 from docs.generated.commands import commands
 from docs.generated.reasons import reasons
 from docs.generated.registry_keys import registry_keys
-from pages.blocks import ROOT
+from pages.blocks import ROOT, pages
 from rpcguard.cli.app import app
 from rpcguard.errors import REASONS
 from rpcguard.registry.editor import json_schema
@@ -26,6 +26,17 @@ def test_every_page_is_in_the_site(site: Path):
     built = {path.relative_to(site).with_suffix("") for path in site.rglob("*.html")}
     assert sources - built == set()
     assert "<!-- generated:" not in "".join(p.read_text("utf-8") for p in site.rglob("*.html"))
+
+
+def test_every_page_is_linked_from_another():
+    found = {path for path in pages() if "docs" in path.parts and path.parent.name != "project"}
+    linked = {
+        (page.parent / target).resolve()
+        for page in pages()
+        for target in re.findall(r"\]\(([^)#\s]+\.md)", page.read_text(encoding="utf-8"))
+        if (page.parent / target).resolve() != page
+    }
+    assert found - linked == set()
 
 
 def test_every_key_of_the_schema_is_in_the_reference_with_its_meaning():
