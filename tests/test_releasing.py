@@ -58,6 +58,23 @@ def test_only_the_publishing_job_can_publish_and_it_runs_no_code_of_ours() -> No
     assert [step for step in publish["steps"] if "run" in step] == []
 
 
+def test_what_is_published_is_built_where_nothing_but_the_builder_is_installed() -> None:
+    jobs = _workflow("release.yml")["jobs"]
+    assert [step["run"] for step in jobs["build"]["steps"] if "run" in step] == [
+        'python release/ready.py "$GITHUB_REF_NAME"',
+        "python -m pip install --constraint constraints.txt build",
+        "python -m build --outdir dist",
+    ]
+    given = {
+        (name, step["with"]["name"])
+        for name in jobs
+        for step in jobs[name]["steps"]
+        if "actions/upload-artifact" in step.get("uses", "")
+    }
+    assert given == {("build", "dist"), ("check", "sbom")}
+    assert jobs["publish"]["needs"] == ["build", "check"]
+
+
 def test_what_runs_on_a_pull_request_may_write_nothing_but_findings() -> None:
     for path in WORKFLOWS:
         workflow = _workflow(path.name)
