@@ -61,7 +61,7 @@ def guarding(
     *schemes: Presented, more: tuple[Project, ...] = (), bounds: Bounds | None = None, **facts: Any
 ) -> Authenticator:
     """Return an authenticator of project `one` at /one with *schemes*, and *more* projects."""
-    one = Project("one", "id-1", schemes, **facts)
+    one = Project("one", "id-1", schemes, **{"prefixes": frozenset({"/one"})} | facts)
     entries = [(Match("", f"/{project.name}"), project) for project in (one, *more)]
     projects = {project.name: project for project in (one, *more)}
     proxies = Proxies((ip_network("10.0.0.0/8"),))

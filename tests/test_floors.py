@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -225,8 +226,15 @@ def _loaded_after(statement: str) -> set[str]:
         f"{statement}\n"
         "print('\\n'.join(sys.modules))"
     )
+    # Measuring coverage would load things of its own.
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     done = subprocess.run(
-        [sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-I", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=plain,
     )
     assert done.returncode == 0, done.stderr
     names = set(done.stdout.split())

@@ -155,7 +155,7 @@ def test_the_cookbooks_es512_key_is_refused_at_load() -> None:
     example = _example("4_3.ecdsa_signature")
 
     assert jws.parse(example["output"]["compact"], LIMIT).header["alg"] == "ES512"
-    with pytest.raises(ValueError, match="ES512"):
+    with pytest.raises(ValueError, match="only RSA, P-256, P-384 and Ed25519"):
         key_of({"alg": "ES512"} | example["input"]["key"])
 
 
