@@ -1,4 +1,8 @@
-"""The FastAPI example as uvicorn's workers load it: `uvicorn operations.asgi:app`."""
+"""
+The FastAPI example as uvicorn's workers load it: `uvicorn operations.asgi:app`.
+
+Tried in tests/deployment/test_nginx.py, two workers behind a real nginx.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""gunicorn's settings for a Flask application behind rpcguard and nginx."""
+"""
+gunicorn's settings for a Flask application behind rpcguard and nginx.
+
+Tried in tests/deployment/test_nginx.py, two workers behind a real nginx.
+"""
 
 from __future__ import annotations
 

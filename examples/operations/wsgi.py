@@ -1,4 +1,8 @@
-"""The Flask example as gunicorn's workers load it: `gunicorn operations.wsgi:app`."""
+"""
+The Flask example as gunicorn's workers load it: `gunicorn operations.wsgi:app`.
+
+Tried in tests/deployment/test_nginx.py, two workers behind a real nginx.
+"""
 
 from __future__ import annotations
 
