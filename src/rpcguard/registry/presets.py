@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Iterable
-from importlib import resources
 from pathlib import Path
 
 from rpcguard.errors import Problem
@@ -14,6 +13,9 @@ from rpcguard.registry.files import Reading
 from rpcguard.registry.nodes import Mapping, Node, Text, show
 from rpcguard.registry.reader import Document, parse, read
 
+# `importlib.resources` would do the same, and take a twentieth of the time that a start takes.
+_FOLDER = Path(__file__).parents[1] / "presets"
+
 # What belongs to one project and never to a protocol.
 _NOT_IN_A_PRESET = frozenset({"preset", "match", "id", "secrets", "keys", "api_keys"})
 
@@ -21,13 +23,12 @@ _NOT_IN_A_PRESET = frozenset({"preset", "match", "id", "secrets", "keys", "api_k
 @functools.cache
 def shipped() -> tuple[str, ...]:
     """Return the names of the presets that come with rpcguard, sorted."""
-    found = (entry.name for entry in (resources.files("rpcguard") / "presets").iterdir())
-    return tuple(sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml")))
+    return tuple(sorted(file.stem for file in _FOLDER.glob("*.yaml")))
 
 
 @functools.cache
 def _shipped(name: str) -> Document:
-    source = resources.files("rpcguard") / "presets" / f"{name}.yaml"
+    source = _FOLDER / f"{name}.yaml"
     return parse(source.read_bytes(), str(source))
 
 
