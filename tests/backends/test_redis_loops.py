@@ -113,7 +113,8 @@ def test_a_question_that_waits_while_a_loop_closes_its_connections_opens_none(
         with opened(redis_servers.single().port, key_prefix=prefix) as backend:
             assert await backend.asettle(owe("n"), START) is OK
             flow = patient(backend._flow(backend._asking.settle(owe("m"), START)))
-            waiting = asyncio.create_task(backend._loops.run(flow))
+            soon = asyncio.get_running_loop().time() + 5
+            waiting = asyncio.create_task(backend._loops.follow(flow, soon))
             await asyncio.sleep(0)
         return await asyncio.gather(waiting, return_exceptions=True)
 
