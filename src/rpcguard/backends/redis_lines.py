@@ -24,7 +24,7 @@ from rpcguard.backends.redis_flow import LostError, Outcome, Send
 from rpcguard.backends.redis_links import AsyncLink, outcomes, written
 from rpcguard.backends.redis_settings import Address, Settings
 
-_EARLY = 8  # questions that do not wait for the end of the loop's turn
+_EARLY = 4  # questions that do not wait for the end of the loop's turn
 _AT_ONCE = 32  # questions in one pipeline
 _UNDER_WAY = 128  # questions that a server has at a time: a slow one answers more of them too late
 _GRAIN = 1 / 64  # of the timeout: those that end so close together are told in one go

@@ -1,50 +1,28 @@
 -- Answer everything that one request owes: revocations, then the record, and the nonce is spent last.
 --
--- KEYS[3]  zset    nonces of the project: subject and name -> deadline; and for a little while the
---                  random bytes of each question that was answered with OK -> its end less MARKS
--- KEYS[4]  hash    live nonces by subject
---                  (both only where there is a nonce)
---
--- ARGV[3]  packed: now; when the proof was made; deadline of the nonce, whole seconds, or 0 where the
---          proof has ended; until when the question may be asked again; whether there is a nonce;
---          how many of the last arguments are about a record
--- ARGV[5]  subject (8 bytes) and name of the nonce      (these three only where there is a nonce)
--- ARGV[6]  packed: live nonces that the subject may hold, and the project in this bucket
--- ARGV[7]  project
--- and so on: names that may be revoked
--- and at the end: name of the record that must be there, and its slot where that is given
---
--- The field ARGV[7] of the state holds, packed: through which deadline nonces are forgotten, through
--- which there were any, and for which the keys last.
---
--- This runs for each request and everything else waits meanwhile: it makes few calls, and looks
--- at what is seldom so after it has written, to undo that.
-
-local _, MADE, DEADLINE, ASKED_UNTIL, SPENDS, SHOWN = struct.unpack('<ddddBB', ARGV[3])
+-- Everything else waits meanwhile: this makes few calls, and looks at what is seldom so after it has
+-- written, to undo that.
 
 if SPENDS == 0 then
   refuse_on_a_replica()
 end
-if is_revoked(MADE, ARGV, SPENDS == 0 and 5 or 8, #ARGV - SHOWN) then
+if is_revoked(MADE, ARGV, FIRST, LAST) then
   return REVOKED
 end
 local verdict, value = OK, nil
 if SHOWN > 0 then
-  verdict, value = standing(ARGV[#ARGV - SHOWN + 1], SHOWN == 2 and ARGV[#ARGV])
+  verdict, value = standing(ARGV[LAST + 1], SHOWN == 2 and ARGV[#ARGV])
   if verdict ~= OK then
     return { verdict, value }
   end
 end
 if SPENDS == 0 then
-  return { OK, value }
+  return value and { OK, value } or OK
 end
 
-local NONCES, LIVE = KEYS[3], KEYS[4]
-local MEMBER, PROJECT = ARGV[5], ARGV[7]
 local SUBJECT = MEMBER:sub(1, 8)
 local SUBJECT_LIMIT, PROJECT_LIMIT = struct.unpack('<dd', ARGV[6])
-local PRUNE_EVERY, STEP, STEP_WHEN_FULL = 16, 64, 1024 -- entries; the last two at once
-local MARKS = 1e13 -- so marks are below 0, and nonces above
+local STEP, STEP_WHEN_FULL = 64, 1024 -- entries that are dropped at once
 local HOUR = 3600 -- seconds by which keys last longer than they must, so that it is seldom put off
 
 local _, known, packed = state('known_after', PROJECT)
@@ -146,7 +124,7 @@ if size == 2 and through > pruned then
   if DEADLINE <= pruned then
     return undo(FORGOTTEN)
   end
-elseif size % PRUNE_EVERY < 2 then -- each question adds two
+elseif size % PRUNE_EVERY < 2 then
   prune(STEP)
 end
 if DEADLINE > through then
