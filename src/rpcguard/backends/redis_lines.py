@@ -30,15 +30,9 @@ _UNDER_WAY = 128  # questions that a server has at a time: a slow one answers mo
 _GRAIN = 1 / 64  # of the timeout: those that end so close together are told in one go
 
 
-class _Item:
-    """A question that waits."""
-
-    __slots__ = ("deadline", "future", "step")
-
-    def __init__(self, step: Send, deadline: float, future: asyncio.Future[Outcome]) -> None:
-        self.step = step
-        self.deadline = deadline
-        self.future = future
+# A question that waits: its step, its deadline, and what will have its outcome. (A class would cost
+# each question as much as all the rest of its way through a line.)
+_Item = tuple[Send, float, "asyncio.Future[Outcome]"]
 
 
 class _Batch:
@@ -85,7 +79,7 @@ class Line:
             deadline: When to give up, by the loop's clock.
         """
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._queue.append(_Item(step, deadline, future))
+        self._queue.append((step, deadline, future))
         if deadline < self._due:
             self._look_at(deadline)
         if not self._waking:
@@ -134,10 +128,10 @@ class Line:
             if not batch.missing:
                 self._sent.popleft()
                 self._under_way -= len(batch.items)
-                found = outcomes([item.step for item in batch.items], batch.replies)
-                for item, outcome in zip(batch.items, found, strict=True):
-                    if not item.future.done():
-                        item.future.set_result(outcome)
+                found = outcomes([step for step, _, _ in batch.items], batch.replies)
+                for (_, _, future), outcome in zip(batch.items, found, strict=True):
+                    if not future.done():
+                        future.set_result(outcome)
         if self._queue:
             self._send()
 
@@ -170,8 +164,8 @@ class Line:
                 return
             left = 0.0
             if replicas:  # WAIT ends before the last gives up; who gives up earlier is told then
-                left = max(item.deadline for item in items) - self._loop.time()
-            commands = written([item.step for item in items], link.server, replicas, left)
+                left = max(deadline for _, deadline, _ in items) - self._loop.time()
+            commands = written([step for step, _, _ in items], link.server, replicas, left)
             self._sent.append(_Batch(items, len(commands)))
             self._under_way += len(items)
             link.send(b"".join(commands))
@@ -181,7 +175,7 @@ class Line:
         items: list[_Item] = []
         while self._queue and len(items) < _AT_ONCE:
             item = self._queue.popleft()
-            if not item.future.done():
+            if not item[2].done():
                 items.append(item)
         return items
 
@@ -195,21 +189,23 @@ class Line:
         """Tell those whose time is up, and give the connection up where that is better."""
         self._timer, self._due = None, math.inf
         now = self._loop.time() + self._settings.timeout * _GRAIN
-        over = [item for item in (*self._items(), *self._queue) if item.deadline <= now]
+        over = [item for item in (*self._items(), *self._queue) if item[1] <= now]
         _tell(over, LostError("no answer in time", sent=True, late=True))
         if self._link is not None and self._is_hopeless(now):
             self.lost(self._link, LostError("no answer in time", sent=True))
-        waiting = [item for item in (*self._items(), *self._queue) if not item.future.done()]
+        waiting = [
+            deadline for _, deadline, future in (*self._items(), *self._queue) if not future.done()
+        ]
         if waiting:
-            self._look_at(min(item.deadline for item in waiting))
+            self._look_at(min(waiting))
 
     def _is_hopeless(self, now: float) -> bool:
         """Return whether nobody waits for what was sent, or the next reply is long overdue."""
         if not self._sent:
             return False
-        oldest = self._sent[0].items[0]
-        overdue = oldest.deadline + self._settings.timeout <= now
-        return overdue or all(item.future.done() for item in self._items())
+        _, oldest, _ = self._sent[0].items[0]
+        overdue = oldest + self._settings.timeout <= now
+        return overdue or all(future.done() for _, _, future in self._items())
 
     def _items(self) -> Iterator[_Item]:
         """Return the questions that were sent and have no reply, the oldest first."""
@@ -247,6 +243,6 @@ class Line:
 
 def _tell(items: Iterable[_Item], error: LostError) -> None:
     """Tell *error* to those of *items* that wait."""
-    for item in items:
-        if not item.future.done():
-            item.future.set_result(error)
+    for _, _, future in items:
+        if not future.done():
+            future.set_result(error)

@@ -44,6 +44,7 @@ _PLAIN = {
     "socket_connect_timeout": None,
 }
 _ERRORS = (exceptions.RedisError, OSError)
+_OK = Reply(0)
 
 
 def packed(*arguments: str) -> bytes:
@@ -106,8 +107,12 @@ def written(steps: Sequence[Send], server: bytes, replicas: int, patience: float
     return commands
 
 
-def outcomes(steps: Sequence[Send], replies: list[Any]) -> list[Outcome]:
+def outcomes(steps: Sequence[Send], replies: list[Any]) -> Sequence[Outcome]:
     """Return what came back for each of *steps*, from the replies to all commands."""
+    if replies == [0] * len(
+        steps
+    ):  # the usual: nothing else was sent, and all are answered with OK
+        return [_OK] * len(steps)
     iterator = iter(replies)
     found = []
     for step in steps:
@@ -167,7 +172,7 @@ class Link:
             self.close()
             raise
 
-    def ask(self, steps: Sequence[Send], replicas: int, deadline: float) -> list[Outcome]:
+    def ask(self, steps: Sequence[Send], replicas: int, deadline: float) -> Sequence[Outcome]:
         """
         Put some questions at once.
 
