@@ -11,7 +11,7 @@ from rpcguard.errors import AuthError
 from rpcguard.keys import Key
 from rpcguard.pending import Pending
 from rpcguard.policy import Policy
-from rpcguard.principal import Principal, principal
+from rpcguard.principal import Principal, make_principal
 from rpcguard.schemes.base import Proof
 from rpcguard.schemes.claims import Times
 from rpcguard.schemes.jwt_rules import JwtRules
@@ -189,7 +189,9 @@ class Judge:
         policies = () if signer.unrestricted else self.policies(key, claims)
         if self._bound or policies or opener is not None or not signer.lasting:
             surely = _NEVER
-        who = principal(subject, rules.project, self._scheme, key.name, key.kid, times.exp, claims)
+        who = make_principal(
+            subject, rules.project, self._scheme, key.name, key.kid, times.exp, claims
+        )
         questions = owed.Owed(
             rules.project,
             subject,
