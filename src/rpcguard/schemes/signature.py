@@ -175,18 +175,23 @@ class SignatureScheme:
         rules, trace = self._rules, incoming.trace
         if trace is not None:
             trace.note("form", ", ".join(self._own))
-        text = incoming.single(rules.pubkey)
+        try:
+            (text,), (signed,), (timestamp,), (nonce,) = map(incoming.fields.__getitem__, self._own)
+        except (KeyError, ValueError):  # one is missing or repeated; which, is told at its turn
+            text = signed = timestamp = nonce = ""
+        text = text or incoming.single(rules.pubkey)
         try:
             signer = self._signer(text)
-            signature = rules.decode(incoming.single(rules.signature), SIGNATURE_BYTES)
+            signature = rules.decode(signed or incoming.single(rules.signature), SIGNATURE_BYTES)
         except ValueError as error:
             raise AuthError("malformed_credentials", detail=f"key or signature: {error}") from None
-        timestamp = incoming.single(rules.timestamp)
+        timestamp = timestamp or incoming.single(rules.timestamp)
         # digits, whatever an operator's own pattern lets through: "nan" is in every window
         digits = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _MAX_TIMESTAMP
         if not digits or not rules.timestamp_form.fullmatch(timestamp):
             raise AuthError("malformed_credentials", detail="the timestamp's form")
-        nonce = self._nonce(incoming)
+        nonce = nonce or incoming.single(rules.nonce)
+        self._check_nonce(nonce, incoming)
         if trace is not None:
             trace.note("version", f"{rules.min_version} or later")
         number, version = self._version(incoming)
@@ -235,16 +240,14 @@ class SignatureScheme:
             () if wallet is None or wallet.allow is None else (wallet.allow,),
         )
 
-    def _nonce(self, incoming: Incoming) -> str:
+    def _check_nonce(self, nonce: str, incoming: Incoming) -> None:
         rules = self._rules
-        nonce = incoming.single(rules.nonce)
         if not rules.nonce_form.fullmatch(nonce):
             raise AuthError("malformed_credentials", detail="the nonce's form")
         if rules.nonce_refused is not None and rules.nonce_refused.match(nonce):
             raise AuthError("malformed_credentials", detail="a nonce that could move the fields")
         if incoming.request.joined and "," in nonce:
             raise AuthError("malformed_credentials", detail="a comma may join two nonces")
-        return nonce
 
     def _version(self, incoming: Incoming) -> tuple[int, Version]:
         rules = self._rules
