@@ -378,13 +378,14 @@ class Authenticator:
     ) -> Pending | BodyWanted:
         """Judge what can be judged now; the rest is for `Pending.conclude`."""
         owes = proof.owed._replace(nonce=None) if asked.standing else proof.owed
+        restricted = project.policy is not None or incoming.request.websocket
+        if not restricted and isinstance(proof, Proof) and not proof.policies:  # most requests
+            return Pending(proof.principal, owes, project.dress, proof.principal)
         own: tuple[Policy, ...] = () if project.policy is None else (project.policy,)
         if isinstance(proof, Claim):
             policies, needs_body, caller = own, proof.needs_body, None
         else:
             policies, needs_body, caller = own + proof.policies, False, proof.principal
-            if not (policies or incoming.request.websocket):  # most requests: nothing to judge
-                return Pending(caller, owes, project.dress, caller)
         needs_body = needs_body or any(policy.needs_body for policy in policies)
         facts, trace = self.callers.facts(incoming.request, incoming.fields), asked.trace
         sees_calls = asked.calls and not (asked.frames and incoming.request.websocket)

@@ -14,7 +14,7 @@ import re
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from rpcguard import base58, owed
 from rpcguard.errors import AuthError
@@ -147,6 +147,11 @@ class SignatureScheme:
         self._rules = rules
         self._own = (rules.pubkey, rules.signature, rules.timestamp, rules.nonce)
         self._any_of = frozenset(self._own)
+        self._accepted = {
+            text: (int(text), version)
+            for text, version in rules.versions.items()
+            if text.isdecimal() and int(text) >= rules.min_version
+        }
         # One wallet signs many requests; what is not a key is read anew, and refused, each time.
         self._signer = functools.lru_cache(KNOWN_SIGNERS)(self._read_signer)
         echoed = {name for version in rules.versions.values() for name, _ in version.echo}
@@ -194,7 +199,10 @@ class SignatureScheme:
         self._check_nonce(nonce, incoming)
         if trace is not None:
             trace.note("version", f"{rules.min_version} or later")
-        number, version = self._version(incoming)
+        text_of_version = rules.default_version
+        if rules.version_header in incoming.fields:
+            text_of_version = incoming.single(rules.version_header)
+        number, version = self._accepted.get(text_of_version) or self._no_version(text_of_version)
         if trace is not None and version.echo:
             trace.note("binding", ", ".join(f"{name} is the {word}" for name, word in version.echo))
         if version.echo:
@@ -249,17 +257,10 @@ class SignatureScheme:
         if incoming.request.joined and "," in nonce:
             raise AuthError("malformed_credentials", detail="a comma may join two nonces")
 
-    def _version(self, incoming: Incoming) -> tuple[int, Version]:
-        rules = self._rules
-        text = rules.default_version
-        if rules.version_header in incoming.fields:
-            text = incoming.single(rules.version_header)
-        version = rules.versions.get(text)
-        if version is None and not _VERSION.fullmatch(text):
+    def _no_version(self, text: str) -> NoReturn:
+        if text not in self._rules.versions and not _VERSION.fullmatch(text):
             raise AuthError("malformed_credentials", detail="the version's form")
-        if version is None or int(text) < rules.min_version:
-            raise AuthError("unsupported_algorithm", detail="version not accepted here")
-        return int(text), version
+        raise AuthError("unsupported_algorithm", detail="version not accepted here")
 
     def _check_echo(self, version: Version, incoming: Incoming) -> None:
         method, path, target = incoming.request.method, incoming.raw_path, incoming.raw_target
