@@ -38,20 +38,24 @@ class Layer:
         self._source = source
         self._guard_of = guard_of
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Return the application's answer to one connection, to be awaited."""
+        # A plain function: a coroutine of ours around the application's would be entered again at
+        # every step of the request
         if scope["type"] == "http":
             body = Body(scope, receive, send, self._source.verifier, self._excess)
             scope[KEY] = body
-            await self.app(scope, body.receive, body.send)
-        elif scope["type"] == "websocket":
-            socket = Socket(receive, send, self._source)
-            scope[KEY] = socket
-            try:
-                await self.app(scope, socket.receive, socket.send)
-            finally:
-                await socket.end()
-        else:
-            await self.app(scope, receive, send)
+            return self.app(scope, body.receive, body.send)
+        if scope["type"] == "websocket":
+            return self._attend(scope, Socket(receive, send, self._source))
+        return self.app(scope, receive, send)
+
+    async def _attend(self, scope: Scope, socket: Socket) -> None:
+        scope[KEY] = socket
+        try:
+            await self.app(scope, socket.receive, socket.send)
+        finally:
+            await socket.end()
 
     async def _excess(self, scope: Scope) -> AuthError | None:
         """Return the refusal of a too large body that the app reads and the guard will need."""

@@ -117,9 +117,14 @@ class RequireRPCAuth(SecurityBase):
         return _guards.setdefault(narrowing, RequireRPCAuth(narrowing))
 
     async def _authenticate(self, connection: HTTPConnection) -> Principal:
-        scope, exchange = connection.scope, _exchange(connection)
-        _teach(scope)
-        asked, verifier, watch = self.narrowing, exchange.verifier, exchange.watch
+        scope, asked = connection.scope, self.narrowing
+        exchange: Exchange | None = scope.get(KEY)
+        if exchange is None:
+            raise RuntimeError(_NOT_SET_UP)
+        handlers = scope.get("starlette.exception_handlers")
+        if handlers is not None:  # of the innermost application: a mounted one knows no AuthError
+            handlers[0].setdefault(AuthError, _answer)
+        verifier, watch = exchange.verifier, exchange.watch
         # Of a WebSocket as it came to the first guard: its token is hidden since then
         request = request_of(scope) if watch is None else watch.request
         principal = None
@@ -153,6 +158,8 @@ class RequireRPCAuth(SecurityBase):
     def __repr__(self) -> str:
         return f"<{self.scheme_name}>"
 
+
+_NOT_SET_UP: Final = "require_rpc_auth needs RPCGuard(app, ...) on this application or above it"
 
 _ALL: Final = Narrowing(None, None, frames=False)
 require_rpc_auth: Final = RequireRPCAuth(_ALL)
@@ -256,7 +263,9 @@ class RPCGuard:
 
 def _issuing(route: str, project: str | None) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
-        exchange = _exchange(request)
+        exchange: Exchange | None = request.scope.get(KEY)
+        if exchange is None:
+            raise RuntimeError(_NOT_SET_UP)
         assert isinstance(exchange, Body)  # an HTTP route has one
         try:
             body: bytes | None = await exchange.read(MAX_BODY)
@@ -285,22 +294,6 @@ def _guard_of(scope: Scope) -> Narrowing | None:
                 return dependant.call.narrowing
             waiting.extend(dependant.dependencies)
     return None
-
-
-def _exchange(connection: HTTPConnection) -> Exchange:
-    exchange: Exchange | None = connection.scope.get(KEY)
-    if exchange is None:
-        raise RuntimeError(
-            "require_rpc_auth needs RPCGuard(app, ...) on this application or above it"
-        )
-    return exchange
-
-
-def _teach(scope: Scope) -> None:
-    """Let the innermost application answer an `AuthError`: a mounted one has never heard of it."""
-    handlers = scope.get("starlette.exception_handlers")
-    if handlers is not None:
-        handlers[0].setdefault(AuthError, _answer)
 
 
 async def _answer(connection: HTTPConnection, error: AuthError) -> Response | None:
