@@ -41,6 +41,11 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields | (found or {}))
 
 
+def listening() -> bool:
+    """Return whether the audit trail is kept."""
+    return _log.isEnabledFor(logging.INFO)
+
+
 def request_judged(
     authenticator: Authenticator,
     request: Request,
@@ -71,7 +76,7 @@ def request_judged(
             named, scheme = authenticator.claimed(request, project)
         kind = kind or ("handshake" if request.websocket else "request")
         observer(_judged(kind, named, scheme, seconds, verdict))
-    if _log.isEnabledFor(logging.INFO):
+    if listening():
         name = authenticator.matching(request) if project is None else project
         found = None if name is None else authenticator.projects.get(name)
         path = authenticator.paths.shown(request.target, found)
@@ -95,7 +100,7 @@ def message_judged(
         seconds = time.perf_counter() - started
         verdict = error or principal
         observer(_judged("message", principal.project, principal.scheme, seconds, verdict))
-    if _log.isEnabledFor(logging.INFO):
+    if listening():
         _write(error or principal, started, method="MESSAGE", path=None, client=principal.network)
 
 

@@ -22,6 +22,7 @@ from rpcguard import audit
 from rpcguard import owed as names
 from rpcguard.authenticator import Authenticator
 from rpcguard.backends.base import Backend
+from rpcguard.backends.memory import MemoryBackend
 from rpcguard.backends.open import open_backend, open_client
 from rpcguard.ending import end_of_family, revoked_key
 from rpcguard.errors import AuthError, BackendError
@@ -43,6 +44,9 @@ class Verifier:
     Authenticates requests by one registry and one backend. Thread-safe; one per application.
 
     Use it as a context manager, or call `close` when the application ends.
+
+    Attributes:
+        at_once: The backend never waits, so that an event loop may call `known`.
     """
 
     def __init__(
@@ -57,6 +61,8 @@ class Verifier:
         self._live = live
         self._backend = backend if observer is None else MeasuredBackend(backend, observer)
         self._observer = observer
+        self._heard = observer is not None
+        self.at_once = type(backend) is MemoryBackend
         self._clock = clock
         self._limiter = limiter or Limiter(None, observer=observer)
         self._threads = OwnThreads("issuing")
@@ -135,6 +141,12 @@ class Verifier:
         Raises:
             AuthError: If the request is refused, for whatever reason.
         """
+        if schemes is None and not (standing or request.websocket):
+            fields = request.bearer_fields()
+            if fields is not None:
+                principal = self.known(request.target, *fields, project)
+                if principal is not None:
+                    return principal
         now, started = self._clock(), time.perf_counter()
         authenticator = self._live.compiled.authenticator
         asked = PLAIN
@@ -185,6 +197,12 @@ class Verifier:
         frames: bool = False,
     ) -> Principal:
         """`verify` for a running event loop; see there."""
+        if schemes is None and not (standing or request.websocket):
+            fields = request.bearer_fields()
+            if fields is not None:
+                principal = await self.aknown(request.target, *fields, project)
+                if principal is not None:
+                    return principal
         now, started = self._clock(), time.perf_counter()
         authenticator = self._live.compiled.authenticator
         asked = PLAIN
@@ -223,6 +241,51 @@ class Verifier:
                 authenticator, request, project, principal, started, self._observer
             )
         return principal
+
+    def known(
+        self, target: str, host: str, authorization: bytes, project: str | None = None
+    ) -> Principal | None:
+        """
+        Return who is calling, for the usual request, in a fraction of the time that `verify` takes;
+        None for any other: ask `verify`, which gives the same answer to all.
+
+        The usual request is no WebSocket, has been sent before to the same target, and needs
+        nothing but its bearer token. An adapter that asks here first need not make a `Request`.
+
+        Args:
+            target: The raw request target; see `Request`.
+            host: The value of `Host`. Do not ask where the request has it never or twice.
+            authorization: The value of `Authorization`, likewise.
+            project: Name of the project to use whatever the target says.
+
+        Raises:
+            AuthError: If the token is revoked, or the backend cannot tell.
+        """
+        if self._heard or audit.listening():
+            return None  # `verify` tells what it did
+        now = self._clock()
+        step = self.registry.short(target, host, authorization, project, now)
+        if step is None:
+            return None
+        try:
+            return step.conclude(self._backend.settle(step.owed, now) if step.owed else None)
+        except BackendError as error:
+            raise step.unavailable(str(error)) from error
+
+    async def aknown(
+        self, target: str, host: str, authorization: bytes, project: str | None = None
+    ) -> Principal | None:
+        """`known` for a running event loop; see there. Where `at_once`, `known` serves it too."""
+        if self._heard or audit.listening():
+            return None
+        now = self._clock()
+        step = self.registry.short(target, host, authorization, project, now)
+        if step is None:
+            return None
+        try:
+            return step.conclude(await self._backend.asettle(step.owed, now) if step.owed else None)
+        except BackendError as error:
+            raise step.unavailable(str(error)) from error
 
     def check_message(self, principal: Principal, text: bytes | str) -> None:
         """

@@ -6,6 +6,7 @@ Every rule is a value fixed at load. All times are Unix seconds here, whatever u
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -15,6 +16,8 @@ from rpcguard.trace import Trace
 
 # Above this, seconds would be the year 5138, and milliseconds below it 1973: the unit is wrong.
 UNIT_BORDER = 1e11
+_EDGE = 0.001  # seconds; a double holds such times to a quarter of a microsecond
+NEVER = (math.inf, -math.inf)
 _STRINGS = ("iss", "sub", "jti", "sid")
 _HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 
@@ -146,6 +149,27 @@ class ClaimRules:
                 trace.note("exp ahead", f"limit {self.max_ahead:g} s")
             if exp is None or exp - now > self.max_ahead:
                 raise AuthError("invalid_claims", detail="exp is too far ahead")
+
+    def surely(self, times: Times) -> tuple[float, float]:
+        """
+        Return from when and until when, in Unix seconds, `check_times` has no objection to *times*.
+
+        Less than the whole, so that sums which are rounded otherwise there cannot matter: at the
+        edges it is asked.
+        """
+        exp, nbf, iat = times
+        begin, end = 0.0, math.inf
+        if exp is not None:
+            end = exp + self.leeway
+        if nbf is not None:
+            begin = nbf - self.leeway
+        if iat is not None:
+            begin = max(begin, iat - self.iat_leeway)
+            if self.iat_window is not None:
+                end = min(end, iat + self.iat_window)
+        if self.max_ahead is not None:
+            begin = math.inf if exp is None else max(begin, exp - self.max_ahead)
+        return begin + _EDGE, end - _EDGE
 
     def check_identity(
         self, claims: Mapping[str, Any], times: Times, trace: Trace | None = None

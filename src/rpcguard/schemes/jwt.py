@@ -17,10 +17,11 @@ from rpcguard import owed, strict_json
 from rpcguard.errors import AuthError
 from rpcguard.keys import Key, KeyRing
 from rpcguard.owed import Revocation
+from rpcguard.pending import Pending
 from rpcguard.policy import Policy
 from rpcguard.principal import Principal
 from rpcguard.schemes.base import NEED_BODY, BearerKinds, Incoming, NeedBody, Proof
-from rpcguard.schemes.claims import Times
+from rpcguard.schemes.claims import NEVER, Times
 from rpcguard.schemes.jws import Jws, parse
 from rpcguard.schemes.jwt_keys import signing_key
 from rpcguard.schemes.jwt_rules import JwtRules
@@ -34,15 +35,32 @@ CACHED_TOKENS = 4096  # per project and generation of the registry
 CACHED_TOKEN_BYTES = 2048  # longer ones are verified at each request; claims take 10 times more
 
 
-class _Verified(NamedTuple):
+class _Verified:
     """A token whose signature and unchanging claims are good."""
 
-    opener: DecryptionKey | None
-    key: Key
-    lasting: bool  # its keys count whatever the time and the request
-    claims: Mapping[str, Any]
-    times: Times
-    proof: Proof
+    __slots__ = (
+        *("claims", "good_from", "good_until", "key", "lasting", "opener", "pending", "proof"),
+        "times",
+    )
+
+    def __init__(
+        self,
+        opener: DecryptionKey | None,
+        key: Key,
+        claims: Mapping[str, Any],
+        times: Times,
+        proof: Proof,
+        lasting: bool,  # its keys count whatever the time and the request
+        good: tuple[float, float],  # then nothing but the time counts; see `ClaimRules.surely`
+    ) -> None:
+        self.opener = opener
+        self.key = key
+        self.claims = claims
+        self.times = times
+        self.proof = proof
+        self.lasting = lasting
+        self.good_from, self.good_until = good
+        self.pending: Pending | None = None
 
 
 class _Kept(NamedTuple):
@@ -94,6 +112,11 @@ class JwtScheme:
         self.security: tuple[Mapping[str, dict[str, Any]], ...] = (schemes,)
         self._bound = bool(rules.binding.claims) or rules.key_by == "header"
 
+    @property
+    def unbound(self) -> bool:
+        """Whether a token is good for any request, at its time."""
+        return not self._bound
+
     def present(self, incoming: Incoming) -> bool:
         """A bearer token, or the header that names its key."""
         if incoming.bearer is None:
@@ -132,6 +155,26 @@ class JwtScheme:
         if self._bound and self._check_bindings(verified, incoming) is NEED_BODY:
             return NEED_BODY
         return verified.proof
+
+    def seen(
+        self, token: bytes, now: float, dress: Callable[[AuthError], AuthError]
+    ) -> Pending | None:
+        """
+        Return what `prove` leads to for a *token* seen before and nothing but the time to check;
+        None if there is more to check, or anything to refuse.
+
+        Args:
+            token: The bearer token of a request of which nothing else counts.
+            now: Unix seconds.
+            dress: Gives a refusal the project's form.
+        """
+        verified = self._cache.get(hashlib.sha256(token).digest())
+        if verified is None or not verified.good_from <= now < verified.good_until:
+            return None
+        if verified.pending is None:  # one serves all: nothing is charged, so it never changes
+            proof = verified.proof
+            verified.pending = Pending(proof.principal, proof.owed, dress, proof.principal)
+        return verified.pending
 
     def watch_lookups(self, tell: Callable[[bool], None]) -> None:
         """Begin with an empty cache that tells at each look-up whether the token was there."""
@@ -225,7 +268,10 @@ class JwtScheme:
         rules.claims.check_times(times, now, standing=standing, trace=trace)
         rules.claims.check_identity(claims, times, trace)
         lasting = opener is None and not key.dated and rules.key_by != "header"
-        return _Verified(opener, key, lasting, claims, times, self._proof(jws, claims, times, key))
+        proof = self._proof(jws, claims, times, key)
+        plain = lasting and not self._bound and not proof.policies and proof.owed.nonce is None
+        good = rules.claims.surely(times) if plain else NEVER
+        return _Verified(opener, key, claims, times, proof, lasting, good)
 
     def _proof(self, jws: Jws, claims: Mapping[str, Any], times: Times, key: Key) -> Proof:
         rules = self._rules
