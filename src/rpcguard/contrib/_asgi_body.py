@@ -11,6 +11,7 @@ from rpcguard.contrib._asgi_request import encoded
 from rpcguard.contrib._asgi_socket import Message, Scope
 from rpcguard.contrib._http import Passed, refusal, slow_body
 from rpcguard.errors import AuthError
+from rpcguard.principal import Principal
 from rpcguard.project import Bounds
 from rpcguard.verifier import Verifier
 
@@ -167,8 +168,9 @@ class Body:
                 raise DisconnectedError
             self._take(message)
 
-    def release(self) -> None:
-        """Keep no further bytes: the guard has decided."""
+    def admit(self, principal: Principal) -> None:
+        """A guard has let the request in: keep no further bytes."""
+        self.passed = (*self.passed, (self.verifier, principal))
         self._keeping = False
 
     def _take(self, message: Message) -> None:

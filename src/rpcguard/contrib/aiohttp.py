@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from rpcguard.contrib._aiohttp_body import BODY, read_body
-from rpcguard.contrib._aiohttp_request import is_handshake, request_of
+from rpcguard.contrib._aiohttp_request import is_handshake, request_of, usual
 from rpcguard.contrib._aiohttp_socket import attend
 from rpcguard.contrib._http import (
     SLOW,
@@ -224,39 +224,60 @@ class RPCAuthMiddleware:
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let *handler* answer, if the request is exempt or authenticated."""
-        # One coroutine and no further function of ours around the verifier's: each costs a request
-        # more than a microsecond
         if (self._exempts or _Issuing.known) and self._is_exempt(request):
             return await handler(request)
+        try:
+            socket = hdrs.UPGRADE in request.headers and is_handshake(request)
+            # Most requests hold nothing yet, and to ask for what is not there costs an exception
+            again = len(request) > 0 and _ADMITTED in tuple(request)
+            principal = None
+            if not (socket or again or self._schemes):
+                # Most requests are judged by three of their values; a `Request` takes longer to
+                # make, and each coroutine more than a microsecond
+                verifier, values = self._source.verifier, usual(request)
+                if values is not None:
+                    if verifier.at_once:
+                        principal = verifier.known(*values, self._project)
+                    else:
+                        principal = await verifier.aknown(*values, self._project)
+            if principal is None:
+                watch = await self._judge(request, socket, request[_ADMITTED] if again else None)
+                if watch is not None:
+                    return await attend(request, handler, watch)
+            else:
+                request[_ADMITTED] = principal, ((verifier, principal),), None
+            return await handler(request)
+        except AuthError as error:
+            return _refused(error, request.get(BODY))
+
+    async def _judge(
+        self, request: web.Request, websocket: bool, earlier: _Admitted | None
+    ) -> Watch | None:
+        """
+        Let *request* in, which an *earlier* middleware may have let in, and return what tells when
+        to close the WebSocket that it opens, None if nothing is to be attended.
+        """
         verifier, project, schemes = self._source.verifier, self._project, self._schemes
-        # Most requests hold nothing yet, and a look for what is not there costs an exception
-        earlier: _Admitted | None = request.get(_ADMITTED) if len(request) else None
+        asked = request_of(request, websocket=websocket)
         principal: Principal | None = None
         passed: Passed = ()
         watch: Watch | None = None
-        try:
-            websocket = hdrs.UPGRADE in request.headers and is_handshake(request)
-            asked = request_of(request, websocket=websocket)
-            if earlier is not None:
-                _, passed, watch = earlier
-                principal = passed_before(passed, verifier, asked, project, schemes)
-                asked = asked if watch is None else watch.request
-            if principal is None:
-                frames = websocket and getattr(request.match_info.handler, _FRAMES, False)
-                body = partial(read_body, request, verifier)
-                principal = await verifier.averify(
-                    asked, body, project=project, schemes=schemes, frames=frames
-                )
-                passed = (*passed, (verifier, principal))
-                if websocket:
-                    watch = watch or Watch(asked.with_body(b""), self._source.recheck)
-                    watch.add(verifier, project, schemes, principal, frames=frames)
-            request[_ADMITTED] = principal, passed, watch
-            if watch is None or (earlier is not None and earlier[2] is not None):
-                return await handler(request)
-            return await attend(request, handler, watch)
-        except AuthError as error:
-            return _refused(error, request.get(BODY))
+        if earlier is not None:
+            _, passed, watch = earlier
+            principal = passed_before(passed, verifier, asked, project, schemes)
+            asked = asked if watch is None else watch.request
+        if principal is None:
+            frames = websocket and getattr(request.match_info.handler, _FRAMES, False)
+            body = partial(read_body, request, verifier)
+            principal = await verifier.averify(
+                asked, body, project=project, schemes=schemes, frames=frames
+            )
+            passed = (*passed, (verifier, principal))
+            if websocket:
+                watch = watch or Watch(asked.with_body(b""), self._source.recheck)
+                watch.add(verifier, project, schemes, principal, frames=frames)
+        request[_ADMITTED] = principal, passed, watch
+        return None if earlier is not None and earlier[2] is not None else watch
 
     def _is_exempt(self, request: web.Request) -> bool:
         final = request.match_info.handler

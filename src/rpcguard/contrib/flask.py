@@ -29,7 +29,7 @@ from rpcguard.contrib._http import (
     refusal_text,
 )
 from rpcguard.contrib._sockets import POLICY_VIOLATION, RECHECK, Watch, interval
-from rpcguard.contrib._wsgi import request_of
+from rpcguard.contrib._wsgi import request_of, usual
 from rpcguard.contrib._wsgi_socket import VERSION, Wire, attend, flaw
 from rpcguard.errors import AuthError
 from rpcguard.issuing import MAX_BODY, ROUTES
@@ -230,10 +230,9 @@ def _protected(
     return guarded
 
 
-def _current() -> CurrentRequest:
-    """Return the request itself: each look through Flask's proxy costs some time."""
-    current: CurrentRequest = request._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001
-    return current
+# The request and the application themselves: each look through Flask's proxies costs some time
+_current: Callable[[], CurrentRequest] = request._get_current_object  # type: ignore[attr-defined] # noqa: SLF001
+_application: Callable[[], Flask] = current_app._get_current_object  # type: ignore[attr-defined] # noqa: SLF001
 
 
 def _guard_handshake() -> Response | None:
@@ -266,11 +265,18 @@ def _is_websocket(current: CurrentRequest) -> bool:
 def _authenticate(
     current: CurrentRequest, schemes: frozenset[str] | None, project: str | None, frames: bool
 ) -> None:
-    source = current_app.extensions.get(_EXTENSION)
+    source: Source | None = _application().extensions.get(_EXTENSION)
     if source is None:
         raise RuntimeError(_NOT_SET_UP)
-    environ, verifier = current.environ, source.verifier
-    websocket = _is_websocket(current)
+    environ, verifier, websocket = current.environ, source.verifier, _is_websocket(current)
+    if not (websocket or schemes or _PASSED in environ):
+        # Most requests are judged by three of their values; a `Request` takes longer to make
+        values = usual(environ)
+        known = None if values is None else verifier.known(*values, project)
+        if known is not None:
+            environ[_PASSED] = ((verifier, known),)
+            environ[_PRINCIPAL] = known
+            return
     # A recheck asks the registry of its time, which may look at other fields
     wanted = None if websocket else verifier.registry.reads
     asked = request_of(environ, websocket=websocket, wanted=wanted)
