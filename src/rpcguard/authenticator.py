@@ -181,9 +181,13 @@ class Authenticator:
             now: Unix seconds.
         """
         place = self._places.get((project, target, host))
-        if place is None or place.tokens is None or not authorization.startswith(b"Bearer "):
+        if place is None or place.tokens is None or authorization[:7] != b"Bearer ":
             return None
-        return place.tokens.seen(authorization[7:], now, place.project.dress)
+        dress = place.project.dress
+        try:
+            return place.tokens.usual(authorization[7:], now, dress)
+        except AuthError as error:
+            raise dress(error) from None
 
     def message(self, principal: Principal, text: bytes | str, now: float) -> Counting:
         """

@@ -39,8 +39,9 @@ class Principal:
         network: str = "",
     ) -> None:
         # one tuple, since setting seven read-only members costs more than parsing the claims
-        facts = (subject, project, scheme, name, key_id, expires_at, claims or {}, network)
-        object.__setattr__(self, "_facts", facts)
+        _set_facts(
+            self, (subject, project, scheme, name, key_id, expires_at, claims or {}, network)
+        )
 
     @property
     def subject(self) -> str:
@@ -120,6 +121,9 @@ class Principal:
             f"scheme={self.scheme!r}, name={self.name!r}, key_id={self.key_id!r}, "
             f"expires_at={self.expires_at!r})"
         )
+
+
+_set_facts = Principal.__dict__["_facts"].__set__  # which knows of no `__setattr__`
 
 
 def _rebuilt(

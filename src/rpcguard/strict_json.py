@@ -44,7 +44,7 @@ def loads(data: bytes | str, *, exact: bool = False) -> Any:
         if text.count("[") + text.count("{") > MAX_DEPTH:
             _bound_depth(text)
         # What `json.loads` does, without its two regular expressions for the blanks around.
-        begin = len(text) - len(text.lstrip(_BLANKS))
+        begin = 0 if text[:1] == "{" else len(text) - len(text.lstrip(_BLANKS))
         value, end = (_EXACT if exact else _PLAIN)(text, begin)
         if end != len(text) and text[end:].strip(_BLANKS):
             raise json.JSONDecodeError("trailing data", text, end)

@@ -38,6 +38,8 @@ from rpcguard.registry.live import LiveRegistry
 from rpcguard.request import Request
 from rpcguard.steps import PLAIN, Asked, BodyWanted, Counting
 
+_audited = audit.listening
+
 
 class Verifier:
     """
@@ -147,14 +149,13 @@ class Verifier:
         Raises:
             AuthError: If the request is refused, for whatever reason.
         """
-        if schemes is None and not (standing or request.websocket):
+        now, authenticator = self._clock(), self._live.compiled.authenticator
+        if not (self._heard or schemes is not None or standing or request.websocket or _audited()):
             fields = request.bearer_fields()
-            if fields is not None:
-                principal = self.known(request.target, *fields, project)
-                if principal is not None:
-                    return principal
-        now, started = self._clock(), time.perf_counter()
-        authenticator = self._live.compiled.authenticator
+            short = fields and authenticator.short(request.target, *fields, project, now)
+            if short is not None:
+                return self._settled(short, now)
+        started = time.perf_counter()
         asked = PLAIN
         if standing or frames or project is not None or schemes is not None:
             asked = Asked(project, schemes, standing, True, frames)
@@ -203,14 +204,13 @@ class Verifier:
         frames: bool = False,
     ) -> Principal:
         """`verify` for a running event loop; see there."""
-        if schemes is None and not (standing or request.websocket):
+        now, authenticator = self._clock(), self._live.compiled.authenticator
+        if not (self._heard or schemes is not None or standing or request.websocket or _audited()):
             fields = request.bearer_fields()
-            if fields is not None:
-                principal = await self.aknown(request.target, *fields, project)
-                if principal is not None:
-                    return principal
-        now, started = self._clock(), time.perf_counter()
-        authenticator = self._live.compiled.authenticator
+            short = fields and authenticator.short(request.target, *fields, project, now)
+            if short is not None:
+                return await self._asettled(short, now)
+        started = time.perf_counter()
         asked = PLAIN
         if standing or frames or project is not None or schemes is not None:
             asked = Asked(project, schemes, standing, True, frames)
@@ -267,31 +267,37 @@ class Verifier:
         Raises:
             AuthError: If the token is revoked, or the backend cannot tell.
         """
-        if self._heard or audit.listening():
+        if self._heard or _audited():
             return None  # `verify` tells what it did
-        now = self._clock()
-        step = self.registry.short(target, host, authorization, project, now)
-        if step is None:
-            return None
-        try:
-            return step.conclude(self._backend.settle(step.owed, now) if step.owed else None)
-        except BackendError as error:
-            raise step.unavailable(str(error)) from error
+        now, authenticator = self._clock(), self._live.compiled.authenticator
+        step = authenticator.short(target, host, authorization, project, now)
+        return None if step is None else self._settled(step, now)
 
     async def aknown(
         self, target: str, host: str, authorization: bytes, project: str | None = None
     ) -> Principal | None:
         """`known` for a running event loop; see there. Where `at_once`, `known` serves it too."""
-        if self._heard or audit.listening():
+        if self._heard or _audited():
             return None
-        now = self._clock()
-        step = self.registry.short(target, host, authorization, project, now)
-        if step is None:
-            return None
+        now, authenticator = self._clock(), self._live.compiled.authenticator
+        step = authenticator.short(target, host, authorization, project, now)
+        return None if step is None else await self._asettled(step, now)
+
+    def _settled(self, short: Pending, now: float) -> Principal:
+        """Return who is calling, of what `Authenticator.short` gives: only revocations are owed."""
         try:
-            return step.conclude(await self._backend.asettle(step.owed, now) if step.owed else None)
+            answer = self._backend.settle(short.owed, now) if short.owed.revocable else None
         except BackendError as error:
-            raise step.unavailable(str(error)) from error
+            raise short.unavailable(str(error)) from error
+        return short.conclude(answer)
+
+    async def _asettled(self, short: Pending, now: float) -> Principal:
+        """`_settled` for a running event loop."""
+        try:
+            answer = await self._backend.asettle(short.owed, now) if short.owed.revocable else None
+        except BackendError as error:
+            raise short.unavailable(str(error)) from error
+        return short.conclude(answer)
 
     def check_message(self, principal: Principal, text: bytes | str) -> None:
         """

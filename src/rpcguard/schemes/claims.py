@@ -17,7 +17,6 @@ from rpcguard.trace import Trace
 # Above this, seconds would be the year 5138, and milliseconds below it 1973: the unit is wrong.
 UNIT_BORDER = 1e11
 _EDGE = 0.001  # seconds; a double holds such times to a quarter of a microsecond
-NEVER = (math.inf, -math.inf)
 _STRINGS = ("iss", "sub", "jti", "sid")
 _HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 
@@ -81,7 +80,7 @@ class ClaimRules:
             if name not in claims:
                 raise AuthError("invalid_claims", detail=f"{name} is missing")
         for name in self._strings:
-            if name in claims and not isinstance(claims[name], str):
+            if type(claims.get(name, "")) is not str:
                 raise AuthError("invalid_claims", detail=f"{name} is not a string")
         audience = claims.get("aud", "")
         if not isinstance(audience, str) and not (
@@ -158,11 +157,8 @@ class ClaimRules:
         edges it is asked.
         """
         exp, nbf, iat = times
-        begin, end = 0.0, math.inf
-        if exp is not None:
-            end = exp + self.leeway
-        if nbf is not None:
-            begin = nbf - self.leeway
+        begin = 0.0 if nbf is None else nbf - self.leeway
+        end = math.inf if exp is None else exp + self.leeway
         if iat is not None:
             begin = max(begin, iat - self.iat_leeway)
             if self.iat_window is not None:
