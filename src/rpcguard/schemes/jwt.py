@@ -89,8 +89,11 @@ class JwtScheme:
 
     @property
     def unbound(self) -> bool:
-        """Whether a token is good for any request, at its time."""
-        return not self._bound
+        """Whether most tokens are good for any request, at their time."""
+        rules = self._rules
+        return not (
+            self._bound or rules.single_use or rules.narrowing.kinds or self._encryption is not None
+        )
 
     def present(self, incoming: Incoming) -> bool:
         """A bearer token, or the header that names its key."""
@@ -148,14 +151,14 @@ class JwtScheme:
             AuthError: If the token is not good: what `prove` would raise.
         """
         name = hashlib.sha256(token).digest()
-        verified = self._cache.get(name)
+        verified = self._cache.younger.get(name) or self._cache.get(name)
         if verified is None:
             verified = self._verify_usual(token, now)
             if verified is None:
                 return None
             self._cache.put(name, verified)
         begin, end = verified.surely
-        return verified.pending(dress) if begin <= now < end else None
+        return (verified.pending or verified.pend(dress)) if begin <= now < end else None
 
     def watch_lookups(self, tell: Callable[[bool], None]) -> None:
         """Begin with an empty cache that tells at each look-up whether the token was there."""
@@ -196,7 +199,8 @@ class JwtScheme:
                 end = rules.claims.read(claims).exp
                 if end is not None:
                     end += rules.claims.leeway + rules.skew
-                where = owed.bucket(rules.project, self._judge.subject(claims, key))
+                subject = claims.get(rules.subject_claim) or key.kid
+                where = owed.bucket(rules.project, subject)
                 name = self._judge.name(jws.signing_input, claims, self._judge.signer(key))
                 return Revocation(name, None, end, where)
         return None
@@ -239,7 +243,7 @@ class JwtScheme:
         key = signing_key(rules, self._keys, jws, incoming, now)
         signer = self._judge.signer(key)
         # a token without `kid` may have another of several keys
-        if signer.lasting and opener is None and ("kid" in jws.header or len(self._keys) == 1):
+        if signer.usual and opener is None and ("kid" in jws.header or len(self._keys) == 1):
             self._understand(jws.signing_input.partition(b".")[0], signer)
         return self._judge.judge(jws.signing_input, claims, signer, opener, now, standing, trace)
 

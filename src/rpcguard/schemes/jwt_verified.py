@@ -11,7 +11,7 @@ from rpcguard.errors import AuthError
 from rpcguard.keys import Key
 from rpcguard.pending import Pending
 from rpcguard.policy import Policy
-from rpcguard.principal import Principal
+from rpcguard.principal import Principal, make_principal
 from rpcguard.schemes.base import Proof
 from rpcguard.schemes.claims import Times
 from rpcguard.schemes.jwt_rules import JwtRules
@@ -42,6 +42,11 @@ class Signer(NamedTuple):
     lasting: bool
     unrestricted: bool
 
+    @property
+    def usual(self) -> bool:
+        """Whether nothing is to be looked at, of most requests, but what it has signed."""
+        return self.lasting and self.unrestricted
+
 
 class Verified:
     """
@@ -57,11 +62,13 @@ class Verified:
         policies: Policies of the key, and what the claims narrow.
         surely: From when until when, in Unix seconds, all that is left of a request that nothing
             else binds is to ask the backend.
+        pending: What is left then, None before `pend`. One serves all such requests with this
+            token: nothing is charged, so nobody changes it.
     """
 
     __slots__ = (
-        *("_pending", "claims", "opener", "owed", "policies", "principal", "signer"),
-        *("surely", "times"),
+        *("claims", "opener", "owed", "pending", "policies", "principal", "signer", "surely"),
+        "times",
     )
 
     def __init__(
@@ -84,25 +91,22 @@ class Verified:
         self.owed = questions
         self.policies = policies
         self.surely = surely
-        self._pending: Pending | None = None
+        self.pending: Pending | None = None
 
     @property
     def proof(self) -> Proof:
         """What it proves."""
         return Proof(self.principal, self.owed, self.policies)
 
-    def pending(self, dress: Callable[[AuthError], AuthError]) -> Pending:
+    def pend(self, dress: Callable[[AuthError], AuthError]) -> Pending:
         """
-        Return what is left for the backend of a request to which no policy applies. One serves all
-        such requests with this token: nothing is charged, so nobody changes it.
+        Set and return `pending`.
 
         Args:
-            dress: Gives a refusal the project's form; the same at each call.
+            dress: Gives a refusal the project's form.
         """
-        found = self._pending
-        if found is None:
-            found = self._pending = Pending(self.principal, self.owed, dress, self.principal)
-        return found
+        self.pending = Pending(self.principal, self.owed, dress, self.principal)
+        return self.pending
 
 
 class Judge:
@@ -138,11 +142,6 @@ class Judge:
             not key.dated and rules.key_by != "header",
             key.allow is None and not rules.narrowing.kinds,
         )
-
-    def subject(self, claims: Mapping[str, Any], key: Key) -> str:
-        """Return whom *claims* that *key* has signed are about."""
-        subject: str = claims.get(self._rules.subject_claim) or key.kid
-        return subject
 
     def name(self, signed: bytes, claims: Mapping[str, Any], signer: Signer) -> bytes:
         """Return the name of the token *signed*, without its signature, that has *claims*."""
@@ -184,19 +183,13 @@ class Judge:
         if trace is not None or not surely[0] <= now < surely[1]:
             wanted.check_times(times, now, standing=standing, trace=trace)
         wanted.check_identity(claims, times, trace)
-        subject = self.subject(claims, key)
+        subject: str = claims.get(rules.subject_claim) or key.kid
         name = self.name(signed, claims, signer)
         policies = () if signer.unrestricted else self.policies(key, claims)
         if self._bound or policies or opener is not None or not signer.lasting:
             surely = _NEVER
-        principal = Principal(
-            subject,
-            rules.project,
-            self._scheme,
-            name=key.name,
-            key_id=key.kid,
-            expires_at=times.exp,
-            claims=claims,
+        who = make_principal(
+            subject, rules.project, self._scheme, key.name, key.kid, times.exp, claims
         )
         questions = owed.Owed(
             rules.project,
@@ -205,7 +198,7 @@ class Judge:
             self._revocable(name, subject, claims, signer) if rules.revocable else (),
             self._nonce(name, times) if rules.single_use else None,
         )
-        return Verified(opener, signer, claims, times, principal, questions, policies, surely)
+        return Verified(opener, signer, claims, times, who, questions, policies, surely)
 
     def _revocable(
         self, name: bytes, subject: str, claims: Mapping[str, Any], signer: Signer

@@ -22,7 +22,7 @@ from rpcguard.keys import verify_ed25519
 from rpcguard.policy import Policy
 from rpcguard.principal import Principal
 from rpcguard.schemes.base import NEED_BODY, Incoming, NeedBody, Proof
-from rpcguard.schemes.wallets import Wallets
+from rpcguard.schemes.wallets import Wallet, Wallets
 
 KNOWN_SIGNERS = 4096  # wallets of a project whose keys are not read again
 KEY_BYTES = 32
@@ -132,6 +132,9 @@ class _Signer(NamedTuple):
     public: bytes
     nonce_name: Callable[[str], bytes]
     revocable: tuple[bytes, ...]
+    wallet: Wallet | None  # None where it is not listed
+    principal: Principal
+    policies: tuple[Policy, ...]
 
 
 class SignatureScheme:
@@ -172,18 +175,23 @@ class SignatureScheme:
         rules, trace = self._rules, incoming.trace
         if trace is not None:
             trace.note("form", ", ".join(self._own))
-        text = incoming.single(rules.pubkey)
+        try:
+            (text,), (signed,), (timestamp,), (nonce,) = map(incoming.fields.__getitem__, self._own)
+        except (KeyError, ValueError):  # one is missing or repeated; which, is told at its turn
+            text = signed = timestamp = nonce = ""
+        text = text or incoming.single(rules.pubkey)
         try:
             signer = self._signer(text)
-            signature = rules.decode(incoming.single(rules.signature), SIGNATURE_BYTES)
+            signature = rules.decode(signed or incoming.single(rules.signature), SIGNATURE_BYTES)
         except ValueError as error:
             raise AuthError("malformed_credentials", detail=f"key or signature: {error}") from None
-        timestamp = incoming.single(rules.timestamp)
+        timestamp = timestamp or incoming.single(rules.timestamp)
         # digits, whatever an operator's own pattern lets through: "nan" is in every window
         digits = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _MAX_TIMESTAMP
         if not digits or not rules.timestamp_form.fullmatch(timestamp):
             raise AuthError("malformed_credentials", detail="the timestamp's form")
-        nonce = self._nonce(incoming)
+        nonce = nonce or incoming.single(rules.nonce)
+        self._check_nonce(nonce, incoming)
         if trace is not None:
             trace.note("version", f"{rules.min_version} or later")
         number, version = self._version(incoming)
@@ -221,19 +229,25 @@ class SignatureScheme:
         rules = self._rules
         public = rules.decode(text, KEY_BYTES)
         names = owed.subject_name(rules.project, text), owed.key_name(rules.project, text)
-        nonce_name = owed.namer("nonce", rules.project, text)
-        return _Signer(public, nonce_name, names if rules.revocable else ())
+        wallet = rules.wallets.get(text)
+        name = None if wallet is None else wallet.name
+        return _Signer(
+            public,
+            owed.namer("nonce", rules.project, text),
+            names if rules.revocable else (),
+            wallet,
+            Principal(text, rules.project, self.name, name=name, key_id=text),
+            () if wallet is None or wallet.allow is None else (wallet.allow,),
+        )
 
-    def _nonce(self, incoming: Incoming) -> str:
+    def _check_nonce(self, nonce: str, incoming: Incoming) -> None:
         rules = self._rules
-        nonce = incoming.single(rules.nonce)
         if not rules.nonce_form.fullmatch(nonce):
             raise AuthError("malformed_credentials", detail="the nonce's form")
         if rules.nonce_refused is not None and rules.nonce_refused.match(nonce):
             raise AuthError("malformed_credentials", detail="a nonce that could move the fields")
         if incoming.request.joined and "," in nonce:
             raise AuthError("malformed_credentials", detail="a comma may join two nonces")
-        return nonce
 
     def _version(self, incoming: Incoming) -> tuple[int, Version]:
         rules = self._rules
@@ -258,8 +272,9 @@ class SignatureScheme:
         self, text: str, signer: _Signer, number: int, nonce: str, issued_at: float
     ) -> Proof:
         rules = self._rules
-        wallet = rules.wallets.find(text)
-        if number < wallet.min_version:
+        if signer.wallet is None:
+            raise AuthError("not_listed")
+        if number < signer.wallet.min_version:
             raise AuthError("unsupported_algorithm", detail="this wallet must use a later version")
         spent = owed.Nonce(
             signer.nonce_name(nonce),
@@ -267,17 +282,8 @@ class SignatureScheme:
             rules.project_limit,
             rules.subject_limit,
         )
-        return Proof(
-            Principal(
-                text,
-                rules.project,
-                self.name,
-                name=wallet.name,
-                key_id=text,
-            ),
-            owed.Owed(rules.project, text, issued_at, signer.revocable, spent),
-            () if wallet.allow is None else (wallet.allow,),
-        )
+        questions = owed.Owed(rules.project, text, issued_at, signer.revocable, spent)
+        return Proof(signer.principal, questions, signer.policies)
 
     def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:  # noqa: ARG002 - a wallet has no dates
         """What applies to this wallet; see `Scheme.policies`."""
