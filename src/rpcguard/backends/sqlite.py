@@ -18,10 +18,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from rpcguard.backends import forking, sqlite_ledger, sqlite_records
+from rpcguard.backends import forking, sqlite_ledger, sqlite_nonces, sqlite_records
 from rpcguard.backends.sqlite_file import boot_id, identity, prepare
 from rpcguard.backends.sqlite_lane import BusyError, Lane, free_one, take_one
-from rpcguard.backends.sqlite_ledger import copy_log, look, restart_log, spend
+from rpcguard.backends.sqlite_ledger import copy_log, look, restart_log
+from rpcguard.backends.sqlite_nonces import spend
 from rpcguard.errors import BackendError
 from rpcguard.owed import Answer, Owed, Record, Revocation
 
@@ -30,7 +31,6 @@ T = TypeVar("T")
 
 DEFAULT_TIMEOUT = 0.25  # seconds
 _READERS = 4
-_PRUNE_EVERY = 32  # nonces; each time up to twice as many ended ones go
 _CHECKPOINT_EVERY = 1024  # nonces; a log of about 5 MiB
 
 
@@ -147,7 +147,7 @@ class SqliteBackend:
         Raises:
             BackendError: If the file cannot be used.
         """
-        return self._ask(self._readers, sqlite_ledger.spent_of, names, now)
+        return self._ask(self._readers, sqlite_nonces.spent_of, names, now)
 
     def put(self, record: Record, now: float) -> Answer:
         """
@@ -253,8 +253,7 @@ class SqliteBackend:
             # Whoever opens the new file knows nothing of what is spent in the old one.
             raise BackendError("sqlite: the file was moved or replaced; restart to use the new one")
         count = next(self._spent)
-        prune = count % _PRUNE_EVERY == 0
-        answer = lane.ask(patience, spend, owed, owed.nonce, now, prune)
+        answer = lane.ask(patience, spend, owed, owed.nonce, now)
         if count % _CHECKPOINT_EVERY == _CHECKPOINT_EVERY - 1:
             with contextlib.suppress(BackendError):  # the nonce is spent; another will try again
                 self._submit(self._checkpoint)
