@@ -44,6 +44,12 @@ def revoked_sql(names: int, first: int) -> str:
 
 
 @functools.lru_cache(maxsize=64)
+def _revocations_sql(names: int) -> str:
+    """Parameters: `issued_at`, `now`, the names."""
+    return f"SELECT {revoked_sql(names, 3)}"
+
+
+@functools.lru_cache(maxsize=64)
 def _record_sql(names: int, by: str) -> str:
     """Parameters: `issued_at`, `now`, the record's slot or name as *by* says, the names."""
     return (
@@ -91,7 +97,7 @@ def look(connection: sqlite3.Connection, owed: Owed, now: float) -> Answer:
     if not names:
         return Answer.OK
     question = (owed.issued_at, now, *names)
-    (found,) = connection.execute("SELECT " + revoked_sql(len(names), 3), question).fetchone()
+    (found,) = connection.execute(_revocations_sql(len(names)), question).fetchone()
     return Answer.REVOKED if found else Answer.OK
 
 
