@@ -76,7 +76,7 @@ class RedisBackend:
             BackendError: If the servers do not answer in time, or must not be used. The nonce may
                 be spent nevertheless; it is never accepted twice.
         """
-        if not owed:
+        if owed.nonce is None and not owed:
             self._check_open()
             return Answer.OK
         return answer_of(self._ask(self._asking.settle(owed, now)))
@@ -88,7 +88,7 @@ class RedisBackend:
         Raises:
             BackendError: As `settle`.
         """
-        if not owed:
+        if owed.nonce is None and not owed:
             self._check_open()
             return Answer.OK
         question = self._asking.settle(owed, now)

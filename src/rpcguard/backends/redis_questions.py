@@ -28,6 +28,7 @@ _RANDOM_BYTES = 16
 _ATTEMPT_OUTLIVES = 4  # times the timeout: by then nobody asks again
 _CLOCKS = 5  # seconds that a mark is kept beyond that, as clocks of several machines may differ
 _REVOCATIONS_AT_ONCE = 500
+_LONG_AGO = -math.inf
 _ANSWERS: tuple[Answer, ...] = tuple(
     getattr(Answer, each.name) for each in Verdict
 )  # as `bucket.lua`
@@ -111,7 +112,7 @@ class Asking:
 
     def settle(self, owed: Owed, now: float) -> Question:
         """Return what asks for everything in *owed*."""
-        nonce, record, slot, made = owed.nonce, owed.record, owed.slot, owed.issued_at
+        nonce, record, slot = owed.nonce, owed.record, owed.slot
         shown = 0 if record is None else 1 if slot is None else 2
         if nonce is None:
             number = _place(owed.project, owed.subject)[0] if owed.bucket is None else owed.bucket
@@ -132,8 +133,8 @@ class Asking:
             deadline = math.ceil(nonce.expires_at) if now < nonce.expires_at < LATEST else 0
             count = 7 + 2 * (shown > 0)
         moments = _MOMENTS.pack(
-            _number(now),
-            _number(made),
+            max(_LONG_AGO, now),  # what is no number counts as long ago
+            max(_LONG_AGO, owed.issued_at),
             deadline,
             now // 1 + self._asked_again,
             nonce is not None,
@@ -211,7 +212,7 @@ class Asking:
     ) -> Question:
         tag = slot_key(self._prefix, number)
         block = bulk(b"%d" % len(keys), *(tag + key for key in keys))
-        rest = _REST % (_NOW.pack(_number(now)), os.urandom(_RANDOM_BYTES), arguments)
+        rest = _REST % (_NOW.pack(max(_LONG_AGO, now)), os.urandom(_RANDOM_BYTES), arguments)
         # the call and its hash, the number of keys; the server, whether it was asked before, now,
         # and the random bytes
         return Question(number, script, block, rest, 3 + len(keys) + 4 + count, writes)
@@ -297,11 +298,7 @@ def _packed(record: Record) -> tuple[bytes, ...]:
 
 def _time(seconds: float) -> bytes:
     """Return Unix seconds as a text that Lua reads; what is no number counts as long ago."""
-    return repr(float(_number(seconds))).encode("ascii")
-
-
-def _number(seconds: float) -> float:
-    return -math.inf if math.isnan(seconds) else seconds
+    return repr(float(max(_LONG_AGO, seconds))).encode("ascii")
 
 
 @functools.lru_cache(maxsize=8192)
