@@ -29,9 +29,8 @@ _AT_ONCE = 32  # questions in one pipeline
 _UNDER_WAY = 128  # questions that a server has at a time: a slow one answers more of them too late
 _GRAIN = 1 / 64  # of the timeout: those that end so close together are told in one go
 
-
-# A question that waits: its step, its deadline, and what will have its outcome. (A class would cost
-# each question as much as all the rest of its way through a line.)
+# A question that waits: its step, its deadline, and what will have its outcome. An object with a
+# constructor would cost each question a third of a microsecond more.
 _Item = tuple[Send, float, "asyncio.Future[Outcome]"]
 
 

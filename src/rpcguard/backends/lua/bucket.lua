@@ -7,11 +7,11 @@
 --
 -- ARGV[1]  which server this is, or '' where a restart is not to be noticed
 -- ARGV[2]  '1' where the question was asked before and the answer may have been lost
--- ARGV[3]  now, Unix seconds, packed: the caller's clock, never the server's; more may be packed with it
+-- ARGV[3]  packed: now, Unix seconds, by the caller's clock, never the server's; more may follow it
 -- ARGV[4]  16 random bytes of this question; a new epoch takes them
 --
--- Times are doubles. Redis truncates numbers that a script returns: such a time is packed, or the text
--- that came. The order of the answers is that of `rpcguard.owed.Verdict`.
+-- Times are doubles. Redis truncates numbers that a script returns: such a time is packed, or the
+-- text that came. The order of the answers is that of `rpcguard.owed.Verdict`.
 
 local OK, REVOKED, REPLAYED, FORGOTTEN, UNKNOWN, SUBJECT_FULL, PROJECT_FULL = 0, 1, 2, 3, 4, 5, 6
 local STATE, REVOCATIONS = KEYS[1], KEYS[2]

@@ -1,8 +1,7 @@
 -- The records of a bucket, for the scripts that ask for one or write one.
 --
--- The last two keys where a record is asked for or written:
--- KEYS[-2]  hash    names: name -> slot
--- KEYS[-1]  hash    records: slot -> packed record
+-- KEYS[#KEYS - 1]  hash    names: name -> slot
+-- KEYS[#KEYS]      hash    records: slot -> packed record
 
 local NAMES, RECORDS = KEYS[#KEYS - 1], KEYS[#KEYS]
 

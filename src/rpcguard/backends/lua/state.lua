@@ -35,8 +35,8 @@ local function refuse_on_a_replica()
   redis.call('HDEL', STATE, '')
 end
 
--- Return whether one of `names`, from `first` to `last` where these are given, is revoked for what was
--- made then.
+-- Return whether one of `names`, from `first` to `last` where these are given, is revoked for what
+-- was made then.
 local function is_revoked(made, names, first, last)
   first, last = first or 1, last or #names
   if last < first then

@@ -1,8 +1,8 @@
 -- Answer the usual question: asked for the first time, without a record, and nothing is revoked or
 -- full. Most requests end here, in half the time that `settle.lua` takes with all that it must know.
 --
--- This says OK or nothing. Each condition is one of `settle.lua`; where one does not hold, all is left
--- as it was, and that script decides.
+-- This says OK or nothing. Each condition is one of `settle.lua`; where one does not hold, all is
+-- left as it was, and that script decides.
 
 local usual = SHOWN == 0 and not AGAIN
 if usual and FIRST <= LAST then
