@@ -17,6 +17,7 @@ class Proxy:
         self._tls = tls
         self._lose = 0
         self._mute: set[socket.socket] = set()
+        self._clients: list[socket.socket] = []
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -32,6 +33,11 @@ class Proxy:
     def mute(self) -> None:
         """Pass nothing on any more over the connections that there are; new ones are good."""
         self._mute.update(self._sockets)
+
+    def say(self, data: bytes) -> None:
+        """Send *data* to all clients, as if the server had."""
+        for client in self._clients:
+            client.sendall(data)
 
     def close(self) -> None:
         for each in (self._listener, *self._sockets):
@@ -55,6 +61,7 @@ class Proxy:
             if self._tls is not None:
                 client = self._tls.wrap_socket(client, server_side=True)
                 self._sockets.append(client)
+            self._clients.append(client)
             server = socket.create_connection(("127.0.0.1", self._target))
             self._sockets.append(server)
             self._spawn(self._pump, client, server, False)

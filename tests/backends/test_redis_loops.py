@@ -150,6 +150,25 @@ def test_a_crowd_larger_than_one_pipeline_isanswered(prefix: str) -> None:
         assert asyncio.run(crowd(backend)) == [OK] * 600
 
 
+@pytest.mark.parametrize("data", [b":0\r\n", b"HTTP/1.1 400 Bad Request\r\n"])
+def test_a_connection_on_which_something_comes_that_is_no_answer_is_given_up(
+    prefix: str, data: bytes
+) -> None:
+    async def ask_before_and_after(backend: Backend, proxy: Proxy) -> None:
+        assert await backend.asettle(owe("n"), START) is OK
+        before = proxy.accepted
+        proxy.say(data)
+        (line,) = next(iter(backend._loops._clients.values()))._lines.values()
+        async with asyncio.timeout(60):
+            while line._link is not None:  # noqa: ASYNC110 - nothing tells that it is gone
+                await asyncio.sleep(0.01)
+        assert await backend.asettle(owe("n"), START) is REPLAYED
+        assert proxy.accepted == before + 1
+
+    with forgetful(prefix) as (proxy, backend):
+        asyncio.run(ask_before_and_after(backend, proxy))
+
+
 # Deadlines
 
 
