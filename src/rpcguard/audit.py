@@ -15,6 +15,7 @@ import json
 import logging
 import re
 import time
+from functools import partial
 from typing import Any, Final
 
 from rpcguard.authenticator import Authenticator
@@ -25,6 +26,7 @@ from rpcguard.request import Request
 
 _LONGEST: Final = 200  # characters of one value
 _log = logging.getLogger("rpcguard.audit")
+listening = partial(_log.isEnabledFor, logging.INFO)  # whether the audit trail is kept
 _NOBODY: Final = (None, None, None)
 _PLAIN = re.compile(r"[!#-<>-~]+")  # printable, neither space nor quote nor equals sign
 
@@ -71,7 +73,7 @@ def request_judged(
             named, scheme = authenticator.claimed(request, project)
         kind = kind or ("handshake" if request.websocket else "request")
         observer(_judged(kind, named, scheme, seconds, verdict))
-    if _log.isEnabledFor(logging.INFO):
+    if listening():
         name = authenticator.matching(request) if project is None else project
         found = None if name is None else authenticator.projects.get(name)
         path = authenticator.paths.shown(request.target, found)
@@ -95,7 +97,7 @@ def message_judged(
         seconds = time.perf_counter() - started
         verdict = error or principal
         observer(_judged("message", principal.project, principal.scheme, seconds, verdict))
-    if _log.isEnabledFor(logging.INFO):
+    if listening():
         _write(error or principal, started, method="MESSAGE", path=None, client=principal.network)
 
 

@@ -19,8 +19,8 @@ _TO_STANDARD = bytes(
 )
 _PADDING = (b"", b"", b"==", b"=")
 # What the last character may be, by the length modulo 4: its unused bits are zero. One character
-# alone spells nothing.
-_LAST = (_STANDARD, b"", b"AQgw", b"AEIMQUYcgkosw048")
+# alone spells nothing. (Where none is left over, `binascii` looks at the last one too.)
+_LAST = (frozenset(range(256)), frozenset(b""), frozenset(b"AQgw"), frozenset(b"AEIMQUYcgkosw048"))
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 
 
@@ -29,16 +29,17 @@ def encode(data: bytes) -> str:
     return binascii.b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=").decode("ascii")
 
 
-def decode(text: str) -> bytes:
+def decode(text: str | bytes) -> bytes:
     """
-    Return the bytes that *text* spells.
+    Return the bytes that *text*, or its ASCII, spells.
 
     Raises:
         ValueError: If *text* is not the canonical spelling of any byte string.
     """
-    raw = text.encode("ascii", "replace").translate(_TO_STANDARD)
+    raw = text if isinstance(text, bytes) else text.encode("ascii", "replace")
+    raw = raw.translate(_TO_STANDARD)
     odd = len(raw) % 4
-    if raw[-1:] in _LAST[odd]:
+    if not raw or raw[-1] in _LAST[odd]:
         try:
             return binascii.a2b_base64(raw + _PADDING[odd], strict_mode=True)
         except binascii.Error:

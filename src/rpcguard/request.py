@@ -41,6 +41,23 @@ class Request:
         """Return this request with its body read; None says that nobody can."""
         return replace(self, body=body)
 
+    def bearer_fields(self) -> tuple[str, bytes] | None:
+        """Return the values of `Host` and `Authorization`; None unless each is there once."""
+        authorization = host = None
+        for name, value in self.headers:
+            length = len(name)  # most names are of another: to look at their letters takes longer
+            if length == 13 and name.lower() == "authorization":
+                if authorization is not None:
+                    return None
+                authorization = value
+            elif length == 4 and name.lower() == "host":
+                if host is not None:
+                    return None
+                host = value
+        if authorization is None or host is None:
+            return None
+        return host, authorization.encode("ascii", "replace")  # no token has a "?"
+
     def fields(
         self, wanted: frozenset[str], exact: frozenset[str] = frozenset()
     ) -> dict[str, list[str]]:

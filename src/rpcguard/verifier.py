@@ -22,6 +22,7 @@ from rpcguard import audit
 from rpcguard import owed as names
 from rpcguard.authenticator import Authenticator
 from rpcguard.backends.base import Backend
+from rpcguard.backends.memory import MemoryBackend
 from rpcguard.backends.open import open_backend, open_client
 from rpcguard.ending import end_of_family, revoked_key
 from rpcguard.errors import AuthError, BackendError
@@ -37,13 +38,24 @@ from rpcguard.registry.live import LiveRegistry
 from rpcguard.request import Request
 from rpcguard.steps import PLAIN, Asked, BodyWanted, Counting
 
+_audited = audit.listening
+
 
 class Verifier:
     """
     Authenticates requests by one registry and one backend. Thread-safe; one per application.
 
     Use it as a context manager, or call `close` when the application ends.
+
+    Attributes:
+        at_once: The backend never waits, so that an event loop may call `known`.
     """
+
+    def __init_subclass__(cls) -> None:
+        """Ask a subclass that judges otherwise for every request: no short way goes past it."""
+        super().__init_subclass__()
+        if cls.verify is not Verifier.verify or cls.averify is not Verifier.averify:
+            cls.known, cls.aknown = _unknown, _aunknown  # type: ignore[method-assign]
 
     def __init__(
         self,
@@ -57,6 +69,8 @@ class Verifier:
         self._live = live
         self._backend = backend if observer is None else MeasuredBackend(backend, observer)
         self._observer = observer
+        self._heard = observer is not None
+        self.at_once = type(backend) is MemoryBackend
         self._clock = clock
         self._limiter = limiter or Limiter(None, observer=observer)
         self._threads = OwnThreads("issuing")
@@ -135,8 +149,17 @@ class Verifier:
         Raises:
             AuthError: If the request is refused, for whatever reason.
         """
-        now, started = self._clock(), time.perf_counter()
-        authenticator = self._live.compiled.authenticator
+        now, authenticator = self._clock(), self._live.compiled.authenticator
+        fields = None
+        if authenticator.short_ways and not (
+            self._heard or schemes is not None or standing or request.websocket or _audited()
+        ):
+            fields = request.bearer_fields()
+        if fields is not None:
+            short = authenticator.short(request.target, *fields, project, now)
+            if short is not None:
+                return self._settled(short, now)
+        started = time.perf_counter()
         asked = PLAIN
         if standing or frames or project is not None or schemes is not None:
             asked = Asked(project, schemes, standing, True, frames)
@@ -168,7 +191,7 @@ class Verifier:
                 authenticator, request, project, error, started, self._observer, kind
             )
             raise
-        if not standing:  # a recheck is news only when it refuses
+        if not standing and (self._heard or _audited()):  # a recheck is news only if it refuses
             audit.request_judged(
                 authenticator, request, project, principal, started, self._observer
             )
@@ -185,8 +208,17 @@ class Verifier:
         frames: bool = False,
     ) -> Principal:
         """`verify` for a running event loop; see there."""
-        now, started = self._clock(), time.perf_counter()
-        authenticator = self._live.compiled.authenticator
+        now, authenticator = self._clock(), self._live.compiled.authenticator
+        fields = None
+        if authenticator.short_ways and not (
+            self._heard or schemes is not None or standing or request.websocket or _audited()
+        ):
+            fields = request.bearer_fields()
+        if fields is not None:
+            short = authenticator.short(request.target, *fields, project, now)
+            if short is not None:
+                return await self._asettled(short, now)
+        started = time.perf_counter()
         asked = PLAIN
         if standing or frames or project is not None or schemes is not None:
             asked = Asked(project, schemes, standing, True, frames)
@@ -218,11 +250,62 @@ class Verifier:
                 authenticator, request, project, error, started, self._observer, kind
             )
             raise
-        if not standing:  # a recheck is news only when it refuses
+        if not standing and (self._heard or _audited()):  # a recheck is news only if it refuses
             audit.request_judged(
                 authenticator, request, project, principal, started, self._observer
             )
         return principal
+
+    def known(
+        self, target: str, host: str, authorization: bytes, project: str | None = None
+    ) -> Principal | None:
+        """
+        Return who is calling, for the usual request, in a fraction of the time that `verify` takes;
+        None for any other: ask `verify`, which gives the same answer to all.
+
+        The usual request is no WebSocket, has been sent before to the same target, and needs
+        nothing but its bearer token. An adapter that asks here first need not make a `Request`.
+
+        Args:
+            target: The raw request target; see `Request`.
+            host: The value of `Host`. Do not ask where the request has it never or twice.
+            authorization: The value of `Authorization`, likewise.
+            project: Name of the project to use whatever the target says.
+
+        Raises:
+            AuthError: If the token is revoked, or the backend cannot tell.
+        """
+        if self._heard or _audited():
+            return None  # `verify` tells what it did
+        now, authenticator = self._clock(), self._live.compiled.authenticator
+        step = authenticator.short(target, host, authorization, project, now)
+        return None if step is None else self._settled(step, now)
+
+    async def aknown(
+        self, target: str, host: str, authorization: bytes, project: str | None = None
+    ) -> Principal | None:
+        """`known` for a running event loop; see there. Where `at_once`, `known` serves it too."""
+        if self._heard or _audited():
+            return None
+        now, authenticator = self._clock(), self._live.compiled.authenticator
+        step = authenticator.short(target, host, authorization, project, now)
+        return None if step is None else await self._asettled(step, now)
+
+    def _settled(self, short: Pending, now: float) -> Principal:
+        """Return who is calling, of what `Authenticator.short` gives: only revocations are owed."""
+        try:
+            answer = self._backend.settle(short.owed, now) if short.owed.revocable else None
+        except BackendError as error:
+            raise short.unavailable(str(error)) from error
+        return short.conclude(answer)
+
+    async def _asettled(self, short: Pending, now: float) -> Principal:
+        """`_settled` for a running event loop."""
+        try:
+            answer = await self._backend.asettle(short.owed, now) if short.owed.revocable else None
+        except BackendError as error:
+            raise short.unavailable(str(error)) from error
+        return short.conclude(answer)
 
     def check_message(self, principal: Principal, text: bytes | str) -> None:
         """
@@ -512,3 +595,11 @@ class _Reading:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, AuthError):
             self._step.project.dress(error)
+
+
+def _unknown(*_: object, **__: object) -> None:
+    return None
+
+
+async def _aunknown(*_: object, **__: object) -> None:
+    return None

@@ -6,6 +6,7 @@ Every rule is a value fixed at load. All times are Unix seconds here, whatever u
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from rpcguard.trace import Trace
 
 # Above this, seconds would be the year 5138, and milliseconds below it 1973: the unit is wrong.
 UNIT_BORDER = 1e11
+_EDGE = 0.001  # seconds; a double holds such times to a quarter of a microsecond
 _STRINGS = ("iss", "sub", "jti", "sid")
 _HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 
@@ -62,10 +64,12 @@ class ClaimRules:
     audience_suffix: str | None = None
     ignore_audience: bool = False
     _strings: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _seconds: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Work out what every token asks."""
         object.__setattr__(self, "_strings", (*_STRINGS, *self.strings))
+        object.__setattr__(self, "_seconds", -1 if self.milliseconds else UNIT_BORDER)
 
     def read(self, claims: Mapping[str, Any]) -> Times:
         """
@@ -78,7 +82,7 @@ class ClaimRules:
             if name not in claims:
                 raise AuthError("invalid_claims", detail=f"{name} is missing")
         for name in self._strings:
-            if name in claims and not isinstance(claims[name], str):
+            if type(claims.get(name, "")) is not str:
                 raise AuthError("invalid_claims", detail=f"{name} is not a string")
         audience = claims.get("aud", "")
         if not isinstance(audience, str) and not (
@@ -87,16 +91,17 @@ class ClaimRules:
             raise AuthError(
                 "invalid_claims", detail="aud is neither a string nor a list of strings"
             )
-        return Times(
-            self._time("exp", claims) if "exp" in claims else None,
-            self._time("nbf", claims) if "nbf" in claims else None,
-            self._time("iat", claims) if "iat" in claims else None,
+        most, exp, iat = self._seconds, claims.get("exp"), claims.get("iat")
+        return Times(  # integers of seconds, as almost every token has them
+            float(exp) if type(exp) is int and 0 <= exp <= most else self._time("exp", claims),
+            None if "nbf" not in claims else self._time("nbf", claims),
+            float(iat) if type(iat) is int and 0 <= iat <= most else self._time("iat", claims),
         )
 
-    def _time(self, name: str, claims: Mapping[str, Any]) -> float:
+    def _time(self, name: str, claims: Mapping[str, Any]) -> float | None:
+        if name not in claims:
+            return None
         value = claims[name]
-        if type(value) is int and 0 <= value <= UNIT_BORDER and not self.milliseconds:
-            return float(value)  # as almost every token has it
         if type(value) not in (int, float) or value < 0:  # bool is an int in Python
             raise AuthError("invalid_claims", detail=f"{name} is not a NumericDate")
         if self.milliseconds:
@@ -146,6 +151,24 @@ class ClaimRules:
                 trace.note("exp ahead", f"limit {self.max_ahead:g} s")
             if exp is None or exp - now > self.max_ahead:
                 raise AuthError("invalid_claims", detail="exp is too far ahead")
+
+    def surely(self, times: Times) -> tuple[float, float]:
+        """
+        Return from when and until when, in Unix seconds, `check_times` has no objection to *times*.
+
+        Less than the whole, so that sums which are rounded otherwise there cannot matter: at the
+        edges it is asked.
+        """
+        exp, nbf, iat = times
+        begin = 0.0 if nbf is None else nbf - self.leeway
+        end = math.inf if exp is None else exp + self.leeway
+        if iat is not None:
+            begin = max(begin, iat - self.iat_leeway)
+            if self.iat_window is not None:
+                end = min(end, iat + self.iat_window)
+        if self.max_ahead is not None:
+            begin = math.inf if exp is None else max(begin, exp - self.max_ahead)
+        return begin + _EDGE, end - _EDGE
 
     def check_identity(
         self, claims: Mapping[str, Any], times: Times, trace: Trace | None = None

@@ -13,17 +13,18 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rpcguard import owed, strict_json
+from rpcguard import base64url, owed, strict_json
 from rpcguard.errors import AuthError
-from rpcguard.keys import Key, KeyRing
+from rpcguard.keys import KeyRing
 from rpcguard.owed import Revocation
+from rpcguard.pending import Pending
 from rpcguard.policy import Policy
 from rpcguard.principal import Principal
 from rpcguard.schemes.base import NEED_BODY, BearerKinds, Incoming, NeedBody, Proof
-from rpcguard.schemes.claims import Times
 from rpcguard.schemes.jws import Jws, parse
 from rpcguard.schemes.jwt_keys import signing_key
 from rpcguard.schemes.jwt_rules import JwtRules
+from rpcguard.schemes.jwt_verified import Judge, Signer, Verified
 from rpcguard.schemes.remembered import Remembered, Watched
 
 if TYPE_CHECKING:  # a project without encryption does without joserfc
@@ -32,17 +33,7 @@ if TYPE_CHECKING:  # a project without encryption does without joserfc
 _ALL_JWTS = BearerKinds(others="jwt")
 CACHED_TOKENS = 4096  # per project and generation of the registry
 CACHED_TOKEN_BYTES = 2048  # longer ones are verified at each request; claims take 10 times more
-
-
-class _Verified(NamedTuple):
-    """A token whose signature and unchanging claims are good."""
-
-    opener: DecryptionKey | None
-    key: Key
-    lasting: bool  # its keys count whatever the time and the request
-    claims: Mapping[str, Any]
-    times: Times
-    proof: Proof
+KNOWN_HEADS = 256  # first parts of tokens that are understood at sight; who has a key chooses them
 
 
 class _Kept(NamedTuple):
@@ -50,7 +41,7 @@ class _Kept(NamedTuple):
 
     scheme: JwtScheme
     token: str
-    verified: _Verified
+    verified: Verified
 
 
 class JwtScheme:
@@ -81,8 +72,10 @@ class JwtScheme:
         self._rules = rules
         self._keys = keys
         self._encryption = encryption
-        self._name_unnamed = owed.namer("jws", rules.project)  # tokens without `jti`
-        self._cache: Remembered[_Verified] = Remembered(CACHED_TOKENS)
+        self._judge = Judge(rules, name)
+        self._cache: Remembered[Verified] = Remembered(CACHED_TOKENS)
+        self._heads: dict[bytes, Signer] = {}
+        self._usual_bytes = min(CACHED_TOKEN_BYTES, rules.max_credential)
         names = {"authorization"}
         schemes: dict[str, dict[str, Any]] = {
             "rpcBearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
@@ -93,6 +86,14 @@ class JwtScheme:
         self.fields = frozenset(names)
         self.security: tuple[Mapping[str, dict[str, Any]], ...] = (schemes,)
         self._bound = bool(rules.binding.claims) or rules.key_by == "header"
+
+    @property
+    def unbound(self) -> bool:
+        """Whether most tokens are good for any request, at their time."""
+        rules = self._rules
+        return not (
+            self._bound or rules.single_use or rules.narrowing.kinds or self._encryption is not None
+        )
 
     def present(self, incoming: Incoming) -> bool:
         """A bearer token, or the header that names its key."""
@@ -121,7 +122,7 @@ class JwtScheme:
         cacheable = len(token) <= CACHED_TOKEN_BYTES and trace is None
         name = hashlib.sha256(token.encode("ascii")).digest() if cacheable else b""
         verified = self._cache.get(name) if cacheable else self._kept(token, incoming)
-        if verified is None or not (verified.lasting or self._counts(verified, incoming, now)):
+        if verified is None or not self._counts(verified, incoming, now):
             verified = self._verify(token, incoming, now, standing)
             if cacheable:
                 self._cache.put(name, verified)
@@ -133,19 +134,47 @@ class JwtScheme:
             return NEED_BODY
         return verified.proof
 
+    def usual(
+        self, token: bytes, now: float, dress: Callable[[AuthError], AuthError]
+    ) -> Pending | None:
+        """
+        Return what `prove` leads to for the usual *token*, if nothing remains but to ask the
+        backend; None if there is more to it, and for every token that `prove` understands only
+        after a longer look.
+
+        Args:
+            token: The bearer token of a request of which nothing else counts.
+            now: Unix seconds.
+            dress: Gives a refusal the project's form.
+
+        Raises:
+            AuthError: If the token is not good: what `prove` would raise.
+        """
+        name = hashlib.sha256(token).digest()
+        verified = self._cache.younger.get(name) or self._cache.get(name)
+        if verified is None:
+            verified = self._verify_usual(token, now)
+            if verified is None:
+                return None
+            self._cache.put(name, verified)
+        begin, end = verified.surely
+        return (verified.pending or verified.pend(dress)) if begin <= now < end else None
+
     def watch_lookups(self, tell: Callable[[bool], None]) -> None:
         """Begin with an empty cache that tells at each look-up whether the token was there."""
         self._cache = Watched(CACHED_TOKENS, tell)
 
-    def _kept(self, token: str, incoming: Incoming) -> _Verified | None:
+    def _kept(self, token: str, incoming: Incoming) -> Verified | None:
         kept = incoming.kept
         if isinstance(kept, _Kept) and kept.scheme is self and kept.token == token:
             return kept.verified
         return None
 
-    def _counts(self, verified: _Verified, incoming: Incoming, now: float) -> bool:
+    def _counts(self, verified: Verified, incoming: Incoming, now: float) -> bool:
         """Return whether the keys that *verified* was found with are those of this request now."""
-        key, opener, rules = verified.key, verified.opener, self._rules
+        key, opener, rules = verified.signer.key, verified.opener, self._rules
+        if verified.signer.lasting and opener is None:
+            return True
         return (
             key.active(now)
             and (opener is None or opener.active(now))
@@ -170,8 +199,10 @@ class JwtScheme:
                 end = rules.claims.read(claims).exp
                 if end is not None:
                     end += rules.claims.leeway + rules.skew
-                where = owed.bucket(rules.project, self._subject(claims, key))
-                return Revocation(self._name(jws, claims, key), None, end, where)
+                subject = claims.get(rules.subject_claim) or key.kid
+                where = owed.bucket(rules.project, subject)
+                name = self._judge.name(jws.signing_input, claims, self._judge.signer(key))
+                return Revocation(name, None, end, where)
         return None
 
     def _open(self, token: str, now: float) -> tuple[str, DecryptionKey | None]:
@@ -180,27 +211,18 @@ class JwtScheme:
             return token, None
         return self._encryption.open(token, now)
 
-    def _subject(self, claims: Mapping[str, Any], key: Key) -> str:
-        subject: str = claims.get(self._rules.subject_claim) or key.kid
-        return subject
-
-    def _name(self, jws: Jws, claims: Mapping[str, Any], key: Key) -> bytes:
-        if claims.get("jti"):
-            return owed.namer("jti", self._rules.project, key.kid)(claims["jti"])
-        return self._name_unnamed(hashlib.sha256(jws.signing_input).digest())
-
-    def _check_bindings(self, verified: _Verified, incoming: Incoming) -> NeedBody | None:
+    def _check_bindings(self, verified: Verified, incoming: Incoming) -> NeedBody | None:
         rules, trace = self._rules, incoming.trace
         if rules.key_by == "header":
             if trace is not None:
                 trace.note("key claim", f"{rules.key_claim} is {rules.key_header}")
-            if verified.claims.get(rules.key_claim) != verified.key.kid:
+            if verified.claims.get(rules.key_claim) != verified.signer.key.kid:
                 raise AuthError(
                     "invalid_binding", detail=f"{rules.key_claim} is not {rules.key_header}"
                 )
         return rules.binding.check(verified.claims, incoming)
 
-    def _verify(self, token: str, incoming: Incoming, now: float, standing: bool) -> _Verified:
+    def _verify(self, token: str, incoming: Incoming, now: float, standing: bool) -> Verified:
         rules, trace = self._rules, incoming.trace
         if trace is not None and self._encryption is not None:
             trace.note("encryption", "required" if self._encryption.required else "optional")
@@ -219,53 +241,48 @@ class JwtScheme:
                 trace.note("claims", "types and units, before the signature")
             rules.claims.read(claims)
         key = signing_key(rules, self._keys, jws, incoming, now)
-        if trace is not None:
-            trace.note("claims", f"required: {', '.join(rules.claims.required) or 'none'}")
-        times = rules.claims.read(claims)
-        rules.claims.check_times(times, now, standing=standing, trace=trace)
-        rules.claims.check_identity(claims, times, trace)
-        lasting = opener is None and not key.dated and rules.key_by != "header"
-        return _Verified(opener, key, lasting, claims, times, self._proof(jws, claims, times, key))
+        signer = self._judge.signer(key)
+        # a token without `kid` may have another of several keys
+        if signer.usual and opener is None and ("kid" in jws.header or len(self._keys) == 1):
+            self._understand(jws.signing_input.partition(b".")[0], signer)
+        return self._judge.judge(jws.signing_input, claims, signer, opener, now, standing, trace)
 
-    def _proof(self, jws: Jws, claims: Mapping[str, Any], times: Times, key: Key) -> Proof:
-        rules = self._rules
-        subject = self._subject(claims, key)
-        principal = Principal(
-            subject,
-            rules.project,
-            self.name,
-            name=key.name,
-            key_id=key.kid,
-            expires_at=times.exp,
-            claims=claims,
-        )
-        name = self._name(jws, claims, key)
-        revocable: tuple[bytes, ...] = ()
-        if rules.revocable:
-            of_subject = owed.subject_name(rules.project, subject)
-            revocable = (name, of_subject, owed.key_name(rules.project, key.kid))
-            if rules.subject_is_key:
-                revocable += (owed.key_name(rules.project, subject),)
-            if claims.get("sid"):
-                revocable += (owed.session_name(rules.project, claims["sid"]),)
-        nonce = None
-        if rules.single_use and times.exp is not None:
-            ends = times.exp + rules.claims.leeway + rules.skew
-            nonce = owed.Nonce(name, ends, rules.project_limit, rules.subject_limit)
-        questions = owed.Owed(rules.project, subject, times.iat or 0.0, revocable, nonce)
-        plain = key.allow is None and not rules.narrowing.kinds
-        return Proof(principal, questions, () if plain else self._policies(key, claims))
+    def _understand(self, head: bytes, signer: Signer) -> None:
+        """Remember that *head*, the first part of a token, is in order and names *signer*."""
+        if len(self._heads) >= KNOWN_HEADS:
+            self._heads.clear()
+        self._heads[head] = signer
+
+    def _verify_usual(self, token: bytes, now: float) -> Verified | None:
+        """
+        Do what `_verify` does, for a token whose first part is known: what it checks there has been
+        checked. None for all that it must look at.
+        """
+        head, _, rest = token.partition(b".")
+        body, dot, signature = rest.partition(b".")
+        signer, rules = self._heads.get(head), self._rules
+        if signer is None or not dot or len(token) > self._usual_bytes or not now > 0:
+            return None
+        try:
+            claims = strict_json.loads(base64url.decode(body))
+            raw_signature = base64url.decode(signature)
+        except ValueError:
+            return None
+        if not isinstance(claims, dict):
+            return None
+        if rules.types_first:
+            rules.claims.read(claims)
+        signed = token[: -len(signature) - 1]
+        if not signer.key.verify(signed, raw_signature):
+            raise AuthError("invalid_credentials", cause="bad_signature")
+        return self._judge.judge(signed, claims, signer, None, now)
 
     def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:
         """What applies to the holder of this token; see `Scheme.policies`."""
         key = self._keys.get(principal.key_id or "", now)
         if key is None:
             raise AuthError("invalid_credentials", cause="unknown_kid", detail="key not active")
-        return self._policies(key, principal.claims if self._rules.narrowing.kinds else {})
-
-    def _policies(self, key: Key, claims: Mapping[str, Any]) -> tuple[Policy, ...]:
-        own = (key.allow,) if key.allow is not None else ()
-        return (*own, *self._rules.narrowing.read(claims))
+        return self._judge.policies(key, principal.claims if self._rules.narrowing.kinds else {})
 
 
 def _payload(jws: Jws) -> dict[str, Any]:
