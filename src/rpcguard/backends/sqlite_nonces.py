@@ -19,7 +19,7 @@ from rpcguard.backends.sqlite_budgets import accounts, full, give_back, live
 from rpcguard.backends.sqlite_ledger import atomic, look, revoked_sql
 from rpcguard.owed import Answer, Nonce, Owed, Verdict
 
-RECENT = 64  # nonces that `recent` holds at most
+RECENT = 96  # nonces that `recent` holds at most
 STEP = 2 * RECENT  # ended nonces dropped when they are moved
 STEP_WHEN_FULL = 256  # and where a request would be refused for want of room
 
