@@ -277,13 +277,13 @@ class SignatureScheme:
             raise AuthError("not_listed")
         if number < signer.wallet.min_version:
             raise AuthError("unsupported_algorithm", detail="this wallet must use a later version")
-        spent = owed.Nonce(
-            signer.nonce_name(nonce),
-            issued_at + rules.window + rules.skew,
-            rules.project_limit,
-            rules.subject_limit,
+        ends = issued_at + rules.window + rules.skew
+        spent = owed.make_nonce(
+            (signer.nonce_name(nonce), ends, rules.project_limit, rules.subject_limit)
         )
-        questions = owed.Owed(rules.project, text, issued_at, signer.revocable, spent)
+        questions = owed.make_owed(
+            (rules.project, text, issued_at, signer.revocable, spent, None, None, None)
+        )
         return Proof(signer.principal, questions, signer.policies)
 
     def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:  # noqa: ARG002 - a wallet has no dates
