@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -439,3 +440,29 @@ def test_a_clock_that_gives_no_time_lets_nobody_in(guard, now):
     with pytest.raises(AuthError) as caught:
         verifier.verify(Request("POST", "/", [("Authorization", f"Bearer {token}")], b""))
     assert caught.value.reason == "backend_unavailable"
+
+
+def test_a_subclass_that_judges_otherwise_is_asked_for_every_request(tmp_path):
+    class Loud(Verifier):
+        def close(self):
+            super().close()
+
+    class Strict(Verifier):
+        def verify(self, request, *args, **options):
+            raise AuthError("not_listed")
+
+    class AlsoStrict(Verifier):
+        async def averify(self, request, *args, **options):
+            raise AuthError("not_listed")
+
+    path = tmp_path / "registry.yaml"
+    path.write_text(REGISTRY)
+    headers = [*GOOD, ("Host", "a")]
+    values = ("/v1", "a", GOOD[0][1].encode())
+    for kind, knows in ((Verifier, True), (Loud, True), (Strict, False), (AlsoStrict, False)):
+        with kind.from_yaml(path, clock=lambda: NOW, watch=False) as verifier:
+            for drive in (sync, in_a_loop):
+                with suppress(AuthError):
+                    drive(verifier, post(headers=headers))
+            found = (verifier.known(*values), asyncio.run(verifier.aknown(*values)))
+            assert [each is not None for each in found] == [knows, knows]

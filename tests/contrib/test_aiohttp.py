@@ -233,7 +233,10 @@ class TestPeer:
             return response
 
         class Spy:
-            registry = verifier.registry
+            registry, at_once = verifier.registry, False
+
+            async def aknown(self, *_: Any) -> None:
+                return None
 
             async def averify(self, request: Any, *args: Any, **options: Any) -> Any:
                 seen.append((request.client, request.scheme))

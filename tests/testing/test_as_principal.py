@@ -93,20 +93,20 @@ def aiohttp_app(verifier):
     return app
 
 
-def get_fastapi(app, path):
-    response = TestClient(app).get(path)
+def get_fastapi(app, path, headers=None):
+    response = TestClient(app).get(path, headers=headers)
     return response.json() if response.status_code == 200 else response.status_code
 
 
-def get_flask(app, path):
-    response = app.test_client().get(path)
+def get_flask(app, path, headers=None):
+    response = app.test_client().get(path, headers=headers)
     return response.text if response.status_code == 200 else response.status_code
 
 
-def get_aiohttp(app, path):
+def get_aiohttp(app, path, headers=None):
     async def get():
         async with AioClient(AioServer(app)) as client:
-            response = await client.get(path)
+            response = await client.get(path, headers={"Host": "testserver", **(headers or {})})
             return await response.text() if response.status == 200 else response.status
 
     return asyncio.run(get())
@@ -131,6 +131,22 @@ def site(request, verifier):
             return get(fresh, path)
 
     return ask
+
+
+@pytest.fixture(params=APPS)
+def site_of_any(request):
+    """What makes an application of a verifier, and gives what asks it as somebody."""
+    make, get = APPS[request.param]
+
+    def site(verifier):
+        def ask(principal, headers):
+            app = make(verifier)
+            with as_principal(app, principal) if principal else nullcontext():
+                return get(app, "/", headers)
+
+        return ask
+
+    return site
 
 
 @pytest.fixture(params=["fastapi", "flask"])
@@ -179,6 +195,20 @@ def test_it_holds_over_several_starts_of_the_application(tmp_path, rpcguard_regi
                 assert client.get("/").json() == "alice"
     with TestClient(app) as client:
         assert client.get("/").status_code == 401
+
+
+def test_a_token_that_the_application_knows_is_the_principals_too(
+    rpcguard_registry, rpcguard_clock, site_of_any
+):
+    ready = rpcguard_registry.project("p", match={"path": "/"})
+    rpcguard_registry.project("q", "nodius", match={"path": "/q"})
+    ask = site_of_any(rpcguard_registry.verifier(rpcguard_clock))
+    headers = ready.headers("GET", "/", now=rpcguard_clock())
+    real = ask(None, headers)
+    assert real not in (401, "alice")
+    assert ask(None, headers) == real
+    assert ask(ALICE, headers) == "alice"
+    assert ask(None, headers) == real
 
 
 def test_blocks_nest_and_an_error_ends_them(site_of):

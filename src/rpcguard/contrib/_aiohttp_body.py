@@ -1,8 +1,9 @@
-"""The body of a request in aiohttp, between the guard and the handler."""
+"""The body of a request in aiohttp: read by the guard with its own bound, left for the handler."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any, Final
 
 from aiohttp import StreamReader, web
 
@@ -10,54 +11,53 @@ from rpcguard.contrib._http import slow_body
 from rpcguard.errors import AuthError
 from rpcguard.verifier import Verifier
 
+_RequestKey: Any = getattr(web, "RequestKey", None)  # aiohttp 3.14
+BODY: Final[Any] = _RequestKey("rpcguard_body", bytes) if _RequestKey else "rpcguard_body"
 
-class Body:
-    """The body, read by the guard with its own bound and put back for the handler."""
 
-    __slots__ = ("_request", "_verifier", "data")
+async def read_body(request: web.Request, verifier: Verifier, limit: int) -> bytes:
+    """
+    Return the whole body, put it back for the handler, and keep it in the request as `BODY`.
 
-    def __init__(self, request: web.Request, verifier: Verifier) -> None:
-        """Take the request, and the verifier whose registry says how long the guard reads."""
-        self._request = request
-        self._verifier = verifier
-        self.data: bytes | None = None
+    Args:
+        request: The request.
+        verifier: Its registry says how long the guard reads.
+        limit: Bytes.
 
-    async def read(self, limit: int) -> bytes:
-        """
-        Return the whole body.
+    Raises:
+        AuthError: `body_too_large`, if it exceeds *limit* bytes; `invalid_body`, if it does not
+            come in time.
+        HTTPBadRequest: If the client went away.
+        RuntimeError: If the application consumed it before.
+    """
+    body = await _taken(request, verifier, limit)
+    request[BODY] = body
+    return body
 
-        Raises:
-            AuthError: `body_too_large`, if it exceeds *limit* bytes; `invalid_body`, if it does not
-                come in time.
-            HTTPBadRequest: If the client went away.
-            RuntimeError: If the application consumed it before.
-        """
-        self.data = await self._take(limit)
-        return self.data
 
-    async def _take(self, limit: int) -> bytes:
-        request, content = self._request, self._request.content
-        if not request.body_exists:
-            return b""
-        if (request.content_length or 0) > limit:
-            raise AuthError("body_too_large")
-        if content.at_eof() and content.total_bytes:  # an earlier middleware has read it
-            return _checked(await request.read(), content, limit)
-        data, patience = bytearray(), self._verifier.registry.bounds.body_timeout
-        try:
-            async with asyncio.timeout(patience):
-                while chunk := await content.readany():
-                    data += chunk
-                    if len(data) > limit:
-                        raise AuthError("body_too_large")
-        except TimeoutError:
-            raise slow_body(patience) from None
-        except (web.RequestPayloadError, ConnectionError) as error:
-            raise web.HTTPBadRequest(text="the body is not complete") from error
-        body = _checked(bytes(data), content, limit)
-        if body:
-            _put_back(request, body)
-        return body
+async def _taken(request: web.Request, verifier: Verifier, limit: int) -> bytes:
+    content = request.content
+    if not request.body_exists:
+        return b""
+    if (request.content_length or 0) > limit:
+        raise AuthError("body_too_large")
+    if content.at_eof() and content.total_bytes:  # an earlier middleware has read it
+        return _checked(await request.read(), content, limit)
+    data, patience = bytearray(), verifier.registry.bounds.body_timeout
+    try:
+        async with asyncio.timeout(patience):
+            while chunk := await content.readany():
+                data += chunk
+                if len(data) > limit:
+                    raise AuthError("body_too_large")
+    except TimeoutError:
+        raise slow_body(patience) from None
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise web.HTTPBadRequest(text="the body is not complete") from error
+    body = _checked(bytes(data), content, limit)
+    if body:
+        _put_back(request, body)
+    return body
 
 
 def _checked(data: bytes, content: StreamReader, limit: int) -> bytes:

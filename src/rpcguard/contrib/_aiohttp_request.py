@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from rpcguard.errors import AuthError
 from rpcguard.request import Request
@@ -22,6 +22,19 @@ def is_handshake(request: web.Request) -> bool:
     if request.method != "GET" or request.body_exists or upgrade.lower() != "websocket":
         raise AuthError("invalid_target", detail="not a handshake, and like one")
     return "Sec-WebSocket-Key" in request.headers and "Sec-WebSocket-Version" in request.headers
+
+
+def usual(request: web.Request) -> tuple[str, str, bytes] | None:
+    """
+    Return what `Verifier.known` takes: the target of *request*, its `Host`, its `Authorization`.
+
+    None unless it has each field once.
+    """
+    headers = request.headers
+    hosts, values = headers.getall(hdrs.HOST, ()), headers.getall(hdrs.AUTHORIZATION, ())
+    if len(hosts) != 1 or len(values) != 1:
+        return None
+    return request.raw_path, hosts[0], values[0].encode("ascii", "replace")  # no token has a "?"
 
 
 def request_of(request: web.Request, *, websocket: bool = False) -> Request:

@@ -6,9 +6,8 @@ the same bytes afterwards. It keeps nothing unless the guard reads, or the appli
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
 
-from rpcguard.contrib._asgi_body import Body, Receive, Send
+from rpcguard.contrib._asgi_body import KEY, Body, Receive, Send
 from rpcguard.contrib._asgi_request import request_of
 from rpcguard.contrib._asgi_socket import Scope, Socket
 from rpcguard.contrib._http import Source
@@ -18,8 +17,6 @@ from rpcguard.errors import AuthError
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 Exchange = Body | Socket  # what the guards of one connection share
-
-KEY: Final = "rpcguard"  # where the scope holds the Exchange; mounted applications inherit it
 
 
 class Layer:
@@ -38,20 +35,25 @@ class Layer:
         self._source = source
         self._guard_of = guard_of
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Return the application's answer to one connection, to be awaited."""
+        # A plain function: a coroutine of ours around the application's would be entered again at
+        # every step of the request
         if scope["type"] == "http":
             body = Body(scope, receive, send, self._source.verifier, self._excess)
             scope[KEY] = body
-            await self.app(scope, body.receive, body.send)
-        elif scope["type"] == "websocket":
-            socket = Socket(receive, send, self._source)
-            scope[KEY] = socket
-            try:
-                await self.app(scope, socket.receive, socket.send)
-            finally:
-                await socket.end()
-        else:
-            await self.app(scope, receive, send)
+            return self.app(scope, body.receive, body.send)
+        if scope["type"] == "websocket":
+            return self._attend(scope, Socket(receive, send, self._source))
+        return self.app(scope, receive, send)
+
+    async def _attend(self, scope: Scope, socket: Socket) -> None:
+        scope[KEY] = socket
+        try:
+            await self.app(scope, socket.receive, socket.send)
+        finally:
+            scope.pop(KEY, None)
+            await socket.end()
 
     async def _excess(self, scope: Scope) -> AuthError | None:
         """Return the refusal of a too large body that the app reads and the guard will need."""

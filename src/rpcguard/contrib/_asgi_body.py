@@ -11,11 +11,14 @@ from rpcguard.contrib._asgi_request import encoded
 from rpcguard.contrib._asgi_socket import Message, Scope
 from rpcguard.contrib._http import Passed, refusal, slow_body
 from rpcguard.errors import AuthError
+from rpcguard.principal import Principal
 from rpcguard.project import Bounds
 from rpcguard.verifier import Verifier
 
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+KEY: Final = "rpcguard"  # where the scope holds what its guards share; mounted applications too
 
 _LINGER: Final = 5.0  # seconds that are spent on the rest of a body that was refused
 _LINGER_SIZE: Final = 64 * 1024 * 1024  # and bytes
@@ -45,6 +48,13 @@ class Body:
         refused: The request is refused, whether or not its body was looked at.
     """
 
+    # Slots: with so many attributes an object is made faster, and each is found in one step
+    __slots__ = (
+        *("_answered", "_ended", "_error", "_exceeded", "_excess", "_given", "_keeping", "_kept"),
+        *("_lost", "_receive", "_scope", "_send", "_slow", "_told", "passed", "refused"),
+        "verifier",
+    )
+
     watch: Final = None
 
     def __init__(
@@ -70,7 +80,7 @@ class Body:
         self.verifier = verifier
         self.passed: Passed = ()
         self._excess = excess
-        self._kept = bytearray()
+        self._kept: bytes | bytearray = b""  # the first bytes make a `bytearray`
         self._given = 0  # how much of _kept the application has got
         self._ended = False  # the server has no more
         self._told = False  # and the application knows it
@@ -100,9 +110,10 @@ class Body:
         if message["type"] == "http.request":
             self._take(message)
             self._told = self._ended
-            self._given = len(self._kept)
-            if self._given and self._given > self._bounds.max_body:
-                await self._exceed()
+            if self._kept:
+                self._given = len(self._kept)
+                if self._given > self._bounds.max_body:
+                    await self._exceed()
         return message
 
     def _give(self) -> Message:
@@ -159,20 +170,24 @@ class Body:
                 raise DisconnectedError
             self._take(message)
 
-    def release(self) -> None:
-        """Keep no further bytes: the guard has decided."""
+    def admit(self, principal: Principal) -> None:
+        """A guard has let the request in: keep no further bytes."""
+        self.passed = (*self.passed, (self.verifier, principal))
         self._keeping = False
 
     def _take(self, message: Message) -> None:
         chunk = message.get("body", b"")
         self._ended = not message.get("more_body", False)
         if self._keeping:
+            self._kept = self._kept or bytearray()
             self._kept += chunk
-        elif chunk and not self._lost:
-            self._drop()
+        elif chunk:
+            self._lost = True
+            if self._kept:
+                self._drop()
 
     def _drop(self) -> None:
-        self._kept = bytearray()
+        self._kept = b""
         self._given = 0
         self._keeping = False
         self._lost = True
@@ -183,6 +198,10 @@ class Body:
 
     def send(self, message: Message) -> Awaitable[None]:
         """Send a message of the application, or what is to be sent in its place."""
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            # The scope, the server and we hold each other: unless one lets go, all that the request
+            # has made waits for the garbage collector
+            self._scope.pop(KEY, None)
         if self.refused:
             return self._send_refused(message)
         self._answered = True

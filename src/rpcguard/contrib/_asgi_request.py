@@ -43,6 +43,35 @@ def request_of(scope: Scope) -> Request:
     )
 
 
+def usual(scope: Scope) -> tuple[str, str, bytes] | None:
+    """
+    Return what `Verifier.known` takes: the target of a request, its `Host`, its `Authorization`.
+
+    None unless it has each field once, and a target without a query or anything encoded; others are
+    never known.
+    """
+    target: str = scope["path"]
+    raw = scope.get("raw_path")
+    if raw is None or raw.decode("latin-1") != target or "%" in target:
+        return None
+    if scope.get("query_string"):
+        return None
+    authorization = host = None
+    for name, value in scope["headers"]:
+        length = len(name)  # most names are of another: to look at their letters takes longer
+        if length == 13 and name.lower() == b"authorization":
+            if authorization is not None:
+                return None
+            authorization = value
+        elif length == 4 and name.lower() == b"host":
+            if host is not None:
+                return None
+            host = value
+    if authorization is None or host is None:
+        return None
+    return target, host.decode("latin-1"), authorization
+
+
 def _target(scope: Scope) -> str:
     path: str = scope["path"]
     query = scope.get("query_string", b"").decode("latin-1")

@@ -45,6 +45,18 @@ def request_of(
     )
 
 
+def usual(environ: dict[str, Any]) -> tuple[str, str, bytes] | None:
+    """
+    Return what `Verifier.known` takes: the target of a request, its `Host`, its `Authorization`.
+
+    None unless it has both fields. Of a repeated one, what the server has joined is never known.
+    """
+    host, authorization = environ.get("HTTP_HOST"), environ.get("HTTP_AUTHORIZATION")
+    if host is None or authorization is None:
+        return None
+    return _target(environ), host, authorization.encode("latin-1", "replace")
+
+
 @lru_cache(maxsize=8)  # of the registries of a process, each in its generations
 def _keys(fields: frozenset[str]) -> tuple[tuple[str, str], ...]:
     """Return the names of *fields* in an environment, and as they are."""

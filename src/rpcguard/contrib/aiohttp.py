@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from rpcguard.contrib._aiohttp_body import Body
-from rpcguard.contrib._aiohttp_request import is_handshake, request_of
+from rpcguard.contrib._aiohttp_body import BODY, read_body
+from rpcguard.contrib._aiohttp_request import is_handshake, request_of, usual
 from rpcguard.contrib._aiohttp_socket import attend
 from rpcguard.contrib._http import (
     SLOW,
@@ -49,23 +50,13 @@ _RequestKey: Any = getattr(web, "RequestKey", None)  # aiohttp 3.14
 _FRAMES: Final = "__rpcguard_frames__"  # on a handler: it checks every message
 
 
-class _Admitted(NamedTuple):
-    """
-    What a request keeps once a middleware has let it in.
-
-    Attributes:
-        principal: Who sent it.
-        passed: What every middleware of it has found.
-        watch: Tells when to close its WebSocket; None where it opens none.
-    """
-
-    principal: Principal
-    passed: Passed
-    watch: Watch | None
-
+# What a request keeps once a middleware has let it in: who sent it, what every middleware of it has
+# found, and what tells when to close its WebSocket, None where it opens none. No named tuple, which
+# a function of Python makes
+_Admitted = tuple[Principal, Passed, Watch | None]
 
 _ADMITTED: Final[Any] = (
-    _RequestKey("rpcguard_admitted", _Admitted) if _RequestKey else "rpcguard_admitted"
+    _RequestKey("rpcguard_admitted", tuple) if _RequestKey else "rpcguard_admitted"
 )
 _VERIFIER: Final[Any] = (
     _RequestKey("rpcguard_verifier", Verifier) if _RequestKey else "rpcguard_verifier"
@@ -82,7 +73,7 @@ def principal_of(request: web.Request) -> Principal:
     admitted: _Admitted | None = request.get(_ADMITTED)
     if admitted is None:
         raise RuntimeError("principal_of is for requests that rpc_auth_middleware has let in")
-    return admitted.principal
+    return admitted[0]
 
 
 def checks_frames(handler: _Handler) -> _Handler:
@@ -154,18 +145,27 @@ def add_auth_routes(app: web.Application, *, project: str | None = None, prefix:
 
 
 class _Issuing:
-    """One route that issues credentials; the middleware knows it by its type."""
+    """
+    One route that issues credentials; the middleware knows it by its type.
+
+    Attributes:
+        known: Whether there is one in this process. Most have none, and to ask each request for its
+            handler takes three properties of aiohttp.
+    """
+
+    known = False
 
     def __init__(self, route: str, project: str | None) -> None:
         self._route = route
         self._project = project
+        _Issuing.known = True
 
     async def answer(self, request: web.Request) -> web.Response:
         verifier: Verifier | None = request.get(_VERIFIER)
         if verifier is None:
             raise RuntimeError("add_auth_routes needs rpc_auth_middleware on this application")
         try:
-            body: bytes | None = await Body(request, verifier).read(MAX_BODY)
+            body: bytes | None = await read_body(request, verifier, MAX_BODY)
         except AuthError as error:
             if error.cause == SLOW:
                 return _refused(error)
@@ -192,6 +192,7 @@ class RPCAuthMiddleware:
         paths = {name for name in exempt if name.startswith("/")}
         self._paths = {quote(path, safe="/!$&'()*+,;=:@") for path in paths}
         self._names = exempt - paths
+        self._exempts = bool(exempt)
         self._project = project
         self._schemes = schemes
         weakref.finalize(self, source.close)
@@ -223,56 +224,69 @@ class RPCAuthMiddleware:
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let *handler* answer, if the request is exempt or authenticated."""
-        final = request.match_info.handler
-        if self._is_exempt(request, final):
+        if (self._exempts or _Issuing.known) and self._is_exempt(request):
             return await handler(request)
-        verifier = self._source.verifier
-        body = Body(request, verifier)
-        # Most requests hold nothing yet, and a look for what is not there costs an exception
-        earlier: _Admitted | None = request.get(_ADMITTED) if len(request) else None
         try:
-            admitted = await self._admit(request, verifier, body, final, earlier)
-            request[_ADMITTED] = admitted
-            if admitted.watch is None or (earlier is not None and earlier.watch is not None):
-                return await handler(request)
-            return await attend(request, handler, admitted.watch)
+            socket = hdrs.UPGRADE in request.headers and is_handshake(request)
+            # Most requests hold nothing yet, and to ask for what is not there costs an exception
+            again = len(request) > 0 and _ADMITTED in tuple(request)
+            principal = None
+            if not (socket or again or self._schemes):
+                # Most requests are judged by three of their values; a `Request` takes longer to
+                # make, and each coroutine more than a microsecond
+                verifier, values = self._source.verifier, usual(request)
+                if values is not None:
+                    if verifier.at_once:
+                        principal = verifier.known(*values, self._project)
+                    else:
+                        principal = await verifier.aknown(*values, self._project)
+            if principal is None:
+                watch = await self._judge(request, socket, request[_ADMITTED] if again else None)
+                if watch is not None:
+                    return await attend(request, handler, watch)
+            else:
+                request[_ADMITTED] = principal, ((verifier, principal),), None
+            return await handler(request)
         except AuthError as error:
-            return _refused(error, body.data)
+            return _refused(error, request.get(BODY))
 
-    def _is_exempt(self, request: web.Request, final: object) -> bool:
+    async def _judge(
+        self, request: web.Request, websocket: bool, earlier: _Admitted | None
+    ) -> Watch | None:
+        """
+        Let *request* in, which an *earlier* middleware may have let in, and return what tells when
+        to close the WebSocket that it opens, None if nothing is to be attended.
+        """
+        verifier, project, schemes = self._source.verifier, self._project, self._schemes
+        asked = request_of(request, websocket=websocket)
+        principal: Principal | None = None
+        passed: Passed = ()
+        watch: Watch | None = None
+        if earlier is not None:
+            _, passed, watch = earlier
+            principal = passed_before(passed, verifier, asked, project, schemes)
+            asked = asked if watch is None else watch.request
+        if principal is None:
+            frames = websocket and getattr(request.match_info.handler, _FRAMES, False)
+            body = partial(read_body, request, verifier)
+            principal = await verifier.averify(
+                asked, body, project=project, schemes=schemes, frames=frames
+            )
+            passed = (*passed, (verifier, principal))
+            if websocket:
+                watch = watch or Watch(asked.with_body(b""), self._source.recheck)
+                watch.add(verifier, project, schemes, principal, frames=frames)
+        request[_ADMITTED] = principal, passed, watch
+        return None if earlier is not None and earlier[2] is not None else watch
+
+    def _is_exempt(self, request: web.Request) -> bool:
+        final = request.match_info.handler
         if isinstance(getattr(final, "__self__", None), _Issuing):
             request[_VERIFIER] = self.verifier
             return True
         if self._paths and request.raw_path.partition("?")[0] in self._paths:
             return True
         return bool(self._names) and request.match_info.route.name in self._names
-
-    async def _admit(
-        self,
-        request: web.Request,
-        verifier: Verifier,
-        body: Body,
-        final: object,
-        earlier: _Admitted | None,
-    ) -> _Admitted:
-        watch: Watch | None = None
-        passed: Passed = ()
-        asked = request_of(request, websocket=is_handshake(request))
-        if earlier is not None:
-            _, passed, watch = earlier
-            principal = passed_before(passed, verifier, asked, self._project, self._schemes)
-            if principal is not None:
-                return _Admitted(principal, passed, watch)
-            if watch is not None:
-                asked = watch.request
-        frames = getattr(final, _FRAMES, False)
-        principal = await verifier.averify(
-            asked, body.read, project=self._project, schemes=self._schemes, frames=frames
-        )
-        if asked.websocket:
-            watch = watch or Watch(asked.with_body(b""), self._source.recheck)
-            watch.add(verifier, self._project, self._schemes, principal, frames=frames)
-        return _Admitted(principal, (*passed, (verifier, principal)), watch)
 
 
 def _refused(error: AuthError, body: bytes | None = None) -> web.Response:

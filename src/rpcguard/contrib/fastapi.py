@@ -22,9 +22,9 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketState
 
-from rpcguard.contrib._asgi import KEY, Exchange, Layer
-from rpcguard.contrib._asgi_body import Body, DisconnectedError
-from rpcguard.contrib._asgi_request import encoded, request_of
+from rpcguard.contrib._asgi import Exchange, Layer
+from rpcguard.contrib._asgi_body import KEY, Body, DisconnectedError
+from rpcguard.contrib._asgi_request import encoded, request_of, usual
 from rpcguard.contrib._asgi_socket import Scope
 from rpcguard.contrib._http import (
     SLOW,
@@ -117,8 +117,30 @@ class RequireRPCAuth(SecurityBase):
         return _guards.setdefault(narrowing, RequireRPCAuth(narrowing))
 
     async def _authenticate(self, connection: HTTPConnection) -> Principal:
-        scope, exchange = connection.scope, _exchange(connection)
-        _teach(scope)
+        scope, asked = connection.scope, self.narrowing
+        exchange: Exchange | None = scope.get(KEY)
+        if exchange is None:
+            raise RuntimeError(_NOT_SET_UP)
+        handlers = scope.get("starlette.exception_handlers")
+        if handlers is not None:  # of the innermost application: a mounted one knows no AuthError
+            handlers[0].setdefault(AuthError, _answer)
+        principal = None
+        if asked.schemes is None and isinstance(exchange, Body) and not exchange.passed:
+            # Most requests are judged by three of their values; a `Request` takes longer to make
+            verifier, values = exchange.verifier, usual(scope)
+            if values is not None:
+                if verifier.at_once:
+                    principal = verifier.known(*values, asked.project)
+                else:
+                    principal = await verifier.aknown(*values, asked.project)
+        if principal is None:
+            principal = await self._judge(scope, exchange)
+        else:
+            exchange.admit(principal)
+        scope.setdefault("state", {})["principal"] = principal  # what `connection.state` wraps
+        return principal
+
+    async def _judge(self, scope: Scope, exchange: Exchange) -> Principal:
         asked, verifier, watch = self.narrowing, exchange.verifier, exchange.watch
         # Of a WebSocket as it came to the first guard: its token is hidden since then
         request = request_of(scope) if watch is None else watch.request
@@ -130,29 +152,29 @@ class RequireRPCAuth(SecurityBase):
         # A guard above said that messages are checked, and this one does not: a caller whose
         # methods are restricted opens no WebSocket here
         unchecked = watch is not None and watch.frames and not asked.frames
-        if principal is None or unchecked:
-            try:
-                principal = await verifier.averify(
-                    request,
-                    exchange.read,
-                    project=asked.project,
-                    schemes=asked.schemes,
-                    standing=principal is not None,  # then its nonce is spent
-                    frames=asked.frames,
-                )
-            except DisconnectedError:
-                raise HTTPException(400, "the client went away") from None
-            exchange.passed += ((verifier, principal),)
-            if isinstance(exchange, Body):
-                exchange.release()
-            else:
-                exchange.admit(scope, request, asked, principal)
-        scope.setdefault("state", {})["principal"] = principal  # what `connection.state` wraps
+        if principal is not None and not unchecked:
+            return principal
+        try:
+            principal = await verifier.averify(
+                request,
+                exchange.read,
+                project=asked.project,
+                schemes=asked.schemes,
+                standing=principal is not None,  # then its nonce is spent
+                frames=asked.frames,
+            )
+        except DisconnectedError:
+            raise HTTPException(400, "the client went away") from None
+        exchange.admit(principal)
+        if not isinstance(exchange, Body):
+            exchange.attend(scope, request, asked, principal)
         return principal
 
     def __repr__(self) -> str:
         return f"<{self.scheme_name}>"
 
+
+_NOT_SET_UP: Final = "require_rpc_auth needs RPCGuard(app, ...) on this application or above it"
 
 _ALL: Final = Narrowing(None, None, frames=False)
 require_rpc_auth: Final = RequireRPCAuth(_ALL)
@@ -256,7 +278,9 @@ class RPCGuard:
 
 def _issuing(route: str, project: str | None) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
-        exchange = _exchange(request)
+        exchange: Exchange | None = request.scope.get(KEY)
+        if exchange is None:
+            raise RuntimeError(_NOT_SET_UP)
         assert isinstance(exchange, Body)  # an HTTP route has one
         try:
             body: bytes | None = await exchange.read(MAX_BODY)
@@ -285,22 +309,6 @@ def _guard_of(scope: Scope) -> Narrowing | None:
                 return dependant.call.narrowing
             waiting.extend(dependant.dependencies)
     return None
-
-
-def _exchange(connection: HTTPConnection) -> Exchange:
-    exchange: Exchange | None = connection.scope.get(KEY)
-    if exchange is None:
-        raise RuntimeError(
-            "require_rpc_auth needs RPCGuard(app, ...) on this application or above it"
-        )
-    return exchange
-
-
-def _teach(scope: Scope) -> None:
-    """Let the innermost application answer an `AuthError`: a mounted one has never heard of it."""
-    handlers = scope.get("starlette.exception_handlers")
-    if handlers is not None:
-        handlers[0].setdefault(AuthError, _answer)
 
 
 async def _answer(connection: HTTPConnection, error: AuthError) -> Response | None:
