@@ -27,6 +27,7 @@ from minting import (
 
 from rpcguard import AuthError, Request, Verifier
 from rpcguard.authenticator import Authenticator
+from rpcguard.keys import Key
 from rpcguard.pending import Pending
 from rpcguard.registry.compile import load
 
@@ -278,19 +279,43 @@ def test_a_clock_that_gives_no_time_lets_nobody_in(tmp_path: Path, now: float) -
 
 
 def test_first_parts_of_tokens_are_remembered_in_bounded_number(tmp_path: Path) -> None:
-    guard = opened(tmp_path, "plain")
+    guard = taught(opened(tmp_path, "plain"), "plain")
     scheme: Any = guard.projects["one"].schemes[0]
     for number in range(600):
-        guard.authenticate(asking(*bearer(signed("plain", hour(), extra=number))), NOW)
+        assert short_way(guard, asking(*bearer(signed("plain", hour(), extra=number))), NOW)
     assert 0 < len(scheme._heads) <= 256
 
 
 def test_what_has_not_verified_is_not_remembered(tmp_path: Path) -> None:
     guard = opened(tmp_path, "plain")
     scheme: Any = guard.projects["one"].schemes[0]
-    with pytest.raises(AuthError):
-        guard.authenticate(asking(*bearer(token(hour(), OTHER_SECRET, **NAMED))), NOW)
+    forged = asking(*bearer(token(hour(), OTHER_SECRET, **NAMED)))
+    long_way(guard, forged, NOW)
+    for _ in range(2):
+        assert short_way(guard, forged, NOW)
     assert scheme._heads == {}
+
+
+@pytest.mark.parametrize("project", ["plain", "key's policy", "dated key"])
+def test_an_unknown_key_costs_what_a_wrong_one_does(
+    tmp_path: Path, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard = taught(opened(tmp_path, project), project)
+    tried: list[str] = []
+    member: Any = Key.verify
+
+    def told_of(key: Key) -> Any:
+        tried.append(key.kid)
+        return member.__get__(key)
+
+    monkeypatch.setattr(Key, "verify", property(told_of))
+    for kid, extra in (("a", 0), ("?", 0), ("a", 1), ("?", 1)):
+        forged = token(hour(), OTHER_SECRET, kid=kid, extra=extra)
+        refusal = short_way(guard, asking(*bearer(forged)), NOW)
+        assert refusal is not None
+        assert refusal[0] == "invalid_credentials"
+        assert tried == ["a"]
+        tried.clear()
 
 
 # --- The drivers ---------------------------------------------------------------------------------
