@@ -179,6 +179,9 @@ def variants(project: str) -> Iterable[str]:
     yield signed(project, b'{"exp": 1760003600, "exp": 1760003601}')
     for payload in (b"[]", b"{", b"", b"\xff", b' {"exp":1760003600}', b'{"exp":NaN}'):
         yield signed(project, payload)
+    for algorithm in (5, [], "ES256", "RS384", "none"):
+        for kid in ("a", "?"):
+            yield token(hour(), SECRET, header={"alg": algorithm, "typ": "JWT", "kid": kid})
     for header in ({"kid": "?"}, {"kid": 1}, {"typ": "at+jwt"}, {"typ": "jwt"}, {"crit": ["x"]}):
         yield signed(project, hour(), **header)
     yield token(hour(), OTHER_SECRET, **NAMED)
