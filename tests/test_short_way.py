@@ -397,6 +397,7 @@ def test_who_is_known_is_who_verify_gives(tmp_path: Path, ask: Any) -> None:
     with verifier(tmp_path) as guard:
         assert ask(guard, text) is None  # nobody has been here
         principal = guard.verify(asking(*bearer(text)))
+        assert (principal.subject, principal.project, principal.key_id) == ("alice", "one", "a")
         assert (ask(guard, text), ask(guard, text).claims) == (principal, principal.claims)
         assert ask(guard, good("plain", sub="bob")).subject == "bob"
         assert ask(guard, text, project="one") is None
