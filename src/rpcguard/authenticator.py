@@ -5,6 +5,9 @@ Every request goes the same way: target, project, one kind of credential, its sc
 clock and no I/O: where the body is needed and not read, the answer is "read it and ask again", and
 where a limit counts requests before anything is checked, "count it and ask again".
 
+A request that has nothing to judge but its bearer token, as most have, may go a shorter way first,
+which says the same or nothing (`Authenticator.short`).
+
 Longer than other modules because the whole way of a request is read here, in its order.
 """
 
@@ -176,9 +179,9 @@ class Authenticator:
         Return what `authenticate` would, for the usual request, in a fraction of the time; None for
         any other, which `authenticate` must judge.
 
-        The usual request is no WebSocket, and its target and token have been seen before: then
-        nothing of it counts but the two fields and the time. That is decided for its project and
-        target by `_tokens` and `_alone`, and for its token by the scheme.
+        The usual request is no WebSocket, and its target has been seen before: then nothing of it
+        counts but the two fields and the time. That is decided for its project and target by
+        `_tokens` and `_alone`, and for its token by the scheme.
 
         Args:
             target: The raw request target.
