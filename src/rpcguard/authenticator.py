@@ -179,9 +179,9 @@ class Authenticator:
         Return what `authenticate` would, for the usual request, in a fraction of the time; None for
         any other, which `authenticate` must judge.
 
-        The usual request is no WebSocket, and its target and token have been seen before: then
-        nothing of it counts but the two fields and the time. That is decided for its project and
-        target by `_tokens` and `_alone`, and for its token by the scheme.
+        The usual request is no WebSocket, and its target has been seen before: then nothing of it
+        counts but the two fields and the time. That is decided for its project and target by
+        `_tokens` and `_alone`, and for its token by the scheme.
 
         Args:
             target: The raw request target.

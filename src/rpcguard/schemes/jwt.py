@@ -285,7 +285,7 @@ class JwtScheme:
         if signer is None:
             signer = self._judge.signer(key)
             self._understand(head, signer)
-        return self._judge.judge(signed, claims, signer, None, now)
+        return self._judge.judge(signed, claims, signer, None, now, standing=False, trace=None)
 
     def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:
         """What applies to the holder of this token; see `Scheme.policies`."""
