@@ -89,8 +89,11 @@ class JwtScheme:
 
     @property
     def unbound(self) -> bool:
-        """Whether a token is good for any request, at its time."""
-        return not self._bound
+        """Whether most tokens are good for any request, at their time."""
+        rules = self._rules
+        return not (
+            self._bound or rules.single_use or rules.narrowing.kinds or self._encryption is not None
+        )
 
     def present(self, incoming: Incoming) -> bool:
         """A bearer token, or the header that names its key."""
@@ -239,7 +242,7 @@ class JwtScheme:
         key = signing_key(rules, self._keys, jws, incoming, now)
         signer = self._judge.signer(key)
         # a token without `kid` may have another of several keys
-        if signer.lasting and opener is None and ("kid" in jws.header or len(self._keys) == 1):
+        if signer.usual and opener is None and ("kid" in jws.header or len(self._keys) == 1):
             self._understand(jws.signing_input.partition(b".")[0], signer)
         return self._judge.judge(jws.signing_input, claims, signer, opener, now, standing, trace)
 

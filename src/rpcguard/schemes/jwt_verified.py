@@ -42,6 +42,11 @@ class Signer(NamedTuple):
     lasting: bool
     unrestricted: bool
 
+    @property
+    def usual(self) -> bool:
+        """Whether nothing is to be looked at, of most requests, but what it has signed."""
+        return self.lasting and self.unrestricted
+
 
 class Verified:
     """
