@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rpcguard import strict_json
@@ -262,3 +262,43 @@ def test_any_input_gives_a_value_that_json_gives_too_or_a_value_error(
 def test_the_place_of_a_fault_counts_from_the_beginning_of_the_text(text: str, place: int) -> None:
     with pytest.raises(ValueError, match=f"not JSON at character {place}$"):
         strict_json.loads(text)
+
+
+# --- A flat object is read in a shorter way --------------------------------------------------------
+
+_NAMES = ['"a"', '"b"', '":"', '"a:b"', '":a"', '""', '"\\n"']
+_VALUES = [*_NAMES, "1", "1e400", "{}", "[1]", "null", "NaN", "x"]
+_BETWEEN = ["", "", "", " ", "\n", "\t", "\r", "\x0b"]
+_members = st.lists(
+    st.tuples(*(st.sampled_from(each) for each in (_BETWEEN, _NAMES, _BETWEEN, _BETWEEN, _VALUES))),
+    max_size=4,
+)
+
+
+@settings(max_examples=2000)
+@given(members=_members, after=st.sampled_from(["", " ", "x", "}"]))
+def test_a_flat_object_is_what_the_longer_way_reads(members: Any, after: str) -> None:
+    inner = ",".join(f"{a}{name}{b}:{c}{value}" for a, name, b, c, value in members)
+    text = f"{{{inner}}}{after}"
+    with_a_blank = f" {text}"  # which the shorter way leaves alone
+
+    def read(what: str) -> Any:
+        try:
+            return strict_json.loads(what)
+        except ValueError:
+            return "refused"
+
+    assert read(text) == read(with_a_blank)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a":1,"a":1}', '{"a":1,"a":":"}', '{"a" :1,"a":2}', '{"a":":","b":1,"a":2}', '{"":1,"":2}'],
+)
+def test_no_member_is_lost_to_another_of_its_name(text: str) -> None:
+    with pytest.raises(ValueError, match="twice"):
+        strict_json.loads(text)
+
+
+def test_a_text_that_begins_with_a_colon_is_no_name() -> None:
+    assert strict_json.loads('{"a":":","b":":c"}') == {"a": ":", "b": ":c"}

@@ -15,6 +15,7 @@ import json
 import logging
 import re
 import time
+from functools import partial
 from typing import Any, Final
 
 from rpcguard.authenticator import Authenticator
@@ -25,6 +26,7 @@ from rpcguard.request import Request
 
 _LONGEST: Final = 200  # characters of one value
 _log = logging.getLogger("rpcguard.audit")
+listening = partial(_log.isEnabledFor, logging.INFO)  # whether the audit trail is kept
 _NOBODY: Final = (None, None, None)
 _PLAIN = re.compile(r"[!#-<>-~]+")  # printable, neither space nor quote nor equals sign
 
@@ -39,11 +41,6 @@ class JsonFormatter(logging.Formatter):
         if found is None:
             fields |= {"time": record.created, "message": super().format(record)}
         return json.dumps(fields | (found or {}))
-
-
-def listening() -> bool:
-    """Return whether the audit trail is kept."""
-    return _log.isEnabledFor(logging.INFO)
 
 
 def request_judged(

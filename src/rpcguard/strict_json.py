@@ -40,8 +40,13 @@ def loads(data: bytes | str, *, exact: bool = False) -> Any:
         else:
             data.encode("utf-8")  # fails on a lone surrogate
             text = data
+        objects = text.count("{")
+        if objects == 1 and not exact:
+            found = _flat_object(text)
+            if found is not None:
+                return found
         # Counting brackets is enough for almost every body; only a suspicious one is walked.
-        if text.count("[") + text.count("{") > MAX_DEPTH:
+        if objects + text.count("[") > MAX_DEPTH:
             _bound_depth(text)
         # What `json.loads` does, without its two regular expressions for the blanks around.
         begin = 0 if text[:1] == "{" else len(text) - len(text.lstrip(_BLANKS))
@@ -57,6 +62,22 @@ def loads(data: bytes | str, *, exact: bool = False) -> Any:
     except (ValueError, RecursionError) as error:
         raise ValueError(_describe(error)) from None
     return value
+
+
+def _flat_object(text: str) -> dict[str, Any] | None:
+    """
+    Return the one object in *text*, as almost all claims are, in two thirds of the time; None if it
+    has to be read with more care.
+
+    Without blanks and escapes each member's name ends in `":`, so there are no more members than
+    that occurs. An object that has as many has not lost one to another of the same name.
+    """
+    if text[0] != "{" or "[" in text or "\\" in text:
+        return None
+    if " " in text or "\n" in text or "\t" in text or "\r" in text:
+        return None
+    value, end = _FLAT(text, 0)
+    return value if end == len(text) and len(value) == text.count('":') else None
 
 
 def _describe(error: Exception) -> str:
@@ -109,12 +130,16 @@ def _constant(_: str) -> NoReturn:
     raise _StrictError("NaN and Infinity are not JSON")
 
 
-def _scanner(parse_float: Callable[[str], Any]) -> Callable[[str, int], tuple[Any, int]]:
+def _scanner(
+    parse_float: Callable[[str], Any],
+    pairs: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = _unique,
+) -> Callable[[str, int], tuple[Any, int]]:
     decoder = json.JSONDecoder(
-        object_pairs_hook=_unique, parse_float=parse_float, parse_constant=_constant
+        object_pairs_hook=pairs, parse_float=parse_float, parse_constant=_constant
     )
     return make_scanner(decoder)  # type: ignore[arg-type]  # typeshed wants another scanner
 
 
 _PLAIN = _scanner(_finite)
 _EXACT = _scanner(_exact)
+_FLAT = _scanner(_finite, None)

@@ -6,9 +6,8 @@ the same bytes afterwards. It keeps nothing unless the guard reads, or the appli
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
 
-from rpcguard.contrib._asgi_body import Body, Receive, Send
+from rpcguard.contrib._asgi_body import KEY, Body, Receive, Send
 from rpcguard.contrib._asgi_request import request_of
 from rpcguard.contrib._asgi_socket import Scope, Socket
 from rpcguard.contrib._http import Source
@@ -18,8 +17,6 @@ from rpcguard.errors import AuthError
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 Exchange = Body | Socket  # what the guards of one connection share
-
-KEY: Final = "rpcguard"  # where the scope holds the Exchange; mounted applications inherit it
 
 
 class Layer:
@@ -55,6 +52,7 @@ class Layer:
         try:
             await self.app(scope, socket.receive, socket.send)
         finally:
+            scope.pop(KEY, None)
             await socket.end()
 
     async def _excess(self, scope: Scope) -> AuthError | None:

@@ -18,6 +18,8 @@ from rpcguard.verifier import Verifier
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+KEY: Final = "rpcguard"  # where the scope holds what its guards share; mounted applications too
+
 _LINGER: Final = 5.0  # seconds that are spent on the rest of a body that was refused
 _LINGER_SIZE: Final = 64 * 1024 * 1024  # and bytes
 _LENGTH_DIGITS: Final = 100
@@ -196,6 +198,10 @@ class Body:
 
     def send(self, message: Message) -> Awaitable[None]:
         """Send a message of the application, or what is to be sent in its place."""
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            # The scope, the server and we hold each other: unless one lets go, all that the request
+            # has made waits for the garbage collector
+            self._scope.pop(KEY, None)
         if self.refused:
             return self._send_refused(message)
         self._answered = True

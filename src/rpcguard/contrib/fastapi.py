@@ -22,8 +22,8 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketState
 
-from rpcguard.contrib._asgi import KEY, Exchange, Layer
-from rpcguard.contrib._asgi_body import Body, DisconnectedError
+from rpcguard.contrib._asgi import Exchange, Layer
+from rpcguard.contrib._asgi_body import KEY, Body, DisconnectedError
 from rpcguard.contrib._asgi_request import encoded, request_of, usual
 from rpcguard.contrib._asgi_socket import Scope
 from rpcguard.contrib._http import (

@@ -64,10 +64,12 @@ class ClaimRules:
     audience_suffix: str | None = None
     ignore_audience: bool = False
     _strings: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _seconds: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Work out what every token asks."""
         object.__setattr__(self, "_strings", (*_STRINGS, *self.strings))
+        object.__setattr__(self, "_seconds", -1 if self.milliseconds else UNIT_BORDER)
 
     def read(self, claims: Mapping[str, Any]) -> Times:
         """
@@ -89,16 +91,17 @@ class ClaimRules:
             raise AuthError(
                 "invalid_claims", detail="aud is neither a string nor a list of strings"
             )
-        return Times(
-            self._time("exp", claims) if "exp" in claims else None,
-            self._time("nbf", claims) if "nbf" in claims else None,
-            self._time("iat", claims) if "iat" in claims else None,
+        most, exp, iat = self._seconds, claims.get("exp"), claims.get("iat")
+        return Times(  # integers of seconds, as almost every token has them
+            float(exp) if type(exp) is int and 0 <= exp <= most else self._time("exp", claims),
+            None if "nbf" not in claims else self._time("nbf", claims),
+            float(iat) if type(iat) is int and 0 <= iat <= most else self._time("iat", claims),
         )
 
-    def _time(self, name: str, claims: Mapping[str, Any]) -> float:
+    def _time(self, name: str, claims: Mapping[str, Any]) -> float | None:
+        if name not in claims:
+            return None
         value = claims[name]
-        if type(value) is int and 0 <= value <= UNIT_BORDER and not self.milliseconds:
-            return float(value)  # as almost every token has it
         if type(value) not in (int, float) or value < 0:  # bool is an int in Python
             raise AuthError("invalid_claims", detail=f"{name} is not a NumericDate")
         if self.milliseconds:

@@ -199,7 +199,8 @@ class JwtScheme:
                 end = rules.claims.read(claims).exp
                 if end is not None:
                     end += rules.claims.leeway + rules.skew
-                where = owed.bucket(rules.project, self._judge.subject(claims, key))
+                subject = claims.get(rules.subject_claim) or key.kid
+                where = owed.bucket(rules.project, subject)
                 name = self._judge.name(jws.signing_input, claims, self._judge.signer(key))
                 return Revocation(name, None, end, where)
         return None

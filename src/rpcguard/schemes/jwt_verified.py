@@ -11,7 +11,7 @@ from rpcguard.errors import AuthError
 from rpcguard.keys import Key
 from rpcguard.pending import Pending
 from rpcguard.policy import Policy
-from rpcguard.principal import Principal
+from rpcguard.principal import Principal, principal
 from rpcguard.schemes.base import Proof
 from rpcguard.schemes.claims import Times
 from rpcguard.schemes.jwt_rules import JwtRules
@@ -144,11 +144,6 @@ class Judge:
             key.allow is None and not rules.narrowing.kinds,
         )
 
-    def subject(self, claims: Mapping[str, Any], key: Key) -> str:
-        """Return whom *claims* that *key* has signed are about."""
-        subject: str = claims.get(self._rules.subject_claim) or key.kid
-        return subject
-
     def name(self, signed: bytes, claims: Mapping[str, Any], signer: Signer) -> bytes:
         """Return the name of the token *signed*, without its signature, that has *claims*."""
         jti = claims.get("jti")
@@ -189,20 +184,12 @@ class Judge:
         if trace is not None or not surely[0] <= now < surely[1]:
             wanted.check_times(times, now, standing=standing, trace=trace)
         wanted.check_identity(claims, times, trace)
-        subject = self.subject(claims, key)
+        subject: str = claims.get(rules.subject_claim) or key.kid
         name = self.name(signed, claims, signer)
         policies = () if signer.unrestricted else self.policies(key, claims)
         if self._bound or policies or opener is not None or not signer.lasting:
             surely = _NEVER
-        principal = Principal(
-            subject,
-            rules.project,
-            self._scheme,
-            name=key.name,
-            key_id=key.kid,
-            expires_at=times.exp,
-            claims=claims,
-        )
+        who = principal(subject, rules.project, self._scheme, key.name, key.kid, times.exp, claims)
         questions = owed.Owed(
             rules.project,
             subject,
@@ -210,7 +197,7 @@ class Judge:
             self._revocable(name, subject, claims, signer) if rules.revocable else (),
             self._nonce(name, times) if rules.single_use else None,
         )
-        return Verified(opener, signer, claims, times, principal, questions, policies, surely)
+        return Verified(opener, signer, claims, times, who, questions, policies, surely)
 
     def _revocable(
         self, name: bytes, subject: str, claims: Mapping[str, Any], signer: Signer
