@@ -7,11 +7,14 @@ import hmac
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpcguard.algorithms import ec_check, hmac_check, rsa_check
+from rpcguard.algorithms import _der, ec_check, hmac_check, rsa_check
 
 TEXT = b"header.payload"
 HASHES = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
@@ -78,3 +81,20 @@ def test_ecdsa_with_another_hash_is_refused() -> None:
     der = private.sign(TEXT, ec.ECDSA(hashes.SHA384()))
     raw = b"".join(number.to_bytes(32, "big") for number in decode_dss_signature(der))
     assert not ec_check("ES256", private.public_key())(TEXT, raw)
+
+
+_EDGES = st.sampled_from([0, 1, 127, 128, 255, 256, 2**255, 2**256 - 1, 2**383, 2**384 - 1])
+
+
+@given(
+    size=st.sampled_from([32, 48]),
+    first=_EDGES | st.integers(0, 2**384 - 1),
+    second=_EDGES | st.integers(0, 2**384 - 1),
+)
+def test_a_signature_is_written_as_cryptography_writes_it(
+    size: int, first: int, second: int
+) -> None:
+    r, s = first % 256**size, second % 256**size
+    raw = r.to_bytes(size, "big") + s.to_bytes(size, "big")
+
+    assert _der(raw, size) == encode_dss_signature(r, s)

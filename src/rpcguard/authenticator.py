@@ -74,18 +74,14 @@ def _is_plain(target: str, hosts: Sequence[str]) -> bool:
     return "?" not in target and len(target) + sum(map(len, hosts)) <= KNOWN_TEXT
 
 
-def _tokens(place: _Place, target: str) -> JwtScheme | None:
+def _tokens(project: Project) -> JwtScheme | None:
     """
-    Return the scheme whose tokens are all that the project looks at in requests that have *target*,
-    which leads to *place*; None if it looks at more, or takes no such tokens.
+    Return the scheme whose tokens are all that *project* looks at in most requests; None if it
+    looks at more in each, or takes no such tokens.
     """
-    project = place.project
     if project.policy is not None or project.require_https:
         return None
-    bare = Incoming(
-        Request("", target, ()), place.path, place.raw_path, place.raw_target, place.rest, {}
-    )
-    if any(s.fields - {"authorization"} or s.present(bare) for s in project.schemes):
+    if any(scheme.fields - {"authorization"} for scheme in project.schemes):
         return None  # another credential could stand beside the token
     for scheme in project.schemes:
         if isinstance(scheme, JwtScheme) and scheme.unbound:
@@ -111,7 +107,16 @@ def _refused(caller: Principal | None) -> Iterator[None]:
 
 
 class Authenticator:
-    """One generation of the registry, compiled. Immutable and shared by all threads."""
+    """
+    One generation of the registry, compiled. Immutable and shared by all threads.
+
+    Attributes:
+        projects: By name.
+        bounds: What callers may send at most.
+        callers: What it makes of where requests come from.
+        paths: How targets are shown.
+        short_ways: Whether `short` may ever give something.
+    """
 
     def __init__(
         self,
@@ -127,6 +132,8 @@ class Authenticator:
         self._router = router
         # Where targets lead: the callers of one application ask for the same few again and again.
         self._places: dict[tuple[str | None, ...], _Place] = {}
+        self._tokens = {name: _tokens(project) for name, project in projects.items()}
+        self.short_ways = any(self._tokens.values())
         self._keys_in_path = any(project.keys_in_path for project in projects.values())
         self._read = _ALWAYS_READ.union(
             *(scheme.fields for project in projects.values() for scheme in project.schemes)
@@ -171,7 +178,7 @@ class Authenticator:
 
         The usual request is no WebSocket, and its target and token have been seen before: then
         nothing of it counts but the two fields and the time. That is decided for its project and
-        target by `_tokens`, and for its token by the scheme.
+        target by `_tokens` and `_alone`, and for its token by the scheme.
 
         Args:
             target: The raw request target.
@@ -266,8 +273,17 @@ class Authenticator:
         if not hidden and _is_plain(target, hosts):
             if len(self._places) >= KNOWN_PLACES:
                 self._places.clear()
-            self._places[known] = place._replace(tokens=_tokens(place, target))
+            self._places[known] = place._replace(tokens=self._alone(place, target))
         return place
+
+    def _alone(self, place: _Place, target: str) -> JwtScheme | None:
+        """Return the scheme whose tokens are all that counts in a request to *place*, or None."""
+        bare = Incoming(
+            Request("", target, ()), place.path, place.raw_path, place.raw_target, place.rest, {}
+        )
+        if any(scheme.present(bare) for scheme in place.project.schemes):
+            return None  # an API key in the path
+        return self._tokens[place.project.name]
 
     def _place(
         self,
@@ -362,13 +378,14 @@ class Authenticator:
     ) -> Pending | BodyWanted:
         """Judge what can be judged now; the rest is for `Pending.conclude`."""
         owes = proof.owed._replace(nonce=None) if asked.standing else proof.owed
+        restricted = project.policy is not None or incoming.request.websocket
+        if not restricted and isinstance(proof, Proof) and not proof.policies:  # most requests
+            return Pending(proof.principal, owes, project.dress, proof.principal)
         own: tuple[Policy, ...] = () if project.policy is None else (project.policy,)
         if isinstance(proof, Claim):
             policies, needs_body, caller = own, proof.needs_body, None
         else:
             policies, needs_body, caller = own + proof.policies, False, proof.principal
-            if not (policies or incoming.request.websocket):  # most requests: nothing to judge
-                return Pending(caller, owes, project.dress, caller)
         needs_body = needs_body or any(policy.needs_body for policy in policies)
         facts, trace = self.callers.facts(incoming.request, incoming.fields), asked.trace
         sees_calls = asked.calls and not (asked.frames and incoming.request.websocket)

@@ -20,14 +20,14 @@ def _folds(digits: int) -> tuple[tuple[int, int, int], ...]:
     """
     Return how at least that many *digits* of one byte each become one number.
 
-    Of each fold: the bits of a lane, a mask of every second lane, and what the left lane of a pair
-    counts in the right one's unit.
+    Of each fold: the bits of a lane, a mask of every second lane, and by how much less the left
+    lane of a pair counts than its place says.
     """
     lanes = 1 << (digits - 1).bit_length()
     folds, lane = [], 1
     while lane < lanes:
         mask = (bytes(lane) + b"\xff" * lane) * (lanes // lane // 2)
-        folds.append((8 * lane, int.from_bytes(mask, "big"), 58**lane))
+        folds.append((8 * lane, int.from_bytes(mask, "big"), 256**lane - 58**lane))
         lane *= 2
     return tuple(folds)
 
@@ -51,10 +51,10 @@ def decode(text: str, size: int) -> bytes:
     if _NONE in digits:
         raise ValueError("not base58")
     number = int.from_bytes(digits, "big")
-    for bits, mask, weight in _folds(most):
-        number = (number & mask) + (number >> bits & mask) * weight
-    zeros = len(digits) - len(digits.lstrip(b"\0"))
-    body = number.to_bytes((number.bit_length() + 7) // 8, "big")
-    if zeros + len(body) != size:
+    for bits, mask, less in _folds(most):
+        number -= (number >> bits & mask) * less
+    length = (number.bit_length() + 7) // 8
+    zeros = 0 if digits[0] else len(digits) - len(digits.lstrip(b"\0"))
+    if zeros + length != size:
         raise ValueError("not base58 of the right length")
-    return bytes(zeros) + body
+    return number.to_bytes(size, "big")

@@ -30,6 +30,7 @@ RSA_BITS = range(2048, 8192 + 1)  # RFC 7518 section 3.3; above, one verificatio
 RSA_EXPONENT_LIMIT = 1 << 32
 PEM_BYTES = 16 * 1024
 
+_open_signed = nacl.bindings.crypto_sign_open
 _PUBLIC_KEY_TEXT = (b"-----BEGIN", b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-")
 
 
@@ -231,7 +232,7 @@ def verify_ed25519(public: bytes, message: bytes, signature: bytes) -> bool:
     if len(signature) != 64 or len(public) != 32:
         return False
     try:
-        nacl.bindings.crypto_sign_open(signature + message, public)
+        _open_signed(signature + message, public)
     except nacl.exceptions.BadSignatureError:
         return False
     return True

@@ -31,7 +31,7 @@ def namer(*beginning: str | bytes) -> Callable[[str | bytes], bytes]:
 
     def name(last: str | bytes) -> bytes:
         raw = last if isinstance(last, bytes) else last.encode("utf-8", "surrogatepass")
-        whole = begun.copy()  # to set one up takes longer than what it does
+        whole = begun.copy()  # to set one up takes longer than all it does
         whole.update(len(raw).to_bytes(4, "big") + raw)
         return whole.digest()
 

@@ -92,11 +92,11 @@ class Principal:
     def called(self, name: str) -> Principal:
         """Return this principal under the *name* that the registry has for it."""
         subject, project, scheme, _, key_id, expires_at, claims, network = self._facts
-        return principal(subject, project, scheme, name, key_id, expires_at, claims, network)
+        return make_principal(subject, project, scheme, name, key_id, expires_at, claims, network)
 
     def connected_from(self, network: str) -> Principal:
         """Return this principal, for a connection from *network* whose messages will be counted."""
-        return principal(*self._facts[:7], network)
+        return make_principal(*self._facts[:7], network)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"Principal is read-only: {name}")
@@ -113,7 +113,7 @@ class Principal:
         return hash((self.subject, self.project, self.scheme, self.key_id))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return principal, (*self._facts[:6], self.claims)
+        return make_principal, (*self._facts[:6], self.claims)
 
     def __repr__(self) -> str:
         return (
@@ -127,7 +127,7 @@ _new = object.__new__
 _set_facts = Principal.__dict__["_facts"].__set__  # which knows of no `__setattr__`
 
 
-def principal(
+def make_principal(
     subject: str,
     project: str,
     scheme: str,

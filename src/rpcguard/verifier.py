@@ -150,9 +150,13 @@ class Verifier:
             AuthError: If the request is refused, for whatever reason.
         """
         now, authenticator = self._clock(), self._live.compiled.authenticator
-        if not (self._heard or schemes is not None or standing or request.websocket or _audited()):
+        fields = None
+        if authenticator.short_ways and not (
+            self._heard or schemes is not None or standing or request.websocket or _audited()
+        ):
             fields = request.bearer_fields()
-            short = fields and authenticator.short(request.target, *fields, project, now)
+        if fields is not None:
+            short = authenticator.short(request.target, *fields, project, now)
             if short is not None:
                 return self._settled(short, now)
         started = time.perf_counter()
@@ -187,7 +191,7 @@ class Verifier:
                 authenticator, request, project, error, started, self._observer, kind
             )
             raise
-        if not standing:  # a recheck is news only when it refuses
+        if not standing and (self._heard or _audited()):  # a recheck is news only if it refuses
             audit.request_judged(
                 authenticator, request, project, principal, started, self._observer
             )
@@ -205,9 +209,13 @@ class Verifier:
     ) -> Principal:
         """`verify` for a running event loop; see there."""
         now, authenticator = self._clock(), self._live.compiled.authenticator
-        if not (self._heard or schemes is not None or standing or request.websocket or _audited()):
+        fields = None
+        if authenticator.short_ways and not (
+            self._heard or schemes is not None or standing or request.websocket or _audited()
+        ):
             fields = request.bearer_fields()
-            short = fields and authenticator.short(request.target, *fields, project, now)
+        if fields is not None:
+            short = authenticator.short(request.target, *fields, project, now)
             if short is not None:
                 return await self._asettled(short, now)
         started = time.perf_counter()
@@ -242,7 +250,7 @@ class Verifier:
                 authenticator, request, project, error, started, self._observer, kind
             )
             raise
-        if not standing:  # a recheck is news only when it refuses
+        if not standing and (self._heard or _audited()):  # a recheck is news only if it refuses
             audit.request_judged(
                 authenticator, request, project, principal, started, self._observer
             )

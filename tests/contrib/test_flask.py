@@ -16,6 +16,7 @@ from flask import Blueprint, Flask, request
 from flask.views import MethodView
 from flask_sock import Sock
 from werkzeug.exceptions import ClientDisconnected
+from werkzeug.routing import Rule
 from werkzeug.test import EnvironBuilder, TestResponse, run_wsgi_app
 
 import rpcguard
@@ -416,3 +417,55 @@ def test_a_guarded_function_that_a_view_calls_does_not_end_the_watch_of_its_webs
         assert socket.receive() == "who leaves"
         verifier.revoke("bsc", subject="who leaves")
         assert socket.receive() == 1008
+
+
+class TestWebSocketRoutes:
+    """Hooks of ours cost every request, and are there from the first WebSocket route on."""
+
+    def test_without_any_there_is_no_hook(self, app: Flask) -> None:
+        _add_echo(app)
+        assert not app.before_request_funcs
+        assert not app.teardown_request_funcs
+
+    @pytest.mark.parametrize("through", ["the application", "a blueprint", "a blueprint before"])
+    @pytest.mark.parametrize("first", ["the guard", "the route"])
+    def test_a_handshake_is_refused_before_it_is_accepted(
+        self, verifier: Verifier, first: str, through: str
+    ) -> None:
+        app, blueprint = Flask(__name__), Blueprint("ws", __name__)
+        sock = Sock(None if through == "a blueprint before" else app)
+        if first == "the guard":
+            RPCGuard(app, verifier)
+
+        @sock.route("/ws/v1/", bp=blueprint if through == "a blueprint" else None)
+        @rpcguard.protect
+        def view(websocket: Any) -> None:
+            websocket.send(current_principal.project)
+
+        if through == "a blueprint":
+            app.register_blueprint(blueprint)
+        elif through == "a blueprint before":
+            sock.init_app(app)
+        if first == "the route":
+            RPCGuard(app, verifier)
+        with wsgi(app) as port:
+            assert wire.handshake(port, "/ws/v1/").status == 401
+            with websocket(port, "/ws/v1/", cred.meganode()) as (socket, answer):
+                assert answer.status == 101
+                assert socket.receive() == "bsc"
+
+    def test_several_have_the_hooks_once(self, app: Flask) -> None:
+        sock = Sock(app)
+        for number in range(3):
+            sock.route(f"/ws/{number}", endpoint=str(number))(lambda websocket: None)
+        RPCGuard(app, app.extensions["rpcguard"].verifier)
+        assert [len(found) for found in app.before_request_funcs.values()] == [1]
+        assert [len(found) for found in app.teardown_request_funcs.values()] == [1]
+
+    def test_one_that_was_added_past_flask_lets_nobody_in(self, app: Flask) -> None:
+        app.testing = False
+        app.url_map.add(Rule("/ws/v1/", endpoint="ws", websocket=True))
+        app.view_functions["ws"] = rpcguard.protect(lambda: "in")
+        with wsgi(app) as port:
+            assert wire.handshake(port, "/ws/v1/", cred.meganode()).status == 500
+            assert wire.handshake(port, "/ws/v1/").status == 401

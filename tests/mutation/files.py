@@ -13,7 +13,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "rates.py": ("test_limits.py",),
     "policy.py": ("test_policy.py", "test_limits.py"),
     "messages.py": ("test_messages.py",),
-    "algorithms.py": ("test_keys.py",),
+    "algorithms.py": ("test_keys.py", "test_algorithms.py"),
     "keys.py": ("test_keys.py", "test_keys_refused.py", "test_vectors_key_sets.py"),
     "schemes/base.py": ("schemes/test_base.py", "schemes/test_signature.py"),
     "schemes/binding.py": (
@@ -26,6 +26,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "schemes/jws.py": ("test_jws.py", "schemes/test_jwt.py"),
     "schemes/jwt_keys.py": ("schemes/test_jwt.py", "test_trace.py"),
     "schemes/jwt_rules.py": ("schemes/test_jwt.py",),
+    "schemes/jwt_verified.py": ("schemes/test_jwt.py", "test_trace.py", "test_short_way.py"),
     "schemes/narrowing.py": ("schemes/test_narrowing.py",),
     "schemes/wallets.py": ("schemes/test_wallets.py", "schemes/test_signature.py"),
     "schemes/api_key.py": (
@@ -43,6 +44,7 @@ FILES: dict[str, tuple[str, ...]] = {
         "schemes/test_jwt.py",
         "test_trace.py",
         "schemes/test_jwt_fork.py",
+        "test_short_way.py",
     ),
     "schemes/remembered.py": ("schemes/test_remembered.py",),
     "sessions.py": ("schemes/test_session.py",),
@@ -56,5 +58,6 @@ FILES: dict[str, tuple[str, ...]] = {
         "test_authenticator_answers.py",
         "test_trace.py",
         "test_messages.py",
+        "test_short_way.py",
     ),
 }

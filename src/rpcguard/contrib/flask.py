@@ -101,8 +101,7 @@ class RPCGuard:
         found = next((each for each in given if each is not None), None)
         self._source = Source(found, self._recheck, self._observers)
         app.extensions[_EXTENSION] = self._source
-        app.before_request(_guard_handshake)
-        app.teardown_request(_released)
+        _attend_websockets(app)
         # `protect` returns its refusals; this is for those that the application raises itself
         app.register_error_handler(AuthError, _answer)
         weakref.finalize(app, self._source.close)
@@ -157,6 +156,7 @@ class RPCGuard:
 
 
 _NOT_SET_UP: Final = "rpcguard needs RPCGuard(app, ...) or init_app on this application"
+_UNSEEN: Final = "rpcguard sees WebSocket routes that Flask.add_url_rule adds, as flask-sock does"
 
 
 class _Decorator(Protocol):
@@ -235,6 +235,34 @@ _current: Callable[[], CurrentRequest] = request._get_current_object  # type: ig
 _application: Callable[[], Flask] = current_app._get_current_object  # type: ignore[attr-defined] # noqa: SLF001
 
 
+def _attend_websockets(app: Flask) -> None:
+    """
+    Guard the handshakes of *app* from its first WebSocket route on: Flask's way to a hook before
+    each request and to one behind it takes some 4 us of every request.
+    """
+    add_url_rule = app.add_url_rule
+
+    @functools.wraps(add_url_rule)
+    def watched(*args: Any, **options: Any) -> None:
+        add_url_rule(*args, **options)
+        if options.get("websocket"):
+            _guard_handshakes(app)
+
+    app.add_url_rule = watched  # type: ignore[method-assign]
+    if any(rule.websocket for rule in app.url_map.iter_rules()):
+        _guard_handshakes(app)
+
+
+def _guard_handshakes(app: Flask) -> None:
+    if not _guards_handshakes(app):
+        app.before_request(_guard_handshake)
+        app.teardown_request(_released)
+
+
+def _guards_handshakes(app: Flask) -> bool:
+    return _guard_handshake in app.before_request_funcs.get(None, ())
+
+
 def _guard_handshake() -> Response | None:
     """Refuse the handshake of a protected view before flask-sock accepts it and calls the view."""
     current = _current()
@@ -294,6 +322,8 @@ def _authenticate(
         environ[_PASSED] = (*passed, (verifier, principal))
         if asked.websocket:
             if watch is None:
+                if not _guards_handshakes(_application()):  # and so nobody would end the watch
+                    raise RuntimeError(_UNSEEN)
                 watch = Watch(asked.with_body(environ.get(BODY, b"")), source.recheck)
                 environ[_WATCH] = watch
                 environ[_WIRE] = attend(environ, watch)

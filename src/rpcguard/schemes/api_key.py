@@ -91,6 +91,7 @@ class ApiKeyScheme:
 
     def __init__(self, rules: ApiKeyRules) -> None:
         self.rules = rules
+        self._bearers_alone = not (rules.in_path or rules.header or rules.query)
         self._by_kid = {key.kid: key for key in rules.static.values()}
         self.challenge = "Bearer" if rules.bearers else "ApiKey"
         names = [rules.header, "authorization" if rules.bearers else ""]
@@ -106,6 +107,8 @@ class ApiKeyScheme:
 
     def present(self, incoming: Incoming) -> bool:
         """A key in any of the places where this project reads one, or a broken bearer."""
+        if self._bearers_alone and incoming.bearer is None:
+            return False
         return bool(self._found(incoming))
 
     def wants_body(self, incoming: Incoming) -> bool:  # noqa: ARG002 - `Scheme` asks with it

@@ -151,14 +151,14 @@ class JwtScheme:
             AuthError: If the token is not good: what `prove` would raise.
         """
         name = hashlib.sha256(token).digest()
-        verified = self._cache.get(name)
+        verified = self._cache.younger.get(name) or self._cache.get(name)
         if verified is None:
             verified = self._verify_usual(token, now)
             if verified is None:
                 return None
             self._cache.put(name, verified)
         begin, end = verified.surely
-        return verified.pending(dress) if begin <= now < end else None
+        return (verified.pending or verified.pend(dress)) if begin <= now < end else None
 
     def watch_lookups(self, tell: Callable[[bool], None]) -> None:
         """Begin with an empty cache that tells at each look-up whether the token was there."""

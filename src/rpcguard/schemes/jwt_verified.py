@@ -11,7 +11,7 @@ from rpcguard.errors import AuthError
 from rpcguard.keys import Key
 from rpcguard.pending import Pending
 from rpcguard.policy import Policy
-from rpcguard.principal import Principal, principal
+from rpcguard.principal import Principal, make_principal
 from rpcguard.schemes.base import Proof
 from rpcguard.schemes.claims import Times
 from rpcguard.schemes.jwt_rules import JwtRules
@@ -62,11 +62,13 @@ class Verified:
         policies: Policies of the key, and what the claims narrow.
         surely: From when until when, in Unix seconds, all that is left of a request that nothing
             else binds is to ask the backend.
+        pending: What is left then, None before `pend`. One serves all such requests with this
+            token: nothing is charged, so nobody changes it.
     """
 
     __slots__ = (
-        *("_pending", "claims", "opener", "owed", "policies", "principal", "signer"),
-        *("surely", "times"),
+        *("claims", "opener", "owed", "pending", "policies", "principal", "signer", "surely"),
+        "times",
     )
 
     def __init__(
@@ -89,25 +91,22 @@ class Verified:
         self.owed = questions
         self.policies = policies
         self.surely = surely
-        self._pending: Pending | None = None
+        self.pending: Pending | None = None
 
     @property
     def proof(self) -> Proof:
         """What it proves."""
         return Proof(self.principal, self.owed, self.policies)
 
-    def pending(self, dress: Callable[[AuthError], AuthError]) -> Pending:
+    def pend(self, dress: Callable[[AuthError], AuthError]) -> Pending:
         """
-        Return what is left for the backend of a request to which no policy applies. One serves all
-        such requests with this token: nothing is charged, so nobody changes it.
+        Set and return `pending`.
 
         Args:
-            dress: Gives a refusal the project's form; the same at each call.
+            dress: Gives a refusal the project's form.
         """
-        found = self._pending
-        if found is None:
-            found = self._pending = Pending(self.principal, self.owed, dress, self.principal)
-        return found
+        self.pending = Pending(self.principal, self.owed, dress, self.principal)
+        return self.pending
 
 
 class Judge:
@@ -189,7 +188,9 @@ class Judge:
         policies = () if signer.unrestricted else self.policies(key, claims)
         if self._bound or policies or opener is not None or not signer.lasting:
             surely = _NEVER
-        who = principal(subject, rules.project, self._scheme, key.name, key.kid, times.exp, claims)
+        who = make_principal(
+            subject, rules.project, self._scheme, key.name, key.kid, times.exp, claims
+        )
         questions = owed.Owed(
             rules.project,
             subject,

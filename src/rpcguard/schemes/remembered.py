@@ -12,11 +12,12 @@ class Remembered(Generic[T]):
     """
     A bounded cache in two halves: when the younger is full it becomes the older, which is dropped.
 
-    What is asked for again stays. Nothing is searched or sorted to make room, and there is no lock,
-    which a fork could leave held: two threads at once may lose an entry, never mix two up.
+    What is asked for again stays: who finds something in `younger` need not call `get`. Nothing is
+    searched or sorted to make room, and there is no lock, which a fork could leave held: two
+    threads at once may lose an entry, never mix two up.
     """
 
-    __slots__ = ("_half", "_older", "_younger")
+    __slots__ = ("_half", "_older", "younger")
 
     def __init__(self, most: int) -> None:
         """
@@ -24,15 +25,15 @@ class Remembered(Generic[T]):
             most: Entries to keep, at least 2.
         """
         self._half = most // 2
-        self._younger: dict[bytes, T] = {}
+        self.younger: dict[bytes, T] = {}
         self._older: dict[bytes, T] = {}
 
     def __len__(self) -> int:
-        return len(self._younger) + len(self._older.keys() - self._younger.keys())
+        return len(self.younger) + len(self._older.keys() - self.younger.keys())
 
     def get(self, name: bytes) -> T | None:
         """Return what is known of *name*."""
-        found = self._younger.get(name)
+        found = self.younger.get(name)
         if found is None:
             found = self._older.get(name)
             if found is not None:
@@ -41,9 +42,9 @@ class Remembered(Generic[T]):
 
     def put(self, name: bytes, found: T) -> None:
         """Remember *found*."""
-        if len(self._younger) >= self._half:
-            self._older, self._younger = self._younger, {}
-        self._younger[name] = found
+        if len(self.younger) >= self._half:
+            self._older, self.younger = self.younger, {}
+        self.younger[name] = found
 
 
 class Watched(Remembered[T]):

@@ -14,7 +14,7 @@ import re
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from rpcguard import base58, owed
 from rpcguard.errors import AuthError
@@ -22,7 +22,7 @@ from rpcguard.keys import verify_ed25519
 from rpcguard.policy import Policy
 from rpcguard.principal import Principal
 from rpcguard.schemes.base import NEED_BODY, Incoming, NeedBody, Proof
-from rpcguard.schemes.wallets import Wallets
+from rpcguard.schemes.wallets import Wallet, Wallets
 
 KNOWN_SIGNERS = 4096  # wallets of a project whose keys are not read again
 KEY_BYTES = 32
@@ -132,6 +132,9 @@ class _Signer(NamedTuple):
     public: bytes
     nonce_name: Callable[[str], bytes]
     revocable: tuple[bytes, ...]
+    wallet: Wallet | None  # None where it is not listed
+    principal: Principal
+    policies: tuple[Policy, ...]
 
 
 class SignatureScheme:
@@ -144,6 +147,11 @@ class SignatureScheme:
         self._rules = rules
         self._own = (rules.pubkey, rules.signature, rules.timestamp, rules.nonce)
         self._any_of = frozenset(self._own)
+        self._accepted = {
+            text: (int(text), version)
+            for text, version in rules.versions.items()
+            if text.isdecimal() and int(text) >= rules.min_version
+        }
         # One wallet signs many requests; what is not a key is read anew, and refused, each time.
         self._signer = functools.lru_cache(KNOWN_SIGNERS)(self._read_signer)
         echoed = {name for version in rules.versions.values() for name, _ in version.echo}
@@ -172,21 +180,29 @@ class SignatureScheme:
         rules, trace = self._rules, incoming.trace
         if trace is not None:
             trace.note("form", ", ".join(self._own))
-        text = incoming.single(rules.pubkey)
+        try:
+            (text,), (signed,), (timestamp,), (nonce,) = map(incoming.fields.__getitem__, self._own)
+        except (KeyError, ValueError):  # one is missing or repeated; which, is told at its turn
+            text = signed = timestamp = nonce = ""
+        text = text or incoming.single(rules.pubkey)
         try:
             signer = self._signer(text)
-            signature = rules.decode(incoming.single(rules.signature), SIGNATURE_BYTES)
+            signature = rules.decode(signed or incoming.single(rules.signature), SIGNATURE_BYTES)
         except ValueError as error:
             raise AuthError("malformed_credentials", detail=f"key or signature: {error}") from None
-        timestamp = incoming.single(rules.timestamp)
+        timestamp = timestamp or incoming.single(rules.timestamp)
         # digits, whatever an operator's own pattern lets through: "nan" is in every window
         digits = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _MAX_TIMESTAMP
         if not digits or not rules.timestamp_form.fullmatch(timestamp):
             raise AuthError("malformed_credentials", detail="the timestamp's form")
-        nonce = self._nonce(incoming)
+        nonce = nonce or incoming.single(rules.nonce)
+        self._check_nonce(nonce, incoming)
         if trace is not None:
             trace.note("version", f"{rules.min_version} or later")
-        number, version = self._version(incoming)
+        text_of_version = rules.default_version
+        if rules.version_header in incoming.fields:
+            text_of_version = incoming.single(rules.version_header)
+        number, version = self._accepted.get(text_of_version) or self._no_version(text_of_version)
         if trace is not None and version.echo:
             trace.note("binding", ", ".join(f"{name} is the {word}" for name, word in version.echo))
         if version.echo:
@@ -221,31 +237,30 @@ class SignatureScheme:
         rules = self._rules
         public = rules.decode(text, KEY_BYTES)
         names = owed.subject_name(rules.project, text), owed.key_name(rules.project, text)
-        nonce_name = owed.namer("nonce", rules.project, text)
-        return _Signer(public, nonce_name, names if rules.revocable else ())
+        wallet = rules.wallets.get(text)
+        name = None if wallet is None else wallet.name
+        return _Signer(
+            public,
+            owed.namer("nonce", rules.project, text),
+            names if rules.revocable else (),
+            wallet,
+            Principal(text, rules.project, self.name, name=name, key_id=text),
+            () if wallet is None or wallet.allow is None else (wallet.allow,),
+        )
 
-    def _nonce(self, incoming: Incoming) -> str:
+    def _check_nonce(self, nonce: str, incoming: Incoming) -> None:
         rules = self._rules
-        nonce = incoming.single(rules.nonce)
         if not rules.nonce_form.fullmatch(nonce):
             raise AuthError("malformed_credentials", detail="the nonce's form")
         if rules.nonce_refused is not None and rules.nonce_refused.match(nonce):
             raise AuthError("malformed_credentials", detail="a nonce that could move the fields")
         if incoming.request.joined and "," in nonce:
             raise AuthError("malformed_credentials", detail="a comma may join two nonces")
-        return nonce
 
-    def _version(self, incoming: Incoming) -> tuple[int, Version]:
-        rules = self._rules
-        text = rules.default_version
-        if rules.version_header in incoming.fields:
-            text = incoming.single(rules.version_header)
-        version = rules.versions.get(text)
-        if version is None and not _VERSION.fullmatch(text):
+    def _no_version(self, text: str) -> NoReturn:
+        if text not in self._rules.versions and not _VERSION.fullmatch(text):
             raise AuthError("malformed_credentials", detail="the version's form")
-        if version is None or int(text) < rules.min_version:
-            raise AuthError("unsupported_algorithm", detail="version not accepted here")
-        return int(text), version
+        raise AuthError("unsupported_algorithm", detail="version not accepted here")
 
     def _check_echo(self, version: Version, incoming: Incoming) -> None:
         method, path, target = incoming.request.method, incoming.raw_path, incoming.raw_target
@@ -258,8 +273,9 @@ class SignatureScheme:
         self, text: str, signer: _Signer, number: int, nonce: str, issued_at: float
     ) -> Proof:
         rules = self._rules
-        wallet = rules.wallets.find(text)
-        if number < wallet.min_version:
+        if signer.wallet is None:
+            raise AuthError("not_listed")
+        if number < signer.wallet.min_version:
             raise AuthError("unsupported_algorithm", detail="this wallet must use a later version")
         spent = owed.Nonce(
             signer.nonce_name(nonce),
@@ -267,17 +283,8 @@ class SignatureScheme:
             rules.project_limit,
             rules.subject_limit,
         )
-        return Proof(
-            Principal(
-                text,
-                rules.project,
-                self.name,
-                name=wallet.name,
-                key_id=text,
-            ),
-            owed.Owed(rules.project, text, issued_at, signer.revocable, spent),
-            () if wallet.allow is None else (wallet.allow,),
-        )
+        questions = owed.Owed(rules.project, text, issued_at, signer.revocable, spent)
+        return Proof(signer.principal, questions, signer.policies)
 
     def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:  # noqa: ARG002 - a wallet has no dates
         """What applies to this wallet; see `Scheme.policies`."""

@@ -34,6 +34,10 @@ class Wallets:
             for wallet in (listed or {}).values()
         )
 
+    def get(self, pubkey: str) -> Wallet | None:
+        """Return what is known of *pubkey*, None if it is not listed."""
+        return ANY if self._listed is None else self._listed.get(pubkey)
+
     def find(self, pubkey: str) -> Wallet:
         """
         Return what is known of *pubkey*.
@@ -41,9 +45,7 @@ class Wallets:
         Raises:
             AuthError: `not_listed`.
         """
-        if self._listed is None:
-            return ANY
-        wallet = self._listed.get(pubkey)
+        wallet = self.get(pubkey)
         if wallet is None:
             raise AuthError("not_listed")
         return wallet
