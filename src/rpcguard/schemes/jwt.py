@@ -91,6 +91,8 @@ class JwtScheme:
     def unbound(self) -> bool:
         """Whether most tokens are good for any request, at their time."""
         rules = self._rules
+        if "." in self._bearers.key_prefix:
+            return False  # whether it is an API key, the first part of a token does not tell
         return not (
             self._bound or rules.single_use or rules.narrowing.kinds or self._encryption is not None
         )
