@@ -8,7 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from twins import CHANGES, CLAIMS, PROJECTS, TIMES, WAYS, Twins, usual
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from minting import flip_bit
+from twins import AFTER, CHANGES, CLAIMS, PROJECTS, TIMES, WAYS, Ask, Twins, usual
 
 from rpcguard import Principal
 
@@ -56,3 +59,66 @@ def test_no_time_of_a_token_makes_a_difference(project: str) -> None:
     timed = [each for each in CLAIMS if {"exp", "iat", "nbf"} & each.keys()]
     changes = [{"claims": claims, "now": now} for claims in [{}, *timed] for now in TIMES]
     assert play(project, changes) > 0
+
+
+# --- Histories: caches are warm, kept and lost ----------------------------------------------------
+
+Step = tuple[str, Any]  # what happens, and what to
+
+_steps = st.one_of(
+    *[st.tuples(st.sampled_from(WAYS), st.integers(0, 3))] * 12,
+    st.tuples(st.just("revoke"), st.sampled_from([{"subject": "a"}, {"key": "a"}, {"key": "b"}])),
+    st.tuples(st.just("revoke"), st.sampled_from([{"subject": "alice"}, {"session": "s"}])),
+    st.tuples(st.just("reload"), st.sampled_from(sorted(AFTER))),
+    st.tuples(st.just("forget"), st.none()),
+)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[str, str, list[Ask], list[Step]]:
+    """Draw two projects, four requests with some changes each, and in what order they come."""
+    first, second = draw(st.tuples(*[st.sampled_from(sorted(PROJECTS))] * 2))
+    asks = [usual(first)]
+    for _ in range(3):
+        ask = usual(first)
+        for change in draw(st.lists(st.sampled_from(CHANGES), max_size=2)):
+            ask = ask.but(change)
+        asks.append(ask)
+    return first, second, asks, draw(st.lists(_steps, min_size=3, max_size=14))
+
+
+def run(history: tuple[str, str, list[Ask], list[Step]]) -> int:
+    """Play *history*; return how many requests were let in."""
+    first, second, asks, steps = history
+    accepted = 0
+    with Twins.of(first, second) as twins:
+        for what, which in [("verify", 0), *steps]:
+            if what in WAYS:
+                accepted += isinstance(twins.ask(asks[which], what)[0], Principal)
+            elif what == "reload":
+                twins.reload(which)
+            elif what == "forget":  # as strangers can have it, by asking for many places
+                twins.short.registry._places.clear()
+            elif twins.now > 0:
+                for guard in twins.both:
+                    guard.revoke("one", **which)
+    return accepted
+
+
+@settings(max_examples=200)
+@given(history=histories())
+def test_no_history_makes_a_difference(
+    history: tuple[str, str, list[Ask], list[Step]],
+) -> None:
+    run(history)
+
+
+@settings(max_examples=200)
+@given(project=st.sampled_from(sorted(PROJECTS)), positions=st.lists(st.integers(0, 10_000)))
+def test_no_bit_of_a_usual_token_makes_a_difference(project: str, positions: list[int]) -> None:
+    ask = usual(project)
+    text = ask.credential
+    with Twins.of(project) as twins:
+        taught(project, twins)
+        for number, position in enumerate(positions):
+            twins.ask(ask.but({"text": flip_bit(text, position)}), WAYS[number % 2])

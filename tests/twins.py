@@ -144,20 +144,21 @@ class Ask:
                 made[name] = old + value if isinstance(old, list) and name == "more" else value
         return replace(self, **made)
 
+    @property
+    def credential(self) -> str:
+        """What stands behind the scheme's word."""
+        if self.text is not None:
+            return self.text
+        return SPELLINGS[self.spelled](_minted(json.dumps([self.head, self.claims]), self.signer))
+
     def request(self) -> Request:
         """Return the request."""
-        text = self.text
-        if text is None:
-            text = SPELLINGS[self.spelled](
-                _minted(json.dumps([self.head, self.claims]), self.signer)
-            )
         headers = [*self.hosts, *self.more]
-        if text != "none":
-            headers.insert(1, ("Authorization", self.word + text))
+        if self.credential != "none":
+            headers.insert(1, ("Authorization", self.word + self.credential))
         facts = {"body": None, **self.facts}
-        return Request(
-            "POST", self.target, _joined(headers) if facts.get("joined") else headers, **facts
-        )
+        headers = _joined(headers) if facts.get("joined") else headers
+        return Request("POST", self.target, headers, **facts)
 
 
 def _joined(headers: Headers) -> Headers:
