@@ -5,6 +5,9 @@ Every request goes the same way: target, project, one kind of credential, its sc
 clock and no I/O: where the body is needed and not read, the answer is "read it and ask again", and
 where a limit counts requests before anything is checked, "count it and ask again".
 
+A request that has nothing to judge but its bearer token, as most have, may go a shorter way first,
+which says the same or nothing (`Authenticator.short`).
+
 Longer than other modules because the whole way of a request is read here, in its order.
 """
 

@@ -26,11 +26,11 @@ def opened(where: int | str, now: float = START, **options: object) -> Iterator[
 
 
 @contextmanager
-def forgetful(prefix: str) -> Iterator[tuple[Proxy, Backend]]:
+def forgetful(prefix: str, **options: object) -> Iterator[tuple[Proxy, Backend]]:
     """Open a backend whose answers can be lost on their way."""
     with (
         proxied(redis_servers.single().port) as proxy,
-        opened(proxy.port, key_prefix=prefix) as backend,
+        opened(proxy.port, key_prefix=prefix, **options) as backend,
     ):
         yield proxy, backend
 

@@ -16,6 +16,7 @@ class Proxy:
         self._target = target
         self._tls = tls
         self._lose = 0
+        self._mute: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -27,6 +28,10 @@ class Proxy:
         """Close the connection instead of passing on each of the next *answers*."""
         with self._lock:
             self._lose = answers
+
+    def mute(self) -> None:
+        """Pass nothing on any more over the connections that there are; new ones are good."""
+        self._mute.update(self._sockets)
 
     def close(self) -> None:
         for each in (self._listener, *self._sockets):
@@ -58,6 +63,8 @@ class Proxy:
     def _pump(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
+                if source in self._mute:
+                    continue
                 if answers and self._loses():
                     break
                 sink.sendall(data)

@@ -39,7 +39,7 @@ def assert_whole(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         counted = connection.execute(
-            "SELECT account, count(*) FROM (SELECT account FROM nonce UNION ALL SELECT account"
+            "SELECT account, count(*) FROM (SELECT account FROM spent UNION ALL SELECT account"
             " FROM record) GROUP BY 1"
         ).fetchall()
         live = connection.execute("SELECT id, live FROM budget WHERE parent IS NOT NULL").fetchall()

@@ -71,6 +71,43 @@ def test_a_reply_is_the_result() -> None:
     assert run.result == 0
 
 
+@pytest.mark.parametrize("min_replicas", [0, 1])
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        *(Reply(0), Reply(0, 1), Reply([0, b"{}"], 1), Reply(1), Reply(2), Reply(None)),
+        *(LostError("gone", sent=True), LostError("gone"), LostError("late", late=True)),
+        *(error("NOSCRIPT"), error("MOVED 7 two:2"), error("ASK 7 two:2"), error("MOVED 7 x")),
+        *(error("READONLY"), error("TRYAGAIN"), error("LOADING"), error("OOM"), error("")),
+    ],
+    ids=repr,
+)
+def test_a_flow_whose_first_step_was_taken_goes_on_as_one_that_took_it(
+    outcome: Any, min_replicas: int
+) -> None:
+    question = Asking("x", 0.25).settle(owe("n"), START)
+
+    def begun(*, taken: bool) -> Any:
+        directory = Directory(ONE)
+        result: Any
+        try:
+            if taken:
+                result = next(answering(question, directory, min_replicas, (ONE, outcome)))
+            else:
+                flow = answering(question, directory, min_replicas)
+                assert next(flow) == Send(ONE, question)
+                result = flow.send(outcome)
+        except StopIteration as done:
+            result = ("result", done.value)
+        except BackendError as refusal:
+            result = str(refusal)
+        return result, directory.heard
+
+    assert begun(taken=True) == begun(taken=False)
+    if isinstance(outcome, Reply) and not min_replicas:  # what `Loops.run` does without a flow
+        assert begun(taken=False) == (("result", outcome.value), [])
+
+
 def test_where_nobody_is_known_one_is_looked_for_once() -> None:
     run = Run(Directory(None, ONE))
     assert run.step is Wait.SEARCH

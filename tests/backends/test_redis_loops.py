@@ -16,7 +16,8 @@ import redis
 
 from backends import redis_servers
 from backends.kinds import START, owe, run_in_threads
-from backends.redis_opened import opened
+from backends.redis_opened import answered, forgetful, opened
+from backends.redis_proxy import Proxy
 from backends.redis_servers import Server, until
 from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_client
@@ -113,7 +114,8 @@ def test_a_question_that_waits_while_a_loop_closes_its_connections_opens_none(
         with opened(redis_servers.single().port, key_prefix=prefix) as backend:
             assert await backend.asettle(owe("n"), START) is OK
             flow = patient(backend._flow(backend._asking.settle(owe("m"), START)))
-            waiting = asyncio.create_task(backend._loops.run(flow))
+            soon = asyncio.get_running_loop().time() + 5
+            waiting = asyncio.create_task(backend._loops.follow(flow, soon))
             await asyncio.sleep(0)
         return await asyncio.gather(waiting, return_exceptions=True)
 
@@ -146,6 +148,92 @@ def test_a_crowd_larger_than_one_pipeline_isanswered(prefix: str) -> None:
 
     with opened(redis_servers.single().port, key_prefix=prefix) as backend:
         assert asyncio.run(crowd(backend)) == [OK] * 600
+
+
+# Deadlines
+
+
+def test_one_that_has_waited_long_costs_those_behind_it_no_answer(
+    serve: Callable[..., Server],
+) -> None:
+    server = serve()
+
+    async def ask_a_slow_server(backend: Backend) -> list[Any]:
+        assert await backend.asettle(owe("spent"), START) is OK
+        server.pause()
+        early = [asyncio.create_task(backend.asettle(owe("a"), START))]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # it has gone out
+        early.append(asyncio.create_task(backend.asettle(owe("b"), START)))
+        await asyncio.sleep(2)  # half of the time that each has
+        names = ("spent", "c", "spent", "d")
+        later = [asyncio.create_task(backend.asettle(owe(name), START)) for name in names]
+        refusals = await asyncio.gather(*early, return_exceptions=True)
+        server.resume()
+        assert [str(each).rpartition(": ")[2] for each in refusals] == ["no answer in time"] * 2
+        return await asyncio.gather(*later)
+
+    with opened(server.port, timeout="4s") as backend:
+        # the late replies to the first two are OK: none of them is taken for another's
+        assert asyncio.run(ask_a_slow_server(backend)) == [REPLAYED, OK, REPLAYED, OK]
+        assert backend.settle(owe("a"), START) is REPLAYED
+
+
+def test_a_silent_connection_is_given_up_though_somebody_always_waits(prefix: str) -> None:
+    async def ask_all_the_time(backend: Backend, proxy: Proxy) -> None:
+        assert await backend.asettle(owe("first"), START) is OK
+        proxy.mute()
+        number, asked = 0, set[asyncio.Task[Answer]]()
+        async with asyncio.timeout(60):
+            while not any(task.done() and task.exception() is None for task in asked):
+                number += 1
+                asked.add(asyncio.create_task(backend.asettle(owe(str(number)), START)))
+                await asyncio.sleep(0.05)
+        await asyncio.wait(asked)
+        assert {task.result() for task in asked if task.exception() is None} == {OK}
+
+    with forgetful(prefix, timeout="250ms") as (proxy, backend):
+        asyncio.run(ask_all_the_time(backend, proxy))
+
+
+def test_of_a_crowd_before_a_server_that_hangs_the_last_are_refused_without_being_asked(
+    serve: Callable[..., Server],
+) -> None:
+    server = serve()
+
+    async def crowd(backend: Backend) -> list[Any]:
+        assert await backend.asettle(owe("first"), START) is OK
+        server.pause()
+        asked = [backend.asettle(owe(str(n)), START) for n in range(200)]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        server.resume()
+        return found
+
+    with opened(server.port, timeout="500ms") as backend:
+        refusals = asyncio.run(crowd(backend))
+        assert [type(each) for each in refusals] == [BackendError] * 200
+        answered(lambda: backend.settle(owe("next"), START))
+        assert [backend.settle(owe(str(n)), START) for n in range(150, 200)] == [OK] * 50
+
+
+def test_what_is_asked_while_nobody_is_there_is_refused_by_each_ones_own_time(
+    serve: Callable[..., Server],
+) -> None:
+    server = serve()
+
+    async def ask_before_there_is_a_connection(backend: Backend) -> list[Any]:
+        server.pause()
+        first = asyncio.create_task(backend.asettle(owe("a"), START))
+        await asyncio.sleep(2)  # half of the time that each has
+        second = asyncio.create_task(backend.asettle(owe("b"), START))
+        refused = await asyncio.gather(first, return_exceptions=True)
+        server.resume()
+        return [*refused, await second]
+
+    with opened(server.port, timeout="4s") as backend:
+        refusal, answer = asyncio.run(ask_before_there_is_a_connection(backend))
+        assert isinstance(refusal, BackendError)
+        assert answer is OK
 
 
 def test_a_backend_can_be_used_on_both_sides_of_a_fork(prefix: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from backends.kinds import START, ask, issue, owe, present
 from backends.stores import assert_whole, locked, opened, unlock
-from rpcguard.backends import sqlite_file, sqlite_ledger, sqlite_schema
+from rpcguard.backends import sqlite_file, sqlite_ledger, sqlite_nonces, sqlite_schema
 from rpcguard.backends.sqlite import SqliteBackend
 from rpcguard.backends.sqlite_file import boot_id
 from rpcguard.errors import BackendError, ConfigError
@@ -57,7 +57,8 @@ def test_how_far_was_pruned_outlives_the_backend(path: Path) -> None:
     with opened(path) as backend:
         backend.settle(owe("old", lasts=90), START)
     with opened(path, START + 100) as backend:
-        backend.settle(owe("new", lasts=190), START + 100)
+        for number in range(sqlite_nonces.RECENT + 1):  # with the last, what has ended is dropped
+            backend.settle(owe(f"new {number}", lasts=190), START + 100)
     with opened(path) as backend:
         assert backend.settle(owe("old", lasts=90), START) is FORGOTTEN
         assert backend.settle(owe("unknown", lasts=90), START) is FORGOTTEN
@@ -219,11 +220,14 @@ def test_a_file_that_is_not_ours_is_refused_and_left_as_it_is(path: Path, make) 
         "UPDATE state SET pruned_through = x'00ff'",
         "DELETE FROM state",
         "DROP TABLE state",
-        "DROP TABLE nonce",
+        "DROP TABLE spent",
+        "DROP TABLE recent",
         "DROP TABLE budget",
         "DROP TABLE revocation",
-        "UPDATE budget SET live = 'junk'",
-        "INSERT INTO nonce VALUES(x'6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e', 'junk', 0)",
+        "INSERT INTO budget SELECT account, project, 'junk' FROM recent",
+        "INSERT INTO budget SELECT project, NULL, x'00' FROM recent",
+        "INSERT INTO spent VALUES(x'6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e', 'junk', 0)",
+        "INSERT INTO recent VALUES(x'6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e6e', 'junk', 0, 0)",
     ],
 )
 def test_junk_in_the_store_refuses(path: Path, damage: str) -> None:
@@ -321,7 +325,7 @@ def test_a_damaged_page_refuses(path: Path) -> None:
         for number in range(200):
             backend.settle(owe(str(number)), START)
     with closing(sqlite3.connect(path)) as connection:
-        sql = "SELECT rootpage FROM sqlite_master WHERE name = 'nonce'"
+        sql = "SELECT rootpage FROM sqlite_master WHERE name = 'spent'"
         (root,) = connection.execute(sql).fetchone()
         (size,) = connection.execute("PRAGMA page_size").fetchone()
     with path.open("r+b") as file:

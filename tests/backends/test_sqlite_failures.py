@@ -110,7 +110,7 @@ def test_what_a_killed_process_acknowledged_stays_spent(path: Path) -> None:
         for number in range(len(acknowledged)):  # and all of it goes when its time comes
             backend.settle(owe(f"later {number}", lasts=1e9 + 90), START + 1e9)
         with closing(sqlite3.connect(path)) as connection:
-            sql = "SELECT count(*) FROM nonce WHERE deadline < ?"
+            sql = "SELECT count(*) FROM spent WHERE deadline < ?"
             assert connection.execute(sql, (START + 1e9,)).fetchone() == (0,)
     assert len(acknowledged) == len(set(acknowledged)) >= 600
     assert_whole(path)

@@ -12,13 +12,15 @@ import pytest
 from backends.kinds import START, ask, issue, owe, present
 from backends.stores import assert_whole, opened
 from rpcguard.backends.sqlite import SqliteBackend
+from rpcguard.backends.sqlite_budgets import accounts
 from rpcguard.backends.sqlite_file import boot_id
+from rpcguard.backends.sqlite_nonces import RECENT
 from rpcguard.backends.sqlite_schema import SCHEMA_VERSION
 from rpcguard.errors import ConfigError
 from rpcguard.owed import Answer, Revocation, Verdict, digest
 
-# What version 2 had, word for word.
-VERSION_2 = """
+# What versions 2 and 3 had, word for word.
+_BOTH = """
 CREATE TABLE state(
     one INTEGER PRIMARY KEY CHECK (one = 1),
     boot TEXT,
@@ -39,6 +41,21 @@ CREATE TABLE revocation(
     expires REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX revocation_expires ON revocation(expires);
+CREATE TABLE revocable(
+    record BLOB,
+    name BLOB,
+    PRIMARY KEY(record, name)
+) WITHOUT ROWID;
+PRAGMA application_id = 0x72706367;
+"""
+_INDEX_AND_TRIGGER = """
+CREATE INDEX record_expires ON record(expires);
+CREATE TRIGGER record_gone AFTER DELETE ON record BEGIN
+    DELETE FROM revocable WHERE record = old.name;
+END;
+"""
+VERSION_2 = f"""
+{_BOTH}
 CREATE TABLE record(
     name BLOB PRIMARY KEY,
     slot BLOB UNIQUE,
@@ -46,34 +63,58 @@ CREATE TABLE record(
     issued REAL NOT NULL,
     expires REAL NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX record_expires ON record(expires);
-CREATE TABLE revocable(
-    record BLOB,
-    name BLOB,
-    PRIMARY KEY(record, name)
-) WITHOUT ROWID;
-CREATE TRIGGER record_gone AFTER DELETE ON record BEGIN
-    DELETE FROM revocable WHERE record = old.name;
-END;
-PRAGMA application_id = 0x72706367;
+{_INDEX_AND_TRIGGER}
 PRAGMA user_version = 2;
+"""
+VERSION_3 = f"""
+{_BOTH}
+CREATE TABLE record(
+    slot BLOB PRIMARY KEY,
+    name BLOB NOT NULL UNIQUE,
+    value TEXT NOT NULL,
+    issued REAL NOT NULL,
+    expires REAL NOT NULL,
+    account INTEGER NOT NULL
+) WITHOUT ROWID;
+{_INDEX_AND_TRIGGER}
+PRAGMA user_version = 3;
 """
 API_KEY = json.dumps({"subject": "s", "kid": "k", "expires_at": None})
 REFRESH = json.dumps({"sub": "s", "sid": "x", "claims": {"kid": "k"}})
 OF_KEY = b"k" * 16
 
 
+def _begin(connection: sqlite3.Connection, version: str) -> None:
+    """Make the tables of *version*, with a nonce of (p, s) that has 90 seconds, and a revocation."""
+    connection.executescript("PRAGMA journal_mode = WAL;" + version)
+    guard = -float("inf")
+    state = (boot_id(), guard, guard, b"e" * 16)
+    connection.execute("INSERT INTO state VALUES(1, ?, ?, ?, ?)", state)
+    subject, project = accounts("p", "s")
+    nonce = (digest("p", "s", "n"), START + 90, subject)
+    connection.execute("INSERT INTO nonce VALUES(?, ?, ?)", nonce)
+    rows = ((subject, project, 1), (project, None, 1))
+    connection.executemany("INSERT INTO budget VALUES(?, ?, ?)", rows)
+    connection.execute("INSERT INTO revocation VALUES(?, 9e999, 9e999)", (b"t" * 16,))
+
+
+@pytest.fixture
+def of_3(path: Path) -> Path:
+    """Return a file of version 3: a nonce, a revocation, an API key."""
+    with closing(sqlite3.connect(path)) as connection:
+        _begin(connection, VERSION_3)
+        row = (digest("slot"), digest("record", "key"), API_KEY, START, START + 100, 7)
+        connection.execute("INSERT INTO record VALUES(?, ?, ?, ?, ?, ?)", row)
+        connection.execute("INSERT INTO budget VALUES(7, 8, 1), (8, NULL, 1)")
+        connection.commit()
+    return path
+
+
 @pytest.fixture
 def old(path: Path) -> Path:
     """Return a file of version 2: a nonce, a revocation, two API keys, a family of two tokens."""
     with closing(sqlite3.connect(path)) as connection:
-        connection.executescript("PRAGMA journal_mode = WAL;" + VERSION_2)
-        guard = -float("inf")
-        state = (boot_id(), guard, guard, b"e" * 16)
-        connection.execute("INSERT INTO state VALUES(1, ?, ?, ?, ?)", state)
-        connection.execute("INSERT INTO nonce VALUES(?, ?, 5)", (digest("p", "s", "n"), START + 90))
-        connection.execute("INSERT INTO budget VALUES(5, 6, 1), (6, NULL, 1)")
-        connection.execute("INSERT INTO revocation VALUES(?, 9e999, 9e999)", (b"t" * 16,))
+        _begin(connection, VERSION_2)
         records = (
             ("key", "slot", API_KEY, START + 100),
             ("other key", "other", API_KEY, float("inf")),
@@ -128,7 +169,11 @@ def test_its_refresh_families_end(old: Path) -> None:
         assert connection.execute("SELECT count(*) FROM revocable").fetchone() == (2,)
 
 
-def test_it_becomes_what_a_new_file_is(old: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["old", "of_3"])
+def test_it_becomes_what_a_new_file_is(
+    version: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    old = request.getfixturevalue(version)
     new = tmp_path / "new.db"
     schemas = []
     for path in (old, new):
@@ -164,3 +209,43 @@ def test_one_that_cannot_be_upgraded_is_left_as_it_is(old: Path) -> None:
     with pytest.raises(ConfigError):
         SqliteBackend(old, now=START)
     assert _version(old) == 2
+
+
+def test_a_nonce_that_version_3_spent_stays_spent_and_counts(of_3: Path) -> None:
+    with opened(of_3) as backend:
+        assert backend.settle(owe("n"), START) is Answer.REPLAYED
+        assert backend.spent("p", "s", [digest("p", "s", "n")], START)
+        assert backend.settle(owe("m", subject_limit=1), START) is Answer.SUBJECT_FULL
+        assert backend.settle(owe("m", subject_limit=2), START) is Answer.OK
+        assert backend.settle(owe("l", subject_limit=2), START) is Answer.SUBJECT_FULL
+        assert backend.settle(owe("l", lasts=190, subject_limit=1), START + 90) is Answer.OK
+        assert backend.settle(owe("n"), START) is Answer.FORGOTTEN
+    assert_whole(of_3)
+
+
+def test_what_version_3_had_issued_and_revoked_stands(of_3: Path) -> None:
+    with opened(of_3) as backend:
+        assert backend.settle(present("key"), START) == Answer(Verdict.OK, API_KEY)
+        assert backend.settle(ask(b"t" * 16), START) is Answer.REVOKED
+        assert backend.epoch(0) == b"e" * 16
+    assert _version(of_3) == SCHEMA_VERSION
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT deadline FROM nonce WHERE name = x'00'",
+        "INSERT INTO nonce(name, deadline, account) VALUES(x'00', 0, 0)",
+        "SELECT name, account, deadline FROM nonce WHERE deadline <= 0",
+    ],
+)
+def test_a_process_of_version_3_accepts_no_nonce_any_more(of_3: Path, statement: str) -> None:
+    """It would not see those that are in `recent` alone."""
+    with closing(sqlite3.connect(of_3)) as connection:
+        connection.execute(statement).fetchall()
+        connection.rollback()
+        with opened(of_3) as backend:
+            for number in range(RECENT // 2):
+                assert backend.settle(owe(str(number)), START) is Answer.OK
+            with pytest.raises(sqlite3.OperationalError, match="no such table: nonce"):
+                connection.execute(statement)

@@ -91,10 +91,10 @@ class RedisBackend:
         if not owed:
             self._check_open()
             return Answer.OK
-        flow = self._flow(self._asking.settle(owed, now))
+        question = self._asking.settle(owed, now)
         self._enter()
         try:
-            return answer_of(await self._loops.run(flow))
+            return answer_of(await self._loops.run(question))
         finally:
             self._leave()
 

@@ -128,14 +128,26 @@ class Directory(Protocol):
         ...
 
 
-def answering(question: Question, directory: Directory, min_replicas: int) -> Flow:
+def answering(
+    question: Question,
+    directory: Directory,
+    min_replicas: int,
+    taken: tuple[Address, Outcome] | None = None,
+) -> Flow:
     """
     Return the flow of *question*; its result is the script's reply.
+
+    Args:
+        question: The question.
+        directory: Knows where the servers are.
+        min_replicas: How many must confirm what is written.
+        taken: Where the plain question was sent already, and the outcome: most are answered then,
+            and need no flow.
 
     Raises:
         BackendError: If there is no answer that counts.
     """
-    address = directory.locate(question.bucket)
+    address, outcome = taken or (directory.locate(question.bucket), None)
     again = in_full = asking = retried = False
     redirects = 0
     while True:
@@ -144,7 +156,9 @@ def answering(question: Question, directory: Directory, min_replicas: int) -> Fl
             address = directory.locate(question.bucket)
             if address is None:
                 raise BackendError("redis: nobody says where the primary is")
-        outcome = yield Send(address, question, again, in_full, asking)
+        if taken is None:
+            outcome = yield Send(address, question, again, in_full, asking)
+        taken = None
         asking = False
         if isinstance(outcome, Reply):
             _check_replicas(question, outcome, min_replicas)

@@ -16,7 +16,7 @@ import contextlib
 import inspect
 from collections.abc import Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from redis import asyncio as redis_asyncio
 from redis import connection as redis_sync
@@ -24,6 +24,7 @@ from redis import exceptions
 
 from rpcguard.backends.redis_flow import LostError, Outcome, Reply, Send
 from rpcguard.backends.redis_names import looked_up
+from rpcguard.backends.redis_replies import Replies
 from rpcguard.backends.redis_scripts import bulk
 from rpcguard.backends.redis_settings import Address, Settings
 
@@ -43,6 +44,7 @@ _PLAIN = {
     "socket_connect_timeout": None,
 }
 _ERRORS = (exceptions.RedisError, OSError)
+_OK = Reply(0)
 
 
 def packed(*arguments: str) -> bytes:
@@ -105,8 +107,12 @@ def written(steps: Sequence[Send], server: bytes, replicas: int, patience: float
     return commands
 
 
-def outcomes(steps: Sequence[Send], replies: list[Any]) -> list[Outcome]:
+def outcomes(steps: Sequence[Send], replies: list[Any]) -> Sequence[Outcome]:
     """Return what came back for each of *steps*, from the replies to all commands."""
+    if replies == [0] * len(
+        steps
+    ):  # the usual: nothing else was sent, and all are answered with OK
+        return [_OK] * len(steps)
     iterator = iter(replies)
     found = []
     for step in steps:
@@ -115,10 +121,15 @@ def outcomes(steps: Sequence[Send], replies: list[Any]) -> list[Outcome]:
         found.append(next(iterator))
     confirmed = next(iterator, 0)
     number = confirmed if isinstance(confirmed, int) else 0
-    return [
-        each if isinstance(each, exceptions.ResponseError) else Reply(each, number)
-        for each in found
-    ]
+    return [_outcome(each, number) for each in found]
+
+
+def _outcome(reply: Any, confirmed: int) -> Outcome:
+    if isinstance(reply, exceptions.ResponseError):
+        # redis-py raises this one where it reads replies itself: the next sending may be answered
+        loading = str(reply).startswith("LOADING ")
+        return LostError("the server is loading its data") if loading else reply
+    return Reply(reply, confirmed)
 
 
 class Link:
@@ -161,7 +172,7 @@ class Link:
             self.close()
             raise
 
-    def ask(self, steps: Sequence[Send], replicas: int, deadline: float) -> list[Outcome]:
+    def ask(self, steps: Sequence[Send], replicas: int, deadline: float) -> Sequence[Outcome]:
         """
         Put some questions at once.
 
@@ -208,14 +219,41 @@ class Link:
             self._connection.disconnect()
 
 
-class AsyncLink:
-    """A connection of one event loop. Nothing here has a bound of its own: callers set one."""
+class Owner(Protocol):
+    """Who uses an `AsyncLink`."""
 
-    __slots__ = ("_address", "_connection", "server")
+    def heard(self, link: AsyncLink, replies: list[Any]) -> None:
+        """Take the next replies to what was sent, in their order."""
+        ...
 
-    def __init__(self, settings: Settings, address: Address) -> None:
+    def lost(self, link: AsyncLink, error: LostError) -> None:
+        """Note that *link* is of no use any more."""
+        ...
+
+
+class AsyncLink(asyncio.Protocol):
+    """
+    A connection of one event loop. Nothing here has a bound of its own: callers set one.
+
+    redis-py connects; then the connection's bytes come here, not to redis-py's coroutines, which
+    would cost each reply more than the rest of its question.
+    """
+
+    __slots__ = (
+        "_address",
+        "_connection",
+        "_owner",
+        "_replies",
+        "_streams",
+        "_transport",
+        "server",
+    )
+
+    def __init__(self, settings: Settings, address: Address, owner: Owner) -> None:
         self._address = address
         self._connection = _async_connection(settings, address)
+        self._owner = owner
+        self._replies = Replies()
         self.server = b""
 
     async def open(self, *, guard: bool) -> None:
@@ -232,32 +270,49 @@ class AsyncLink:
             await self._connection.connect()
         except _ERRORS as error:
             raise _lost(error, sent=False) from error
-        replies = await self._exchange([_GREETING], 2)
-        self.server = greeted(replies, guard=guard)
+        self.server = greeted(await self._greet(), guard=guard)
+        # redis-py has no name for these two that is public, and has had these names since asyncio.
+        reader, writer = self._connection._reader, self._connection._writer  # noqa: SLF001
+        if reader.at_eof():
+            raise _lost(ConnectionError(), sent=False)
+        self._transport: asyncio.Transport = writer.transport
+        self._streams = self._transport.get_protocol()  # closing waits for what this is told
+        self._transport.set_protocol(self)
 
-    async def ask(self, steps: Sequence[Send], replicas: int, patience: float) -> list[Outcome]:
-        """
-        Put some questions at once.
-
-        Raises:
-            LostError: If the connection fails; the link is of no use then.
-        """
-        commands = written(steps, self.server, replicas, patience)
-        return outcomes(steps, await self._exchange(commands, len(commands)))
-
-    async def _exchange(self, commands: list[bytes], replies: int) -> list[Any]:
-        connection = self._connection
+    async def _greet(self) -> list[Any]:
         found: list[Any] = []
         try:
-            await connection.send_packed_command([b"".join(commands)], check_health=False)
-            for _ in range(replies):
+            await self._connection.send_packed_command([_GREETING], check_health=False)
+            for _ in range(2):
                 try:
-                    found.append(await connection.read_response())
+                    found.append(await self._connection.read_response())
                 except exceptions.ResponseError as error:
                     found.append(error)
         except _ERRORS as error:
             raise _lost(error, sent=True) from error
         return found
+
+    def send(self, commands: bytes) -> None:
+        """Send *commands*; what is not sent at once waits in memory."""
+        self._transport.write(commands)
+
+    def data_received(self, data: bytes) -> None:
+        """Tell what has come."""
+        try:
+            replies = self._replies.read(data)
+        except LostError as error:
+            self._owner.lost(self, error)
+        else:
+            self._owner.heard(self, replies)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell that nothing more will come."""
+        self._streams.connection_lost(exc)
+        self._owner.lost(self, _lost(exc or ConnectionError(), sent=True))
+
+    def abort(self) -> None:
+        """Close the connection at once, without taking leave; `close` is still needed."""
+        self._transport.abort()
 
     async def close(self) -> None:
         """Close the connection, and wait a little until that is so: TLS takes its leave."""

@@ -1,126 +1,19 @@
-"""
-Takes the steps of flows in event loops: each loop has one connection to each server.
-
-Questions that wait in one loop for one server go out together, as one pipeline: those that were put
-in the same turn of the loop, or while the last pipeline was under way. A question that is cancelled
-before it goes out is not asked; the reply to one that is cancelled later is thrown away. Neither
-concerns the others.
-"""
+"""Takes the steps of flows in event loops: each loop has one connection to each server."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import threading
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-from rpcguard.backends.redis_flow import PAUSE, Flow, LostError, Outcome, Send, Wait
-from rpcguard.backends.redis_links import AsyncLink
+from rpcguard.backends.redis_flow import PAUSE, Flow, Outcome, Reply, Send, Wait, answering
+from rpcguard.backends.redis_lines import Line
+from rpcguard.backends.redis_questions import Question
 from rpcguard.backends.redis_search import Search
 from rpcguard.backends.redis_settings import Address, Settings
 from rpcguard.errors import BackendError
-
-_AT_ONCE = 128  # questions in one pipeline
-
-
-class _Item:
-    """A question that waits."""
-
-    __slots__ = ("deadline", "future", "step")
-
-    def __init__(self, step: Send, deadline: float, future: asyncio.Future[Outcome]) -> None:
-        self.step = step
-        self.deadline = deadline
-        self.future = future
-
-
-class _Line:
-    """The questions of one loop for one server, and the connection they go over."""
-
-    __slots__ = ("_address", "_link", "_loop", "_queue", "_settings", "_task")
-
-    def __init__(
-        self, settings: Settings, address: Address, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        self._settings = settings
-        self._address = address
-        self._loop = loop
-        self._queue: deque[_Item] = deque()
-        self._task: asyncio.Task[None] | None = None
-        self._link: AsyncLink | None = None
-
-    async def ask(self, step: Send, deadline: float) -> Outcome:
-        """Return what comes back for *step*."""
-        item = _Item(step, deadline, self._loop.create_future())
-        self._queue.append(item)
-        if self._task is None:
-            self._task = self._loop.create_task(self._run())
-        return await item.future
-
-    async def close(self) -> None:
-        """Close the connection, whatever is under way."""
-        if self._task is not None:
-            self._task.cancel()
-        await self._hang_up()
-
-    async def _run(self) -> None:
-        batch: list[_Item] = []
-        try:
-            while self._queue:
-                batch = self._next()
-                if batch:
-                    outcomes = await self._exchange(batch)
-                    _deliver(batch, outcomes)
-                    if isinstance(outcomes[0], LostError):
-                        await self._hang_up()
-        except BaseException:  # the loop ends, or something is wrong here: nobody is left waiting
-            waiting = [*batch, *self._queue]
-            self._queue.clear()
-            self._task = None  # who asks while the connection is closed begins anew
-            _deliver(waiting, [LostError("closed", sent=True, late=True)] * len(waiting))
-            await self._hang_up()
-            raise
-        self._task = None
-
-    def _next(self) -> list[_Item]:
-        """Take the next questions out of the queue, but for those that nobody waits for."""
-        batch: list[_Item] = []
-        while self._queue and len(batch) < _AT_ONCE:
-            item = self._queue.popleft()
-            if not item.future.done():
-                batch.append(item)
-        return batch
-
-    async def _exchange(self, batch: Sequence[_Item]) -> Sequence[Outcome]:
-        """Return the outcomes, before the time of the question that has waited longest is up."""
-        steps = [item.step for item in batch]
-        deadline = min(item.deadline for item in batch)
-        try:
-            async with asyncio.timeout_at(deadline):
-                link = self._link
-                if link is None:
-                    link = self._link = AsyncLink(self._settings, self._address)
-                    await link.open(guard=self._settings.restart_guard)
-                left = deadline - self._loop.time()
-                return await link.ask(steps, self._settings.min_replicas, left)
-        except TimeoutError:
-            lost = LostError("no answer in time", sent=True, late=True)
-        except LostError as error:
-            lost = error
-        return [lost] * len(batch)
-
-    async def _hang_up(self) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            await link.close()
-
-
-def _deliver(batch: Sequence[_Item], outcomes: Sequence[Outcome]) -> None:
-    for item, outcome in zip(batch, outcomes, strict=True):
-        if not item.future.done():
-            item.future.set_result(outcome)
 
 
 class _Client:
@@ -139,7 +32,7 @@ class _Client:
         self._settings = settings
         self._loop = loop
         self._ended = ended
-        self._lines: dict[Address, _Line] = {}
+        self._lines: dict[Address, Line] = {}
         self._closed = False
         self._ending: asyncio.Task[None] | None = None
         self.life = self._live()
@@ -176,7 +69,7 @@ class _Client:
         if cancelled is not None:
             raise cancelled
 
-    def line(self, address: Address) -> _Line:
+    def line(self, address: Address) -> Line:
         """
         Return the line to *address*.
 
@@ -187,7 +80,7 @@ class _Client:
             raise BackendError("redis: the backend is closed")
         line = self._lines.get(address)
         if line is None:
-            line = self._lines[address] = _Line(self._settings, address, self._loop)
+            line = self._lines[address] = Line(self._settings, address, self._loop)
         return line
 
 
@@ -202,18 +95,39 @@ class Loops:
         self._lock = threading.Lock()
         self._clients: dict[asyncio.AbstractEventLoop, _Client] = {}
 
-    async def run(self, flow: Flow) -> Any:
+    async def run(self, question: Question) -> Any:
         """
-        Return the result of *flow*, within the timeout.
+        Return the script's reply to *question*, within the timeout.
 
         Raises:
-            BackendError: If there is no answer.
+            BackendError: If there is no answer that counts.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.timeout
         client = self._clients.get(loop)
         if client is None:
             client = await self._begin(loop)
+        replicas = self._settings.min_replicas
+        address = self._search.locate(question.bucket)
+        if address is None:
+            return await self.follow(answering(question, self._search, replicas), deadline)
+        outcome = await client.line(address).ask(Send(address, question), deadline)
+        # The first step of every flow has been taken; most end with it, and need none then.
+        if type(outcome) is Reply and not replicas:
+            return outcome.value
+        taken = (address, outcome)
+        return await self.follow(answering(question, self._search, replicas, taken), deadline)
+
+    async def follow(self, flow: Flow, deadline: float) -> Any:
+        """
+        Return the result of *flow*, in a loop that has put a question before.
+
+        Raises:
+            BackendError: If there is none by *deadline*.
+        """
+        client = self._clients.get(asyncio.get_running_loop())
+        if client is None:
+            raise BackendError("redis: the backend is closed")
         try:
             step = next(flow)
             while True:

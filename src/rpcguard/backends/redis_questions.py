@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import struct
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,22 +26,25 @@ BUCKETS = 256
 _ACCOUNT_BYTES = 8
 _RANDOM_BYTES = 16
 _ATTEMPT_OUTLIVES = 4  # times the timeout: by then nobody asks again
+_CLOCKS = 5  # seconds that a mark is kept beyond that, as clocks of several machines may differ
 _REVOCATIONS_AT_ONCE = 500
 _ANSWERS: tuple[Answer, ...] = tuple(
     getattr(Answer, each.name) for each in Verdict
 )  # as `bucket.lua`
 _TAKEN = len(_ANSWERS)
 _YES, _NO = bulk(b"1"), bulk(b"0")
-_NO_NONCE = bulk(*[b""] * 6)
-_NO_RECORD = bulk(b"", b"")
 
 _STATE, _REVOKED, _NAMES, _RECORDS = b"state", b"revoked", b"names", b"records"
-_READ = (_STATE, _REVOKED, b"nonces:")
-_ANSWERED: tuple[bytes, ...] = (_STATE, _REVOKED, _NAMES, _RECORDS)
-_SPENT = (*_ANSWERED, b"nonces:", b"live:")
+_NONCES, _LIVE, _ATTEMPT = b"nonces:", b"live:", b"attempt:"
 
-_REST = BULK + b"$%d\r\n%%b\r\n%%b" % _RANDOM_BYTES
-_SETTLE = BULK + b"%b%b%b"
+# What one settle says beside names: see `settle.lua`. Packed, it costs Lua and us half of what
+# texts would.
+_MOMENTS = struct.Struct("<ddddBB")
+_LIMITS = struct.Struct("<dd")
+_NOW = struct.Struct("<d")
+_BEGINNING = b"$%d\r\n%%b\r\n$%d\r\n%%b\r\n%%b" % (_MOMENTS.size, _RANDOM_BYTES)
+_REST = b"$%d\r\n%%b\r\n$%d\r\n%%b\r\n%%b" % (_NOW.size, _RANDOM_BYTES)
+_MEMBER = b"$%d\r\n%b%b\r\n%b"
 
 
 @dataclass(slots=True)  # not frozen: that would cost each question some microseconds
@@ -86,7 +90,7 @@ class Question:
 class Asking:
     """Makes questions about the keys with one prefix."""
 
-    __slots__ = ("_attempt", "_prefix")
+    __slots__ = ("_asked_again", "_attempt", "_prefix")
 
     def __init__(self, prefix: str, timeout: float) -> None:
         """
@@ -96,6 +100,7 @@ class Asking:
         """
         self._prefix = prefix
         self._attempt = bulk(b"%d" % math.ceil(timeout * 1000 * _ATTEMPT_OUTLIVES))
+        self._asked_again = math.ceil(timeout * _ATTEMPT_OUTLIVES) + _CLOCKS
 
     def opening(self, now: float) -> list[Question]:
         """Return what notes, in each bucket, that what is spent from *now* on will be known."""
@@ -106,40 +111,52 @@ class Asking:
 
     def settle(self, owed: Owed, now: float) -> Question:
         """Return what asks for everything in *owed*."""
-        number, project, _ = _place(owed.project, owed.subject)
-        if owed.bucket is not None:
-            number = owed.bucket
-        nonce = owed.nonce
+        nonce, record, slot, made = owed.nonce, owed.record, owed.slot, owed.issued_at
+        shown = 0 if record is None else 1 if slot is None else 2
         if nonce is None:
-            keys, spends = _ANSWERED, _NO_NONCE
+            number = _place(owed.project, owed.subject)[0] if owed.bucket is None else owed.bucket
+            names = (_STATE, _REVOKED, _NAMES, _RECORDS) if shown else (_STATE, _REVOKED)
+            keys, count = _keys(self._prefix, number, names), 2 + 2 * (shown > 0)
+            spends, deadline = b"", 0
         else:
-            keys = _SPENT
-            deadline = math.ceil(nonce.expires_at) if now < nonce.expires_at < LATEST else 0
-            spends = bulk(b"%d" % deadline, nonce.name) + _budgets(
-                owed.project, owed.subject, nonce.project_limit, nonce.subject_limit
+            number, keys, of_subject, budgets = _spender(
+                self._prefix,
+                owed.project,
+                owed.subject,
+                nonce.project_limit,
+                nonce.subject_limit,
+                owed.bucket,
+                shown > 0,
             )
-        record = _NO_RECORD
-        if owed.record is not None:
-            record = bulk(b"=" + owed.record, b"" if owed.slot is None else b"=" + owed.slot)
-        made = _time(owed.issued_at)
-        arguments = _SETTLE % (len(made), made, record, self._attempt, spends)
-        for name in owed.revocable:  # each request pays for this: `bulk` would take twice as long
-            arguments += BULK % (len(name), name)
-        count = 10 + len(owed.revocable)
-        writes = nonce is not None
-        return self._question(
-            number, scripts.SETTLE, now, keys, arguments, count, project, writes=writes, once=writes
+            spends = _MEMBER % (len(of_subject) + len(nonce.name), of_subject, nonce.name, budgets)
+            deadline = math.ceil(nonce.expires_at) if now < nonce.expires_at < LATEST else 0
+            count = 7 + 2 * (shown > 0)
+        moments = _MOMENTS.pack(
+            _number(now),
+            _number(made),
+            deadline,
+            now // 1 + self._asked_again,
+            nonce is not None,
+            shown,
         )
+        rest = _BEGINNING % (moments, os.urandom(_RANDOM_BYTES), spends)
+        for name in owed.revocable:  # each request pays for this: `bulk` would take twice as long
+            rest += BULK % (len(name), name)
+        if record is not None:
+            rest += bulk(record) if slot is None else bulk(record, slot)
+        count += 7 + len(owed.revocable) + shown
+        return Question(number, scripts.SETTLE, keys, rest, count, nonce is not None)
 
     def epoch(self, number: int) -> Question:
         """Return what asks for the epoch of a bucket."""
-        return self._question(number, scripts.READ, 0.0, _READ, b"", 0)
+        return self._question(number, scripts.READ, 0.0, (_STATE, _REVOKED), b"", 0)
 
     def spent(self, project: str, subject: str, names: Sequence[bytes], now: float) -> Question:
         """Return what asks which of some nonces are spent."""
         number, of_project, of_subject = _place(project, subject)
         members = bulk(*(of_subject + name for name in names))
-        return self._question(number, scripts.READ, now, _READ, members, len(names), of_project)
+        keys = (_STATE, _REVOKED, _NONCES + of_project.hex().encode("ascii"))
+        return self._question(number, scripts.READ, now, keys, members, len(names))
 
     def put(self, record: Record, now: float) -> Question:
         """Return what puts *record* in its slot."""
@@ -174,10 +191,12 @@ class Asking:
     def _write(
         self, number: int, script: Script, now: float, slot: bytes, arguments: Sequence[bytes]
     ) -> Question:
-        keys = (_STATE, _REVOKED, _NAMES, _RECORDS, b"ends", b"held")
         packed = self._attempt + bulk(slot, *arguments)
         count = 2 + len(arguments)
-        return self._question(number, script, now, keys, packed, count, writes=True, once=True)
+        # a key that no other question has: when it is asked again, it finds its answer
+        attempt = _ATTEMPT + os.urandom(_RANDOM_BYTES).hex().encode()
+        keys = (_STATE, _REVOKED, attempt, b"ends", b"held", _NAMES, _RECORDS)
+        return self._question(number, script, now, keys, packed, count, writes=True)
 
     def _question(
         self,
@@ -187,20 +206,15 @@ class Asking:
         keys: tuple[bytes, ...],
         arguments: bytes,
         count: int,
-        project: bytes = b"",
         *,
         writes: bool = False,
-        once: bool = False,
     ) -> Question:
-        random = os.urandom(_RANDOM_BYTES)
-        block = _keys(self._prefix, number, keys, project, once)
-        if once:  # a key that no other question has: when it is asked again, it finds its answer
-            block += b"%b\r\n" % random.hex().encode()
-        moment = _time(now)
-        rest = _REST % (len(moment), moment, random, arguments)
-        # the call and its hash, the number of keys; the server and whether it was asked before
-        count += 3 + len(keys) + once + 4
-        return Question(number, script, block, rest, count, writes)
+        tag = slot_key(self._prefix, number)
+        block = bulk(b"%d" % len(keys), *(tag + key for key in keys))
+        rest = _REST % (_NOW.pack(_number(now)), os.urandom(_RANDOM_BYTES), arguments)
+        # the call and its hash, the number of keys; the server, whether it was asked before, now,
+        # and the random bytes
+        return Question(number, script, block, rest, 3 + len(keys) + 4 + count, writes)
 
 
 def share(project_limit: int, subject_limit: int) -> int:
@@ -233,21 +247,37 @@ def answer_of(reply: Any) -> Answer:
 
 @functools.lru_cache(maxsize=4096)
 def _place(project: str, subject: str) -> tuple[int, bytes, bytes]:
-    """Return the bucket, the project as keys have it, and the subject as members have it."""
-    of_project = digest("project", project)[:_ACCOUNT_BYTES].hex().encode("ascii")
+    """Return the bucket, the project as fields have it, and the subject as members have it."""
     return (
         bucket(project, subject),
-        of_project,
+        digest("project", project)[:_ACCOUNT_BYTES],
         digest("subject", project, subject)[:_ACCOUNT_BYTES],
     )
 
 
 @functools.lru_cache(maxsize=4096)
-def _budgets(project: str, subject: str, project_limit: int, subject_limit: int) -> bytes:
-    """Return the arguments that name two budgets and how much they hold."""
-    _, of_project, of_subject = _place(project, subject)
-    room = b"%d" % share(project_limit, subject_limit)
-    return bulk(of_subject, b"%d" % subject_limit, of_project, room)
+def _spender(
+    prefix: str,
+    project: str,
+    subject: str,
+    project_limit: int,
+    subject_limit: int,
+    named_bucket: int | None,
+    shown: bool,
+) -> tuple[int, bytes, bytes, bytes]:
+    """
+    Return what is the same in all questions of a subject that spend a nonce: the bucket, the keys,
+    the subject as members have it, and the arguments that name two budgets and how much they hold.
+    """
+    number, of_project, of_subject = _place(project, subject)
+    if named_bucket is not None:
+        number = named_bucket
+    name = of_project.hex().encode("ascii")
+    keys = [_STATE, _REVOKED, _NONCES + name, _LIVE + name]
+    if shown:
+        keys += [_NAMES, _RECORDS]
+    limits = _LIMITS.pack(subject_limit, share(project_limit, subject_limit))
+    return number, _keys(prefix, number, tuple(keys)), of_subject, bulk(limits, of_project)
 
 
 def _packed(record: Record) -> tuple[bytes, ...]:
@@ -267,23 +297,18 @@ def _packed(record: Record) -> tuple[bytes, ...]:
 
 def _time(seconds: float) -> bytes:
     """Return Unix seconds as a text that Lua reads; what is no number counts as long ago."""
-    return b"-inf" if math.isnan(seconds) else repr(float(seconds)).encode("ascii")
+    return repr(float(_number(seconds))).encode("ascii")
+
+
+def _number(seconds: float) -> float:
+    return -math.inf if math.isnan(seconds) else seconds
 
 
 @functools.lru_cache(maxsize=8192)
-def _keys(prefix: str, number: int, names: tuple[bytes, ...], project: bytes, once: bool) -> bytes:
-    """
-    Return the number of keys, and the keys; those whose name ends with a colon are the project's.
-
-    With *once* also the beginning of the key of the attempt: `2 * _RANDOM_BYTES` are to follow.
-    """
+def _keys(prefix: str, number: int, names: tuple[bytes, ...]) -> bytes:
+    """Return the number of keys, and the keys."""
     tag = slot_key(prefix, number)
-    keys = (tag + name + (project if name.endswith(b":") else b"") for name in names)
-    block = bulk(b"%d" % (len(names) + once), *keys)
-    if once:
-        attempt = tag + b"attempt:"
-        block += b"$%d\r\n%b" % (len(attempt) + 2 * _RANDOM_BYTES, attempt)
-    return block
+    return bulk(b"%d" % len(names), *(tag + name for name in names))
 
 
 @functools.lru_cache(maxsize=1024)

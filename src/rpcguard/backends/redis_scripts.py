@@ -39,10 +39,10 @@ class Script:
         self.in_full = bulk(b"EVAL", text)
 
 
-OPEN = Script("bucket", "open")
-SETTLE = Script("bucket", "records", "settle")
-READ = Script("bucket", "read")
-REVOKE = Script("bucket", "revoke")
-PUT = Script("bucket", "records", "writing", "put")
-ROTATE = Script("bucket", "records", "writing", "rotate")
-DROP = Script("bucket", "records", "writing", "drop")
+OPEN = Script("bucket", "state", "open")
+SETTLE = Script("bucket", "owed", "usual", "state", "records", "settle")
+READ = Script("bucket", "state", "read")
+REVOKE = Script("bucket", "state", "revoke")
+PUT = Script("bucket", "state", "records", "writing", "put")
+ROTATE = Script("bucket", "state", "records", "writing", "rotate")
+DROP = Script("bucket", "state", "records", "writing", "drop")

@@ -18,19 +18,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from rpcguard.backends import forking, sqlite_ledger, sqlite_records
+from rpcguard.backends import forking, sqlite_ledger, sqlite_nonces, sqlite_records
 from rpcguard.backends.sqlite_file import boot_id, identity, prepare
 from rpcguard.backends.sqlite_lane import BusyError, Lane, free_one, take_one
-from rpcguard.backends.sqlite_ledger import copy_log, look, restart_log, spend
+from rpcguard.backends.sqlite_ledger import copy_log, look, restart_log
+from rpcguard.backends.sqlite_nonces import spend
 from rpcguard.errors import BackendError
-from rpcguard.owed import Answer, Owed, Record, Revocation
+from rpcguard.owed import Answer, Nonce, Owed, Record, Revocation
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 DEFAULT_TIMEOUT = 0.25  # seconds
 _READERS = 4
-_PRUNE_EVERY = 32  # nonces; each time up to twice as many ended ones go
 _CHECKPOINT_EVERY = 1024  # nonces; a log of about 5 MiB
 
 
@@ -60,13 +60,13 @@ class SqliteBackend:
         self._timeout = timeout
         path = path.absolute()
         prepare(path, now, boot())
-        self._path = path
-        self._file = identity(path)
+        self._path = str(path)
+        self._file = identity(self._path)
         self._writers = (Lane(path),)
         self._keeper = Lane(path)  # for checkpoints
         self._readers = tuple(Lane(path) for _ in range(_READERS))
         self._lanes = (*self._writers, self._keeper, *self._readers)
-        self._spent = itertools.count()
+        self._spent = itertools.count(1)
         self._worker: ThreadPoolExecutor | None = None
         self._worker_lock = threading.Lock()
         self._refusal = ""  # why every question is refused
@@ -84,12 +84,12 @@ class SqliteBackend:
         Raises:
             BackendError: If the file stays locked, is full, or cannot be used.
         """
-        self._check_open()
-        if not owed:
-            return Answer.OK
-        lane, patience = take_one(self._lanes_for(owed), self._timeout)
+        nonce = owed.nonce
+        if nonce is None:
+            return self._ask(self._readers, look, owed, now) if owed else Answer.OK
+        lane, patience = take_one(self._writers, self._timeout)
         try:
-            return self._answer(lane, patience, owed, now)
+            return self._spend(lane, patience, owed, nonce, now)
         finally:
             lane.give()
 
@@ -104,10 +104,14 @@ class SqliteBackend:
         self._check_open()
         if not owed:
             return Answer.OK
-        lane = free_one(self._lanes_for(owed))
+        nonce = owed.nonce
+        lane = free_one(self._readers if nonce is None else self._writers)
         if lane is not None:
             try:
-                return self._answer(lane, 0, owed, now)
+                if nonce is not None:
+                    return self._spend(lane, 0, owed, nonce, now)
+                self._check_open()  # as in `_ask`
+                return lane.ask(0, look, owed, now)
             except BusyError:
                 pass
             finally:
@@ -147,7 +151,7 @@ class SqliteBackend:
         Raises:
             BackendError: If the file cannot be used.
         """
-        return self._ask(self._readers, sqlite_ledger.spent_of, names, now)
+        return self._ask(self._readers, sqlite_nonces.spent_of, names, now)
 
     def put(self, record: Record, now: float) -> Answer:
         """
@@ -227,9 +231,6 @@ class SqliteBackend:
         if self._refusal:
             raise BackendError(self._refusal)
 
-    def _lanes_for(self, owed: Owed) -> tuple[Lane, ...]:
-        return self._readers if owed.nonce is None else self._writers
-
     def _ask(
         self,
         lanes: tuple[Lane, ...],
@@ -237,25 +238,21 @@ class SqliteBackend:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        self._check_open()
         lane, patience = take_one(lanes, self._timeout)
         try:
-            self._check_open()  # again: `close` may have come between
+            self._check_open()  # now, and not before: `close` may come while one waits
             return lane.ask(patience, question, *args, **kwargs)
         finally:
             lane.give()
 
-    def _answer(self, lane: Lane, patience: float, owed: Owed, now: float) -> Answer:
-        self._check_open()  # again, as in `_ask`
-        if owed.nonce is None:
-            return lane.ask(patience, look, owed, now)
+    def _spend(self, lane: Lane, patience: float, owed: Owed, nonce: Nonce, now: float) -> Answer:
+        if self._refusal:
+            self._check_open()
         if identity(self._path) != self._file:
             # Whoever opens the new file knows nothing of what is spent in the old one.
             raise BackendError("sqlite: the file was moved or replaced; restart to use the new one")
-        count = next(self._spent)
-        prune = count % _PRUNE_EVERY == 0
-        answer = lane.ask(patience, spend, owed, owed.nonce, now, prune)
-        if count % _CHECKPOINT_EVERY == _CHECKPOINT_EVERY - 1:
+        answer = lane.ask(patience, spend, owed, nonce, now)
+        if next(self._spent) % _CHECKPOINT_EVERY == 0:
             with contextlib.suppress(BackendError):  # the nonce is spent; another will try again
                 self._submit(self._checkpoint)
         return answer

@@ -31,25 +31,27 @@ class BusyError(BackendError):
 class Lane:
     """A connection, opened at its first use, and the lock that guards it."""
 
-    __slots__ = ("_connection", "_fork_holds", "_lock", "_path")
+    __slots__ = ("_connection", "_fork_holds", "_lock", "_path", "give", "try_take")
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = FairLock()
-        self._connection: sqlite3.Connection | None = None
-        self._fork_holds = False
+        """
+        Open nothing yet.
 
-    def try_take(self) -> bool:
-        """Take the lane if it is free."""
-        return self._lock.try_acquire()
+        `try_take()` takes the lane if it is free, and `give()` lets the next thread have it; both
+        are the lock's own, since a call between would cost each question as much as the lock.
+        """
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._begin(FairLock())
+
+    def _begin(self, lock: FairLock) -> None:
+        self._lock = lock
+        self.try_take, self.give = lock.try_acquire, lock.release
+        self._fork_holds = False
 
     def take(self, patience: float) -> bool:
         """Take the lane, waiting at most *patience* seconds for the thread that has it."""
         return self._lock.acquire(patience)
-
-    def give(self) -> None:
-        """Let the next thread have the lane."""
-        self._lock.release()
 
     def ask(
         self,
@@ -71,15 +73,15 @@ class Lane:
             BusyError: If another process keeps the file locked.
             BackendError: If the file cannot be used.
         """
-        tries = int(patience / _PAUSE)
+        waited = 0.0
         while True:
             try:
                 return question(self._connection or self._open(), *args, **kwargs)
             except (sqlite3.Error, OverflowError, TypeError, ValueError) as error:
                 # The last three: what stands in the file is not what was written.
-                if tries <= 0 or not is_busy(error):
+                if waited + _PAUSE > patience or not is_busy(error):
                     raise self._failure(error) from error
-            tries -= 1
+            waited += _PAUSE
             threading.Event().wait(_PAUSE)
 
     def drop(self) -> None:
@@ -108,8 +110,7 @@ class Lane:
 
     def after_fork_in_child(self) -> bool:
         """Start anew; return False if a connection came along, which must not be touched."""
-        self._lock = FairLock()
-        self._fork_holds = False
+        self._begin(FairLock())
         if self._connection is None:
             return True
         _inherited.append(self._connection)

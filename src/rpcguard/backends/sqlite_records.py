@@ -11,9 +11,10 @@ import math
 import sqlite3
 
 from rpcguard.backends.sqlite_budgets import accounts, full, give_back, live, take
-from rpcguard.backends.sqlite_ledger import STEP, STEP_WHEN_FULL, durable, look
+from rpcguard.backends.sqlite_ledger import STEP, durable, look
 from rpcguard.owed import Answer, Owed, Record, Verdict
 
+STEP_WHEN_FULL = 256  # records that have ended dropped where there is no room for another
 _ENDED = "expires <= ? ORDER BY expires LIMIT ?"
 
 

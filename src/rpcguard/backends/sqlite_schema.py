@@ -13,7 +13,7 @@ import sqlite3
 from rpcguard.errors import ConfigError
 
 APPLICATION_ID = 0x72706367  # "rpcg", in the header of the file
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 # The schema itself sees to it that a slot has one record.
 _RECORDS = (
@@ -30,6 +30,13 @@ _RECORDS = (
         DELETE FROM revocable WHERE record = old.name;
     END""",
 )
+_RECENT = """CREATE TABLE recent(
+        name BLOB PRIMARY KEY,
+        deadline INTEGER NOT NULL,
+        account INTEGER NOT NULL,
+        project INTEGER NOT NULL
+    ) WITHOUT ROWID"""
+_SPENT_DEADLINE = "CREATE INDEX spent_deadline ON spent(deadline)"
 _SCHEMA = (
     """CREATE TABLE state(
         one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -38,12 +45,14 @@ _SCHEMA = (
         pruned_through REAL NOT NULL,
         epoch BLOB NOT NULL
     )""",
-    """CREATE TABLE nonce(
+    # The quotes are those that renaming `nonce` leaves.
+    """CREATE TABLE "spent"(
         name BLOB PRIMARY KEY,
         deadline INTEGER NOT NULL,
         account INTEGER NOT NULL
     ) WITHOUT ROWID""",
-    "CREATE INDEX nonce_deadline ON nonce(deadline)",
+    _SPENT_DEADLINE,
+    _RECENT,
     "CREATE TABLE budget(id INTEGER PRIMARY KEY, parent INTEGER, live INTEGER NOT NULL)",
     """CREATE TABLE revocation(
         name BLOB PRIMARY KEY,
@@ -61,19 +70,29 @@ _SCHEMA = (
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
 
-# Version 2 kept spent refresh tokens, and no budget of records. Families of that time end: their
-# tokens do not name them. API keys stay, and count in no budget until they are replaced.
-_FROM_2 = (
-    "DROP TRIGGER record_gone",
-    "DROP INDEX record_expires",
-    "ALTER TABLE record RENAME TO record_of_2",
-    *_RECORDS,
-    """INSERT INTO record SELECT slot, name, value, issued, expires, 0 FROM record_of_2
-        WHERE slot IS NOT NULL AND json_extract(value, '$.kid') IS NOT NULL""",
-    "DROP TABLE record_of_2",
-    "DELETE FROM revocable WHERE record NOT IN (SELECT name FROM record)",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
-)
+# What brings a file of each earlier version to the next one.
+_UPGRADES = {
+    # Version 2 kept spent refresh tokens, and no budget of records. Families of that time end:
+    # their tokens do not name them. API keys stay, and count in no budget until they are replaced.
+    2: (
+        "DROP TRIGGER record_gone",
+        "DROP INDEX record_expires",
+        "ALTER TABLE record RENAME TO record_of_2",
+        *_RECORDS,
+        """INSERT INTO record SELECT slot, name, value, issued, expires, 0 FROM record_of_2
+            WHERE slot IS NOT NULL AND json_extract(value, '$.kid') IS NOT NULL""",
+        "DROP TABLE record_of_2",
+        "DELETE FROM revocable WHERE record NOT IN (SELECT name FROM record)",
+    ),
+    # Version 3 kept all nonces in `nonce`, alone. The name is gone so that a process of that time,
+    # which would not look into `recent`, finds nothing and refuses.
+    3: (
+        "ALTER TABLE nonce RENAME TO spent",
+        "DROP INDEX nonce_deadline",
+        _SPENT_DEADLINE,
+        _RECENT,
+    ),
+}
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -87,7 +106,7 @@ def version_of(connection: sqlite3.Connection) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application == APPLICATION_ID:
-        if version not in (2, SCHEMA_VERSION):
+        if version not in (*_UPGRADES, SCHEMA_VERSION):
             raise ConfigError(
                 f"sqlite: the file has schema version {version}, this rpcguard needs"
                 f" {SCHEMA_VERSION}"
@@ -108,6 +127,9 @@ def create(connection: sqlite3.Connection, boot: str | None, epoch: bytes) -> No
 
 def upgrade(connection: sqlite3.Connection) -> None:
     """Bring a file to the present version; the caller has begun a transaction."""
-    if version_of(connection) != SCHEMA_VERSION:
-        for statement in _FROM_2:
-            connection.execute(statement)
+    version = version_of(connection)
+    if version < SCHEMA_VERSION:
+        for each in range(version, SCHEMA_VERSION):
+            for statement in _UPGRADES[each]:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

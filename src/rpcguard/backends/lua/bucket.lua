@@ -1,67 +1,19 @@
 -- What every script begins with. A script sees one bucket: all its keys have the bucket's hash tag,
 -- so they are in one slot and on one server. Each key that a script may touch is declared.
 --
--- KEYS[1]  hash    state: after which time this server knows what was spent, its epoch; by project,
---                  through which deadline nonces are forgotten, and through which there were any
+-- KEYS[1]  hash    state: after which time this server knows what was spent, its epoch; for each
+--                  project what `settle.lua` says
 -- KEYS[2]  hash    revocations: name -> (before, ends)
 --
 -- ARGV[1]  which server this is, or '' where a restart is not to be noticed
 -- ARGV[2]  '1' where the question was asked before and the answer may have been lost
--- ARGV[3]  now, Unix seconds: the caller's clock, never the server's
+-- ARGV[3]  now, Unix seconds, packed: the caller's clock, never the server's; more may be packed with it
 -- ARGV[4]  16 random bytes of this question; a new epoch takes them
 --
--- Times are doubles. Redis truncates numbers that a script returns or stores: such a time is stored
--- as the text that came, or packed. The order of the answers is that of `rpcguard.owed.Verdict`.
+-- Times are doubles. Redis truncates numbers that a script returns: such a time is packed, or the text
+-- that came. The order of the answers is that of `rpcguard.owed.Verdict`.
 
 local OK, REVOKED, REPLAYED, FORGOTTEN, UNKNOWN, SUBJECT_FULL, PROJECT_FULL = 0, 1, 2, 3, 4, 5, 6
 local STATE, REVOCATIONS = KEYS[1], KEYS[2]
-local SERVER, AGAIN, NOW, RANDOM = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3]), ARGV[4]
-local DAY = 86400 -- seconds by which keys outlive what is in them: clocks may differ
-
--- Let a key go away by itself after the latest end of what is in it, by the caller's clock.
-local function expire(key, ends)
-  redis.call('PEXPIRE', key, string.format('%.0f', (math.max(ends - NOW, 0) + DAY) * 1000))
-end
-
--- Return the epoch and some fields of the state. Where there is no state, or another server wrote it
--- (this one was restarted, or was a replica), the last that was written may be lost: the epoch is
--- new, and nobody knows after which time all that was spent is known.
-local function state(...)
-  local found = redis.call('HMGET', STATE, 'epoch', 'server', ...)
-  if found[1] and (SERVER == '' or found[2] == SERVER) then
-    return unpack(found)
-  end
-  redis.call('HDEL', STATE, 'known_after')
-  redis.call('HSET', STATE, 'epoch', RANDOM, 'server', SERVER)
-  return unpack(redis.call('HMGET', STATE, 'epoch', 'server', ...))
-end
-
--- Return the time after which all that was spent is known; where nobody knows, that is now.
-local function known_after(found)
-  if not found then
-    redis.call('HSET', STATE, 'known_after', ARGV[3])
-  end
-  return tonumber(found or ARGV[3])
-end
-
--- A replica refuses a script that writes, and answers one that reads from what it has, which may be
--- old. Removing nothing changes nothing and is a write.
-local function refuse_on_a_replica()
-  redis.call('HDEL', STATE, '')
-end
-
-local function is_revoked(names, issued_at)
-  if #names == 0 then
-    return false
-  end
-  local found = redis.call('HMGET', REVOCATIONS, unpack(names))
-  for i = 1, #names do
-    if found[i] then
-      local before, ends = struct.unpack('<dd', found[i])
-      if issued_at <= before and NOW < ends then
-        return true
-      end
-    end
-  end
-  return false
-end
+local SERVER, AGAIN, RANDOM = ARGV[1], ARGV[2] == '1', ARGV[4]
+local NOW = struct.unpack('<d', ARGV[3])

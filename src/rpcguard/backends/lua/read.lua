@@ -4,7 +4,7 @@
 --
 -- ARGV[5]  and so on: nonces with their subject, as in the zset
 
-local epoch = state()
+local _, epoch = state('epoch')
 refuse_on_a_replica()
 local spent = {}
 for i = 5, #ARGV do

@@ -1,9 +1,10 @@
 -- The records of a bucket, for the scripts that ask for one or write one.
 --
--- KEYS[3]  hash    names: name -> slot
--- KEYS[4]  hash    records: slot -> packed record
+-- The last two keys where a record is asked for or written:
+-- KEYS[-2]  hash    names: name -> slot
+-- KEYS[-1]  hash    records: slot -> packed record
 
-local NAMES, RECORDS = KEYS[3], KEYS[4]
+local NAMES, RECORDS = KEYS[#KEYS - 1], KEYS[#KEYS]
 
 local function record_in(slot)
   local packed = redis.call('HGET', RECORDS, slot)
@@ -29,7 +30,7 @@ local function standing(name, slot)
   if not record or record.ends <= NOW then
     return UNKNOWN
   end
-  if is_revoked(record.revocable, record.issued) then
+  if is_revoked(record.issued, record.revocable) then
     return REVOKED
   end
   return record.name == name and OK or REPLAYED, record.value

@@ -8,7 +8,7 @@ local STEP = 64
 local ENDS = KEYS[3]
 
 local over =
-  redis.call('ZRANGEBYSCORE', ENDS, '-inf', ARGV[3], 'LIMIT', 0, STEP + (#ARGV - 4) / 3)
+  redis.call('ZRANGEBYSCORE', ENDS, '-inf', NOW, 'LIMIT', 0, STEP + (#ARGV - 4) / 3)
 if #over > 0 then
   redis.call('HDEL', REVOCATIONS, unpack(over))
   redis.call('ZREM', ENDS, unpack(over))

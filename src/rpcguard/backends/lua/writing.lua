@@ -1,14 +1,14 @@
 -- What the scripts that write records share.
 --
--- KEYS[5]  zset    slots of the records that end -> end
--- KEYS[6]  hash    how many records a subject has, and a project in this bucket
--- KEYS[7]  string  the answer to this very question, kept for a little while
+-- KEYS[3]  string  the answer to this very question, kept for a little while
+-- KEYS[4]  zset    slots of the records that end -> end
+-- KEYS[5]  hash    how many records a subject has, and a project in this bucket
 --
--- ARGV[5]  milliseconds for which KEYS[7] is kept
+-- ARGV[5]  milliseconds for which KEYS[3] is kept
 -- ARGV[6]  the slot that is written
 
 local STEP, STEP_WHEN_FULL = 64, 1024 -- ended records that one question drops
-local ENDS, HELD, ATTEMPT, SLOT = KEYS[5], KEYS[6], KEYS[7], ARGV[6]
+local ATTEMPT, ENDS, HELD, SLOT = KEYS[3], KEYS[4], KEYS[5], ARGV[6]
 local TAKEN = 7
 
 local function count(record, by)
@@ -32,7 +32,7 @@ local function forget(slot)
 end
 
 local function prune(steps)
-  local ended = redis.call('ZRANGEBYSCORE', ENDS, '-inf', ARGV[3], 'LIMIT', 0, steps)
+  local ended = redis.call('ZRANGEBYSCORE', ENDS, '-inf', NOW, 'LIMIT', 0, steps)
   for _, slot in ipairs(ended) do
     forget(slot)
   end

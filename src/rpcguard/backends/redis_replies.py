@@ -1,0 +1,97 @@
+"""
+Replies of a server as bytes (RESP2), in pieces of any size, and what they are.
+
+redis-py gives an event loop its replies one by one, each through several coroutines; here all that
+have come are read in one step. An error reply is a value, as in a pipeline of redis-py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from rpcguard.backends.redis_flow import LostError
+
+_ZERO = b":0\r\n"
+_END = b"\r\n"
+_DEEPEST = 4  # arrays in arrays; ours have one in them at most
+
+
+class Replies:
+    """What has come over one connection and is no whole reply yet."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def read(self, data: bytes) -> list[Any]:
+        """
+        Return the replies that are whole now that *data* has come: integers, bytes, None, lists of
+        these, and errors.
+
+        Raises:
+            LostError: If that is no reply.
+        """
+        if not self._rest:
+            zeros, odd = divmod(len(data), len(_ZERO))
+            if not odd and data == _ZERO * zeros:  # what the usual settles are answered with
+                return [0] * zeros
+        data = self._rest + data
+        found: list[Any] = []
+        start = 0
+        try:
+            while (read := _reply(data, start, 0)) is not None:
+                value, start = read
+                found.append(value)
+        except ValueError:
+            raise LostError("the server speaks another protocol", sent=True) from None
+        self._rest = data[start:]
+        return found
+
+
+def _reply(data: bytes, start: int, depth: int) -> tuple[Any, int] | None:
+    """
+    Return the reply that begins at *start*, and where it ends; None where it has not all come.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    line_end = data.find(_END, start)
+    if line_end < 0:
+        return None
+    kind, text, end = data[start : start + 1], data[start + 1 : line_end], line_end + len(_END)
+    if kind == b":":
+        return int(text), end
+    if kind == b"$":
+        return _bulk(data, end, int(text))
+    if kind == b"*" and depth < _DEEPEST:
+        return _array(data, end, int(text), depth + 1)
+    if kind == b"+":
+        return text, end
+    if kind == b"-":
+        return ResponseError(text.decode("utf-8", "replace")), end
+    raise ValueError
+
+
+def _bulk(data: bytes, start: int, size: int) -> tuple[bytes | None, int] | None:
+    if size < 0:
+        return None, start
+    end = start + size
+    if len(data) < end + len(_END):
+        return None
+    return data[start:end], end + len(_END)
+
+
+def _array(data: bytes, start: int, size: int, depth: int) -> tuple[list[Any] | None, int] | None:
+    if size < 0:
+        return None, start
+    found = []
+    for _ in range(size):
+        read = _reply(data, start, depth)
+        if read is None:
+            return None
+        value, start = read
+        found.append(value)
+    return found, start
