@@ -29,6 +29,7 @@ from rpcguard import AuthError, Request, Verifier
 from rpcguard.authenticator import Authenticator
 from rpcguard.pending import Pending
 from rpcguard.registry.compile import load
+from rpcguard.schemes.jws import parse
 
 HOST = ("Host", "rpc.example")
 TARGET = "/rpc"
@@ -214,6 +215,27 @@ def test_a_usual_request_takes_the_short_way(tmp_path: Path, project: str) -> No
     refusal = short_way(guard, forged, NOW)
     assert refusal is not None
     assert refusal[0] == "invalid_credentials"
+
+
+def test_what_a_known_key_has_not_signed_is_read_as_often_as_that_of_an_unknown_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger learns no ids by the clock: reading is most of the long way that remains."""
+    guard = taught(opened(tmp_path, "plain"), "plain")
+    read: list[str] = []
+
+    def counted(text: str, limit: int) -> Any:
+        read.append(text)
+        return parse(text, limit)
+
+    monkeypatch.setattr("rpcguard.schemes.jwt.parse", counted)
+    for kid in ("a", "unknown"):
+        forged = token(hour(jti=kid), OTHER_SECRET, kid=kid)
+        request = asking(*bearer(forged))
+        refusal = short_way(guard, request, NOW) or long_way(guard, request, NOW)
+        assert refusal[0] == "invalid_credentials"
+        assert read == [forged]
+        read.clear()
 
 
 @settings(max_examples=300, deadline=None)

@@ -276,6 +276,8 @@ class JwtScheme:
             rules.claims.read(claims)
         signed = token[: -len(signature) - 1]
         if not signer.key.verify(signed, raw_signature):
+            # Read as one of an unknown key is: else strangers learn by the clock which are in use
+            _payload(parse(token.decode("ascii"), rules.max_credential))
             raise AuthError("invalid_credentials", cause="bad_signature")
         return self._judge.judge(signed, claims, signer, None, now)
 
