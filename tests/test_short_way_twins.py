@@ -29,8 +29,15 @@ def taught(project: str, twins: Twins) -> None:
         twins.ask(usual(project).but(more))
 
 
-def play(project: str, changes: list[dict[str, Any]]) -> int:
-    """Ask each of *changes* alone, and the usual request between; return how many were let in."""
+def play(project: str, changes: list[dict[str, Any]], after: str | None = None) -> int:
+    """
+    Ask each of *changes* alone, and the usual request between; return how many were let in.
+
+    Args:
+        project: Of `PROJECTS`.
+        changes: Of `CHANGES`.
+        after: Of `AFTER`, where the registry is read again first.
+    """
     accepted = 0
     if project in COUNTED:
         for change in changes[::7]:
@@ -42,6 +49,9 @@ def play(project: str, changes: list[dict[str, Any]]) -> int:
         return accepted
     with Twins.of(project) as twins:
         taught(project, twins)
+        if after is not None:
+            twins.reload(after)
+            taught(project, twins)
         for number, change in enumerate(changes):
             asked = usual(project).but(change)
             for ask in (asked, asked, usual(project)):
@@ -52,6 +62,12 @@ def play(project: str, changes: list[dict[str, Any]]) -> int:
 @pytest.mark.parametrize("project", PROJECTS)
 def test_no_change_of_a_usual_request_makes_a_difference(project: str) -> None:
     assert play(project, CHANGES) > 0
+
+
+@pytest.mark.parametrize("after", AFTER)
+def test_no_change_after_the_registry_was_read_again_makes_a_difference(after: str) -> None:
+    for project in ("plain", "one secret", "secure"):
+        assert play(project, CHANGES, after) >= (0 if after == "another secret" else 1)
 
 
 @pytest.mark.parametrize("project", ["plain", "strict", "lax", "suffix", "engine", "key ends"])

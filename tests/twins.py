@@ -112,7 +112,7 @@ AFTER = {
     "as it was": ("version", "version"),
     "another secret": ("${env:SECRET}", "${env:OTHER}"),
     "trusted proxies": ("version: 1", "version: 1\ntrusted_proxies: [127.0.0.1/32]"),
-    "shorter tokens": ("version: 1", "version: 1\nbounds: {max_credential: 300}"),
+    "shorter tokens": ("version: 1", "version: 1\nbounds: {max_credential: 250}"),
 }
 
 
