@@ -157,8 +157,8 @@ class Judge:
         signer: Signer,
         opener: DecryptionKey | None,
         now: float,
-        standing: bool = False,
-        trace: Trace | None = None,
+        standing: bool,
+        trace: Trace | None,
     ) -> Verified:
         """
         Return what the token *signed* proves.
