@@ -87,6 +87,9 @@ PROJECTS = {
     "keys in bearers": _with(f"api_key: {{read: [bearer]}}\n    {_api_keys(KEY)}"),
     "keys in fields": _with(_api_keys(KEY)),
     "keys in queries": _with(f"api_key: {{read: [query]}}\n    {_api_keys(KEY)}"),
+    "keys like all tokens": _with(
+        f"api_key: {{read: [bearer], prefix: eyJ}}\n    {_api_keys(KEY)}"
+    ),
     "keys like tokens": _with(
         f"api_key: {{read: [bearer], prefix: {HEAD}.eyJl}}\n    {_api_keys(KEY)}"
     ),

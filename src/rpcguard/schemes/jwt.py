@@ -90,9 +90,9 @@ class JwtScheme:
     @property
     def unbound(self) -> bool:
         """Whether most tokens are good for any request, at their time."""
+        if not self._only:
+            return False  # `BearerKinds.owner` tells first which of the bearer tokens are ours
         rules = self._rules
-        if "." in self._bearers.key_prefix:
-            return False  # whether it is an API key, the first part of a token does not tell
         return not (
             self._bound or rules.single_use or rules.narrowing.kinds or self._encryption is not None
         )
