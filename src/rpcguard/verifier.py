@@ -263,7 +263,7 @@ class Verifier:
         Return who is calling, for the usual request, in a fraction of the time that `verify` takes;
         None for any other: ask `verify`, which gives the same answer to all.
 
-        The usual request is no WebSocket, has a target that was seen before, and nothing to judge
+        The usual request is no WebSocket, has a target that was asked for before, and needs nothing
         but its bearer token. An adapter that asks here first need not make a `Request`.
 
         Args:
@@ -273,7 +273,7 @@ class Verifier:
             project: Name of the project to use whatever the target says.
 
         Raises:
-            AuthError: If the request is refused.
+            AuthError: What `verify` would raise.
         """
         if self._heard or _audited():
             return None  # `verify` tells what it did

@@ -90,6 +90,8 @@ class JwtScheme:
     @property
     def unbound(self) -> bool:
         """Whether most tokens are good for any request, at their time."""
+        if not self._only:
+            return False  # `BearerKinds.owner` tells first which of the bearer tokens are ours
         rules = self._rules
         return not (
             self._bound or rules.single_use or rules.narrowing.kinds or self._encryption is not None
