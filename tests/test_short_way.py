@@ -179,6 +179,9 @@ def variants(project: str) -> Iterable[str]:
     yield signed(project, b'{"exp": 1760003600, "exp": 1760003601}')
     for payload in (b"[]", b"{", b"", b"\xff", b' {"exp":1760003600}', b'{"exp":NaN}'):
         yield signed(project, payload)
+    for algorithm in (5, [], "ES256", "RS384", "none"):
+        for kid in ("a", "?"):
+            yield token(hour(), SECRET, header={"alg": algorithm, "typ": "JWT", "kid": kid})
     for header in ({"kid": "?"}, {"kid": 1}, {"typ": "at+jwt"}, {"typ": "jwt"}, {"crit": ["x"]}):
         yield signed(project, hour(), **header)
     yield token(hour(), OTHER_SECRET, **NAMED)
@@ -394,6 +397,7 @@ def test_who_is_known_is_who_verify_gives(tmp_path: Path, ask: Any) -> None:
     with verifier(tmp_path) as guard:
         assert ask(guard, text) is None  # nobody has been here
         principal = guard.verify(asking(*bearer(text)))
+        assert (principal.subject, principal.project, principal.key_id) == ("alice", "one", "a")
         assert (ask(guard, text), ask(guard, text).claims) == (principal, principal.claims)
         assert ask(guard, good("plain", sub="bob")).subject == "bob"
         assert ask(guard, text, project="one") is None

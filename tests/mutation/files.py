@@ -24,7 +24,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "schemes/challenge.py": ("schemes/test_challenge.py",),
     "schemes/claims.py": ("schemes/test_claims.py", "test_trace.py", "schemes/test_jwt.py"),
     "schemes/jws.py": ("test_jws.py", "schemes/test_jwt.py"),
-    "schemes/jwt_keys.py": ("schemes/test_jwt.py", "test_trace.py"),
+    "schemes/jwt_keys.py": ("schemes/test_jwt.py", "test_trace.py", "test_short_way.py"),
     "schemes/jwt_rules.py": ("schemes/test_jwt.py",),
     "schemes/jwt_verified.py": (
         "schemes/test_jwt.py",
