@@ -77,6 +77,8 @@ LONG = {
     " allow: {methods: [eth_call]}}]",
     "bound": "preset: bearer\n    url_claim: url\n    keys: [{kid: a, alg: HS256,"
     ' secret: "${env:SECRET}"}]',
+    "header key": "preset: bearer\n    key_by: header\n    key_header: x-auth-key\n"
+    '    key_claim: key\n    keys: [{auth_key: a, alg: HS256, enc_key: "${env:SECRET}"}]',
     "dated key": 'preset: bearer\n    keys: [{kid: a, alg: HS256, secret: "${env:SECRET}",'
     " not_after: 2026-01-01T00:00:00Z}]",
     "several secrets": "preset: meganode\n    secrets:"
@@ -307,13 +309,20 @@ def test_a_token_that_ends_while_it_is_known_is_for_the_long_way(tmp_path: Path)
     assert long_way(guard, request, NOW + 3600)[0] == "expired"
 
 
-@pytest.mark.parametrize("project", ["single use", "bound"])
+@pytest.mark.parametrize("project", ["single use", "bound", "header key"])
 def test_a_token_that_something_else_binds_is_never_usual(tmp_path: Path, project: str) -> None:
     guard = opened(tmp_path, project)
     scheme: Any = guard.projects["one"].schemes[0]
     text = good(project, url=TARGET)
     for _ in range(2):
         assert scheme.usual(text.encode(), NOW, guard.projects["one"].dress) is None
+
+
+def test_a_token_does_not_name_its_key_where_a_header_does(tmp_path: Path) -> None:
+    guard = opened(tmp_path, "header key")
+    scheme: Any = guard.projects["one"].schemes[0]
+    forged = token(hour(), OTHER_SECRET, **NAMED)
+    assert scheme.usual(forged.encode(), NOW, guard.projects["one"].dress) is None
 
 
 def test_what_the_tokens_of_a_key_share_is_kept_for_a_bounded_number() -> None:
