@@ -30,6 +30,7 @@ from rpcguard.authenticator import Authenticator
 from rpcguard.keys import Key, secret_key
 from rpcguard.pending import Pending
 from rpcguard.registry.compile import load
+from rpcguard.schemes.jwt import KNOWN_HEADS
 from rpcguard.schemes.jwt_rules import JwtRules
 from rpcguard.schemes.jwt_verified import KNOWN_SIGNERS, Judge
 
@@ -344,9 +345,28 @@ def test_a_clock_that_gives_no_time_lets_nobody_in(tmp_path: Path, now: float) -
 def test_first_parts_of_tokens_are_remembered_in_bounded_number(tmp_path: Path) -> None:
     guard = taught(opened(tmp_path, "plain"), "plain")
     scheme: Any = guard.projects["one"].schemes[0]
-    for number in range(600):
-        assert short_way(guard, asking(*bearer(signed("plain", hour(), extra=number))), NOW)
-    assert 0 < len(scheme._heads) <= 256
+    for number in range(2 * KNOWN_HEADS + 1):
+        text = signed("plain", hour(), extra=number)
+        assert short_way(guard, asking(*bearer(text)), NOW)
+        assert text.partition(".")[0].encode() in scheme._heads
+        assert len(scheme._heads) <= KNOWN_HEADS
+
+
+def test_of_an_only_key_the_first_part_is_remembered_too(tmp_path: Path) -> None:
+    guard = taught(opened(tmp_path, "one secret"), "one secret")
+    scheme: Any = next(s for s in guard.projects["one"].schemes if s.name == "jwt")
+    assert list(scheme._heads) == [good("one secret").partition(".")[0].encode()]
+
+
+def test_a_known_token_is_not_verified_again(tmp_path: Path) -> None:
+    guard = taught(opened(tmp_path, "plain"), "plain")
+    scheme: Any = guard.projects["one"].schemes[0]
+    project, text = guard.projects["one"], good("plain").encode()
+    first = scheme.usual(text, NOW, project.dress)
+    assert scheme.usual(text, NOW, project.dress) is first
+    scheme._cache.younger, scheme._cache._older = {}, scheme._cache.younger
+    assert scheme.usual(text, NOW, project.dress) is first
+    assert len(scheme._cache.younger) == 1  # what is asked for again stays
 
 
 def test_what_has_not_verified_is_not_remembered(tmp_path: Path) -> None:
