@@ -30,6 +30,7 @@ from rpcguard.authenticator import Authenticator
 from rpcguard.keys import Key, secret_key
 from rpcguard.pending import Pending
 from rpcguard.registry.compile import load
+from rpcguard.schemes.jwt import KNOWN_HEADS
 from rpcguard.schemes.jwt_rules import JwtRules
 from rpcguard.schemes.jwt_verified import KNOWN_SIGNERS, Judge
 
@@ -77,6 +78,8 @@ LONG = {
     " allow: {methods: [eth_call]}}]",
     "bound": "preset: bearer\n    url_claim: url\n    keys: [{kid: a, alg: HS256,"
     ' secret: "${env:SECRET}"}]',
+    "header key": "preset: bearer\n    key_by: header\n    key_header: x-auth-key\n"
+    '    key_claim: key\n    keys: [{auth_key: a, alg: HS256, enc_key: "${env:SECRET}"}]',
     "dated key": 'preset: bearer\n    keys: [{kid: a, alg: HS256, secret: "${env:SECRET}",'
     " not_after: 2026-01-01T00:00:00Z}]",
     "several secrets": "preset: meganode\n    secrets:"
@@ -307,13 +310,20 @@ def test_a_token_that_ends_while_it_is_known_is_for_the_long_way(tmp_path: Path)
     assert long_way(guard, request, NOW + 3600)[0] == "expired"
 
 
-@pytest.mark.parametrize("project", ["single use", "bound"])
+@pytest.mark.parametrize("project", ["single use", "bound", "header key"])
 def test_a_token_that_something_else_binds_is_never_usual(tmp_path: Path, project: str) -> None:
     guard = opened(tmp_path, project)
     scheme: Any = guard.projects["one"].schemes[0]
     text = good(project, url=TARGET)
     for _ in range(2):
         assert scheme.usual(text.encode(), NOW, guard.projects["one"].dress) is None
+
+
+def test_a_token_does_not_name_its_key_where_a_header_does(tmp_path: Path) -> None:
+    guard = opened(tmp_path, "header key")
+    scheme: Any = guard.projects["one"].schemes[0]
+    forged = token(hour(), OTHER_SECRET, **NAMED)
+    assert scheme.usual(forged.encode(), NOW, guard.projects["one"].dress) is None
 
 
 def test_what_the_tokens_of_a_key_share_is_kept_for_a_bounded_number() -> None:
@@ -335,9 +345,28 @@ def test_a_clock_that_gives_no_time_lets_nobody_in(tmp_path: Path, now: float) -
 def test_first_parts_of_tokens_are_remembered_in_bounded_number(tmp_path: Path) -> None:
     guard = taught(opened(tmp_path, "plain"), "plain")
     scheme: Any = guard.projects["one"].schemes[0]
-    for number in range(600):
-        assert short_way(guard, asking(*bearer(signed("plain", hour(), extra=number))), NOW)
-    assert 0 < len(scheme._heads) <= 256
+    for number in range(2 * KNOWN_HEADS + 1):
+        text = signed("plain", hour(), extra=number)
+        assert short_way(guard, asking(*bearer(text)), NOW)
+        assert text.partition(".")[0].encode() in scheme._heads
+        assert len(scheme._heads) <= KNOWN_HEADS
+
+
+def test_of_an_only_key_the_first_part_is_remembered_too(tmp_path: Path) -> None:
+    guard = taught(opened(tmp_path, "one secret"), "one secret")
+    scheme: Any = next(s for s in guard.projects["one"].schemes if s.name == "jwt")
+    assert list(scheme._heads) == [good("one secret").partition(".")[0].encode()]
+
+
+def test_a_known_token_is_not_verified_again(tmp_path: Path) -> None:
+    guard = taught(opened(tmp_path, "plain"), "plain")
+    scheme: Any = guard.projects["one"].schemes[0]
+    project, text = guard.projects["one"], good("plain").encode()
+    first = scheme.usual(text, NOW, project.dress)
+    assert scheme.usual(text, NOW, project.dress) is first
+    scheme._cache.younger, scheme._cache._older = {}, scheme._cache.younger
+    assert scheme.usual(text, NOW, project.dress) is first
+    assert len(scheme._cache.younger) == 1  # what is asked for again stays
 
 
 def test_what_has_not_verified_is_not_remembered(tmp_path: Path) -> None:

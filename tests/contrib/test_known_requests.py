@@ -13,6 +13,7 @@ from typing import Any
 
 import jwt
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
@@ -236,6 +237,35 @@ def test_no_request_is_made_of_what_is_known(
             monkeypatch.setattr(adapter, "request_of", told)
         assert served.ask("POST", TARGET, GOOD).status == 200
         assert len(made) == 1, "the long way alone makes one"
+
+
+def test_what_another_middleware_of_aiohttp_keeps_in_a_request_is_no_earlier_verdict(
+    registry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = web.RequestKey("another", str)
+    made: list[object] = []
+
+    @web.middleware
+    async def keeping(request: web.Request, handler: Any) -> web.StreamResponse:
+        request[key] = "kept"
+        answer: web.StreamResponse = await handler(request)
+        return answer
+
+    async def who(request: web.Request) -> web.Response:
+        return web.Response(text=request[key] + " " + aiohttp.principal_of(request).project)
+
+    with Verifier.from_yaml(registry, clock=Clock(), watch=False) as verifier:
+
+        def app() -> web.Application:
+            made_app = web.Application(middlewares=[keeping, aiohttp.rpc_auth_middleware(verifier)])
+            made_app.router.add_post(TARGET, who)
+            return made_app
+
+        with aio(app) as port:
+            assert request(port, "POST", TARGET, GOOD).body == b"kept engine"
+            monkeypatch.setattr(aiohttp, "request_of", made.append)
+            assert request(port, "POST", TARGET, GOOD).body == b"kept engine"
+    assert not made
 
 
 VALUES = ("/v1/", "a.example", b"Bearer x")
