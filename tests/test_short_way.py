@@ -27,8 +27,11 @@ from minting import (
 
 from rpcguard import AuthError, Request, Verifier
 from rpcguard.authenticator import Authenticator
+from rpcguard.keys import Key, secret_key
 from rpcguard.pending import Pending
 from rpcguard.registry.compile import load
+from rpcguard.schemes.jwt_rules import JwtRules
+from rpcguard.schemes.jwt_verified import KNOWN_SIGNERS, Judge
 
 HOST = ("Host", "rpc.example")
 TARGET = "/rpc"
@@ -72,6 +75,8 @@ LONG = {
     "narrowing": f"preset: bearer\n    narrowing: [methods]\n    {KEYS}",
     "key's policy": 'preset: bearer\n    keys: [{kid: a, alg: HS256, secret: "${env:SECRET}",'
     " allow: {methods: [eth_call]}}]",
+    "bound": "preset: bearer\n    url_claim: url\n    keys: [{kid: a, alg: HS256,"
+    ' secret: "${env:SECRET}"}]',
     "dated key": 'preset: bearer\n    keys: [{kid: a, alg: HS256, secret: "${env:SECRET}",'
     " not_after: 2026-01-01T00:00:00Z}]",
     "several secrets": "preset: meganode\n    secrets:"
@@ -174,6 +179,9 @@ def variants(project: str) -> Iterable[str]:
     yield signed(project, b'{"exp": 1760003600, "exp": 1760003601}')
     for payload in (b"[]", b"{", b"", b"\xff", b' {"exp":1760003600}', b'{"exp":NaN}'):
         yield signed(project, payload)
+    for algorithm in (5, [], "ES256", "RS384", "none"):
+        for kid in ("a", "?"):
+            yield token(hour(), SECRET, header={"alg": algorithm, "typ": "JWT", "kid": kid})
     for header in ({"kid": "?"}, {"kid": 1}, {"typ": "at+jwt"}, {"typ": "jwt"}, {"crit": ["x"]}):
         yield signed(project, hour(), **header)
     yield token(hour(), OTHER_SECRET, **NAMED)
@@ -270,6 +278,53 @@ def test_a_key_in_the_path_beside_a_token_is_ambiguous_on_every_way(tmp_path: Pa
         assert short_way(guard, request, NOW) is None
 
 
+@pytest.mark.parametrize(
+    ("more", "now", "reason"),
+    [
+        ({}, NOW + 3600, "expired"),
+        ({"nbf": NOW + 1}, NOW, "not_yet_valid"),
+        ({"iat": NOW + 6}, NOW, "not_yet_valid"),
+        ({"exp": None}, NOW, "invalid_claims"),
+        ({"aud": "other"}, NOW, "invalid_audience"),
+    ],
+)
+def test_both_ways_refuse_what_is_not_good(
+    tmp_path: Path, more: dict[str, Any], now: float, reason: str
+) -> None:
+    guard = taught(opened(tmp_path, "plain"), "plain")
+    request = asking(*bearer(good("plain", **more)))
+    for _ in range(2):
+        refusal = short_way(guard, request, now)
+        assert refusal is not None
+        assert refusal[0] == long_way(guard, request, now)[0] == reason
+
+
+def test_a_token_that_ends_while_it_is_known_is_for_the_long_way(tmp_path: Path) -> None:
+    guard = taught(opened(tmp_path, "plain"), "plain")
+    request = asking(*bearer(good("plain")))
+    assert short_way(guard, request, NOW) == long_way(guard, request, NOW)
+    assert short_way(guard, request, NOW + 3600) is None
+    assert long_way(guard, request, NOW + 3600)[0] == "expired"
+
+
+@pytest.mark.parametrize("project", ["single use", "bound"])
+def test_a_token_that_something_else_binds_is_never_usual(tmp_path: Path, project: str) -> None:
+    guard = opened(tmp_path, project)
+    scheme: Any = guard.projects["one"].schemes[0]
+    text = good(project, url=TARGET)
+    for _ in range(2):
+        assert scheme.usual(text.encode(), NOW, guard.projects["one"].dress) is None
+
+
+def test_what_the_tokens_of_a_key_share_is_kept_for_a_bounded_number() -> None:
+    judge = Judge(JwtRules("one", frozenset({"HS256"})), "jwt")
+    for number in range(KNOWN_SIGNERS + 1):
+        key = secret_key(str(number), "HS256", SECRET.encode())
+        assert judge.signer(key) is judge.signer(key)
+        assert judge.signer(key).key is key
+        assert len(judge._signers) <= KNOWN_SIGNERS
+
+
 @pytest.mark.parametrize("now", [0.0, -1.0, float("nan"), float("-inf")])
 def test_a_clock_that_gives_no_time_lets_nobody_in(tmp_path: Path, now: float) -> None:
     guard = taught(opened(tmp_path, "plain"), "plain")
@@ -278,19 +333,43 @@ def test_a_clock_that_gives_no_time_lets_nobody_in(tmp_path: Path, now: float) -
 
 
 def test_first_parts_of_tokens_are_remembered_in_bounded_number(tmp_path: Path) -> None:
-    guard = opened(tmp_path, "plain")
+    guard = taught(opened(tmp_path, "plain"), "plain")
     scheme: Any = guard.projects["one"].schemes[0]
     for number in range(600):
-        guard.authenticate(asking(*bearer(signed("plain", hour(), extra=number))), NOW)
+        assert short_way(guard, asking(*bearer(signed("plain", hour(), extra=number))), NOW)
     assert 0 < len(scheme._heads) <= 256
 
 
 def test_what_has_not_verified_is_not_remembered(tmp_path: Path) -> None:
     guard = opened(tmp_path, "plain")
     scheme: Any = guard.projects["one"].schemes[0]
-    with pytest.raises(AuthError):
-        guard.authenticate(asking(*bearer(token(hour(), OTHER_SECRET, **NAMED))), NOW)
+    forged = asking(*bearer(token(hour(), OTHER_SECRET, **NAMED)))
+    long_way(guard, forged, NOW)
+    for _ in range(2):
+        assert short_way(guard, forged, NOW)
     assert scheme._heads == {}
+
+
+@pytest.mark.parametrize("project", ["plain", "key's policy", "dated key"])
+def test_an_unknown_key_costs_what_a_wrong_one_does(
+    tmp_path: Path, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard = taught(opened(tmp_path, project), project)
+    tried: list[str] = []
+    member: Any = Key.verify
+
+    def told_of(key: Key) -> Any:
+        tried.append(key.kid)
+        return member.__get__(key)
+
+    monkeypatch.setattr(Key, "verify", property(told_of))
+    for kid, extra in (("a", 0), ("?", 0), ("a", 1), ("?", 1)):
+        forged = token(hour(), OTHER_SECRET, kid=kid, extra=extra)
+        refusal = short_way(guard, asking(*bearer(forged)), NOW)
+        assert refusal is not None
+        assert refusal[0] == "invalid_credentials"
+        assert tried == ["a"]
+        tried.clear()
 
 
 # --- The drivers ---------------------------------------------------------------------------------
@@ -318,6 +397,7 @@ def test_who_is_known_is_who_verify_gives(tmp_path: Path, ask: Any) -> None:
     with verifier(tmp_path) as guard:
         assert ask(guard, text) is None  # nobody has been here
         principal = guard.verify(asking(*bearer(text)))
+        assert (principal.subject, principal.project, principal.key_id) == ("alice", "one", "a")
         assert (ask(guard, text), ask(guard, text).claims) == (principal, principal.claims)
         assert ask(guard, good("plain", sub="bob")).subject == "bob"
         assert ask(guard, text, project="one") is None

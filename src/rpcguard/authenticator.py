@@ -5,6 +5,9 @@ Every request goes the same way: target, project, one kind of credential, its sc
 clock and no I/O: where the body is needed and not read, the answer is "read it and ask again", and
 where a limit counts requests before anything is checked, "count it and ask again".
 
+A request that has nothing to judge but its bearer token, as most have, may go a shorter way first,
+which says the same or nothing (`Authenticator.short`).
+
 Longer than other modules because the whole way of a request is read here, in its order.
 """
 
@@ -176,9 +179,9 @@ class Authenticator:
         Return what `authenticate` would, for the usual request, in a fraction of the time; None for
         any other, which `authenticate` must judge.
 
-        The usual request is no WebSocket, and its target and token have been seen before: then
-        nothing of it counts but the two fields and the time. That is decided for its project and
-        target by `_tokens` and `_alone`, and for its token by the scheme.
+        The usual request is no WebSocket, and its target has been asked for before: then nothing of
+        it counts but the two fields and the time. That is decided for its project by `_tokens`, for
+        its target by `_learn`, and for its token by the scheme.
 
         Args:
             target: The raw request target.
@@ -186,6 +189,9 @@ class Authenticator:
             authorization: The value of `Authorization`, which it has once.
             project: The project's name, whatever the target says; None to match.
             now: Unix seconds.
+
+        Raises:
+            AuthError: What `authenticate` would raise.
         """
         place = self._places.get((project, target, host))
         if place is None or place.tokens is None or authorization[:7] != b"Bearer ":
@@ -273,17 +279,9 @@ class Authenticator:
         if not hidden and _is_plain(target, hosts):
             if len(self._places) >= KNOWN_PLACES:
                 self._places.clear()
-            self._places[known] = place._replace(tokens=self._alone(place, target))
+            # so no API key stands beside the token where a target is remembered
+            self._places[known] = place._replace(tokens=self._tokens[place.project.name])
         return place
-
-    def _alone(self, place: _Place, target: str) -> JwtScheme | None:
-        """Return the scheme whose tokens are all that counts in a request to *place*, or None."""
-        bare = Incoming(
-            Request("", target, ()), place.path, place.raw_path, place.raw_target, place.rest, {}
-        )
-        if any(scheme.present(bare) for scheme in place.project.schemes):
-            return None  # an API key in the path
-        return self._tokens[place.project.name]
 
     def _place(
         self,

@@ -263,8 +263,8 @@ class Verifier:
         Return who is calling, for the usual request, in a fraction of the time that `verify` takes;
         None for any other: ask `verify`, which gives the same answer to all.
 
-        The usual request is no WebSocket, has been sent before to the same target, and needs
-        nothing but its bearer token. An adapter that asks here first need not make a `Request`.
+        The usual request is no WebSocket, has a target that was asked for before, and needs nothing
+        but its bearer token. An adapter that asks here first need not make a `Request`.
 
         Args:
             target: The raw request target; see `Request`.
@@ -273,7 +273,7 @@ class Verifier:
             project: Name of the project to use whatever the target says.
 
         Raises:
-            AuthError: If the token is revoked, or the backend cannot tell.
+            AuthError: What `verify` would raise.
         """
         if self._heard or _audited():
             return None  # `verify` tells what it did

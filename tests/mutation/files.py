@@ -24,9 +24,15 @@ FILES: dict[str, tuple[str, ...]] = {
     "schemes/challenge.py": ("schemes/test_challenge.py",),
     "schemes/claims.py": ("schemes/test_claims.py", "test_trace.py", "schemes/test_jwt.py"),
     "schemes/jws.py": ("test_jws.py", "schemes/test_jwt.py"),
-    "schemes/jwt_keys.py": ("schemes/test_jwt.py", "test_trace.py"),
+    "schemes/jwt_keys.py": ("schemes/test_jwt.py", "test_trace.py", "test_short_way.py"),
     "schemes/jwt_rules.py": ("schemes/test_jwt.py",),
-    "schemes/jwt_verified.py": ("schemes/test_jwt.py", "test_trace.py", "test_short_way.py"),
+    "schemes/jwt_verified.py": (
+        "schemes/test_jwt.py",
+        "test_trace.py",
+        "test_short_way.py",
+        "presets/test_bearer.py",
+        "presets/test_oppiwallet.py",
+    ),
     "schemes/narrowing.py": ("schemes/test_narrowing.py",),
     "schemes/wallets.py": ("schemes/test_wallets.py", "schemes/test_signature.py"),
     "schemes/api_key.py": (

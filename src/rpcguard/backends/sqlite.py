@@ -31,7 +31,8 @@ T = TypeVar("T")
 
 DEFAULT_TIMEOUT = 0.25  # seconds
 _READERS = 4
-_CHECKPOINT_EVERY = 1024  # nonces; a log of about 5 MiB
+_CHECKPOINT_EVERY = 1024  # nonces, which are 4 to 7 MiB in the log
+_LONG_LOG = 3000  # pages, 6 MiB: then it starts anew, and a writer waits a millisecond or more
 
 
 class SqliteBackend:
@@ -259,12 +260,18 @@ class SqliteBackend:
 
     def _checkpoint(self) -> None:
         """Most of the work holds nobody off; the rest holds the writers, so that it can end."""
-        for lane, work in ((self._keeper, copy_log), (self._writers[0], restart_log)):
-            if lane.take(self._timeout):
-                try:
-                    lane.ask(0, work)
-                finally:
-                    lane.give()
+        pages = self._housekeep(self._keeper, copy_log)
+        if pages is not None and pages > _LONG_LOG:
+            self._housekeep(self._writers[0], restart_log)
+
+    def _housekeep(self, lane: Lane, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Do *work* if *lane* comes free in time; else another will try again."""
+        if not lane.take(self._timeout):
+            return None
+        try:
+            return lane.ask(0, work)
+        finally:
+            lane.give()
 
     def _submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         with self._worker_lock:

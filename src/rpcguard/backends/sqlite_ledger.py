@@ -144,9 +144,10 @@ def _row(one: Revocation, now: float) -> dict[str, object]:
     return {"name": one.name, "before": before, "expires": expires, "now": now}
 
 
-def copy_log(connection: sqlite3.Connection) -> None:
-    """Copy the log into the file while others read and write on."""
-    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+def copy_log(connection: sqlite3.Connection) -> int:
+    """Copy the log into the file while others read and write on; return its length in pages."""
+    _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return int(pages)
 
 
 def restart_log(connection: sqlite3.Connection) -> None:

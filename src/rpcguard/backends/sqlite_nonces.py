@@ -19,15 +19,20 @@ from rpcguard.backends.sqlite_budgets import accounts, full, give_back, live
 from rpcguard.backends.sqlite_ledger import atomic, look, revoked_sql
 from rpcguard.owed import Answer, Nonce, Owed, Verdict
 
-RECENT = 64  # nonces that `recent` holds at most
+RECENT = 96  # nonces that `recent` holds at most
 STEP = 2 * RECENT  # ended nonces dropped when they are moved
 STEP_WHEN_FULL = 256  # and where a request would be refused for want of room
 
+# OR ROLLBACK: so that a statement of many rows could be undone by itself, SQLite would first copy
+# each page that it changes, and moving them took half as long again.
 # Junk stays what it is, so that whoever asks for its account is refused.
-_COUNT = """INSERT INTO budget SELECT {}, count(*) FROM recent GROUP BY 1 ON CONFLICT(id) DO UPDATE
-    SET live = CASE typeof(live) WHEN 'integer' THEN live + excluded.live ELSE live END"""
+_COUNT = """
+    INSERT OR ROLLBACK INTO budget SELECT {}, count(*) FROM recent GROUP BY 1
+    ON CONFLICT(id) DO UPDATE
+    SET live = CASE typeof(live) WHEN 'integer' THEN live + excluded.live ELSE live END
+"""
 _MOVE = (
-    "INSERT INTO spent SELECT name, deadline, account FROM recent",
+    "INSERT OR ROLLBACK INTO spent SELECT name, deadline, account FROM recent",
     _COUNT.format("account, project"),
     _COUNT.format("project, NULL"),
     "DELETE FROM recent",

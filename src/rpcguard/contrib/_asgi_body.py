@@ -11,7 +11,6 @@ from rpcguard.contrib._asgi_request import encoded
 from rpcguard.contrib._asgi_socket import Message, Scope
 from rpcguard.contrib._http import Passed, refusal, slow_body
 from rpcguard.errors import AuthError
-from rpcguard.principal import Principal
 from rpcguard.project import Bounds
 from rpcguard.verifier import Verifier
 
@@ -44,14 +43,15 @@ class Body:
     Attributes:
         verifier: Asked by all guards of the request.
         passed: The principals that they have let in.
+        keeping: What the application reads is kept: until a guard has decided.
         watch: A request is over when it is answered: nothing watches it.
         refused: The request is refused, whether or not its body was looked at.
     """
 
     # Slots: with so many attributes an object is made faster, and each is found in one step
     __slots__ = (
-        *("_answered", "_ended", "_error", "_exceeded", "_excess", "_given", "_keeping", "_kept"),
-        *("_lost", "_receive", "_scope", "_send", "_slow", "_told", "passed", "refused"),
+        *("_answered", "_ended", "_error", "_exceeded", "_excess", "_given", "_kept"),
+        *("_lost", "_receive", "_scope", "_send", "_slow", "_told", "keeping", "passed", "refused"),
         "verifier",
     )
 
@@ -84,7 +84,7 @@ class Body:
         self._given = 0  # how much of _kept the application has got
         self._ended = False  # the server has no more
         self._told = False  # and the application knows it
-        self._keeping = True
+        self.keeping = True
         self._lost = False  # some bytes passed that are not in _kept
         self._exceeded = False
         self._answered = False  # the application's own answer has begun
@@ -108,7 +108,11 @@ class Body:
             return self._give()
         message = await self._receive()
         if message["type"] == "http.request":
-            self._take(message)
+            if self.keeping or self._kept:
+                self._take(message)
+            else:  # most: a guard has decided without the body
+                self._ended = not message.get("more_body", False)
+                self._lost = self._lost or bool(message.get("body"))
             self._told = self._ended
             if self._kept:
                 self._given = len(self._kept)
@@ -119,7 +123,7 @@ class Body:
     def _give(self) -> Message:
         data = bytes(memoryview(self._kept)[self._given :])
         self._told = self._ended
-        if self._keeping:
+        if self.keeping:
             self._given += len(data)
         else:
             self._drop()
@@ -146,7 +150,7 @@ class Body:
         if _declared(self._scope) > limit:
             self.refused = True
             raise AuthError("body_too_large")
-        self._keeping = True
+        self.keeping = True
         patience = self._bounds.body_timeout
         try:
             async with asyncio.timeout(patience):
@@ -170,26 +174,19 @@ class Body:
                 raise DisconnectedError
             self._take(message)
 
-    def admit(self, principal: Principal) -> None:
-        """A guard has let the request in: keep no further bytes."""
-        self.passed = (*self.passed, (self.verifier, principal))
-        self._keeping = False
-
     def _take(self, message: Message) -> None:
         chunk = message.get("body", b"")
         self._ended = not message.get("more_body", False)
-        if self._keeping:
+        if self.keeping:
             self._kept = self._kept or bytearray()
             self._kept += chunk
         elif chunk:
-            self._lost = True
-            if self._kept:
-                self._drop()
+            self._drop()
 
     def _drop(self) -> None:
         self._kept = b""
         self._given = 0
-        self._keeping = False
+        self.keeping = False
         self._lost = True
 
     @property

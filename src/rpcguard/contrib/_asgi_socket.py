@@ -52,15 +52,9 @@ class Socket:
         self.passed: Passed = ()
         self.watch: Watch | None = None
 
-    def admit(self, principal: Principal) -> None:
-        """A guard has let the handshake in."""
-        self.passed = (*self.passed, (self.verifier, principal))
-
-    def attend(
-        self, scope: Scope, request: Request, guard: Narrowing, principal: Principal
-    ) -> None:
+    def admit(self, scope: Scope, request: Request, guard: Narrowing, principal: Principal) -> None:
         """
-        Hide the token of a handshake that was let in from the application, and watch it.
+        A guard has let the handshake in: hide its token from the application, and watch it.
 
         Args:
             scope: The handshake, which the application sees.

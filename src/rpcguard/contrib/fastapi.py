@@ -133,10 +133,11 @@ class RequireRPCAuth(SecurityBase):
                     principal = verifier.known(*values, asked.project)
                 else:
                     principal = await verifier.aknown(*values, asked.project)
+                if principal is not None:
+                    exchange.passed = ((verifier, principal),)
+                    exchange.keeping = False
         if principal is None:
             principal = await self._judge(scope, exchange)
-        else:
-            exchange.admit(principal)
         scope.setdefault("state", {})["principal"] = principal  # what `connection.state` wraps
         return principal
 
@@ -165,9 +166,11 @@ class RequireRPCAuth(SecurityBase):
             )
         except DisconnectedError:
             raise HTTPException(400, "the client went away") from None
-        exchange.admit(principal)
-        if not isinstance(exchange, Body):
-            exchange.attend(scope, request, asked, principal)
+        exchange.passed = (*exchange.passed, (verifier, principal))
+        if isinstance(exchange, Body):
+            exchange.keeping = False
+        else:
+            exchange.admit(scope, request, asked, principal)
         return principal
 
     def __repr__(self) -> str:

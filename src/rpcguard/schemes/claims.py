@@ -160,7 +160,7 @@ class ClaimRules:
         edges it is asked.
         """
         exp, nbf, iat = times
-        begin = 0.0 if nbf is None else nbf - self.leeway
+        begin = 0.0 if nbf is None else max(0.0, nbf - self.leeway)  # no clock gives less
         end = math.inf if exp is None else exp + self.leeway
         if iat is not None:
             begin = max(begin, iat - self.iat_leeway)

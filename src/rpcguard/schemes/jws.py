@@ -57,12 +57,39 @@ def parse(token: str, limit: int) -> Jws:
         raise AuthError("malformed_credentials", detail="not three base64url parts")
     head, body, signature = parts
     try:
-        header = (_known_header if len(head) <= KNOWN_HEADER else _header)(head)
+        header = read_header(head)
         payload = base64url.decode(body)
         raw_signature = base64url.decode(signature)
     except ValueError as error:
         raise AuthError("malformed_credentials", detail=f"token: {error}") from None
     return Jws(header, payload, f"{head}.{body}".encode("ascii"), raw_signature)
+
+
+def claims_of(jws: Jws) -> dict[str, Any]:
+    """
+    Return what the payload of *jws* claims.
+
+    Raises:
+        AuthError: `malformed_credentials`, if it is not a JSON object.
+    """
+    try:
+        claims = strict_json.loads(jws.payload)
+    except ValueError as error:
+        raise AuthError("malformed_credentials", detail=f"payload: {error}") from None
+    if not isinstance(claims, dict):
+        raise AuthError("malformed_credentials", detail="payload is not a JSON object")
+    return claims
+
+
+def read_header(text: str) -> Mapping[str, Any]:
+    """
+    Return the header that *text*, the first part of a token, spells.
+
+    Raises:
+        ValueError: If it is not canonical base64url of JSON.
+        AuthError: `malformed_credentials`, if it is no object, or has members that it may not have.
+    """
+    return (_known_header if len(text) <= KNOWN_HEADER else _header)(text)
 
 
 def _header(text: str) -> Mapping[str, Any]:

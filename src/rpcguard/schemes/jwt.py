@@ -21,8 +21,8 @@ from rpcguard.pending import Pending
 from rpcguard.policy import Policy
 from rpcguard.principal import Principal
 from rpcguard.schemes.base import NEED_BODY, BearerKinds, Incoming, NeedBody, Proof
-from rpcguard.schemes.jws import Jws, parse
-from rpcguard.schemes.jwt_keys import signing_key
+from rpcguard.schemes.jws import claims_of, parse
+from rpcguard.schemes.jwt_keys import named_key, signing_key
 from rpcguard.schemes.jwt_rules import JwtRules
 from rpcguard.schemes.jwt_verified import Judge, Signer, Verified
 from rpcguard.schemes.remembered import Remembered, Watched
@@ -90,6 +90,8 @@ class JwtScheme:
     @property
     def unbound(self) -> bool:
         """Whether most tokens are good for any request, at their time."""
+        if not self._only:
+            return False  # `BearerKinds.owner` tells first which of the bearer tokens are ours
         rules = self._rules
         return not (
             self._bound or rules.single_use or rules.narrowing.kinds or self._encryption is not None
@@ -192,7 +194,7 @@ class JwtScheme:
         """
         rules = self._rules
         jws = parse(self._open(token, now)[0], rules.max_credential)
-        claims = _payload(jws)
+        claims = claims_of(jws)
         named = self._keys.get(jws.header.get("kid", ""), now)
         for key in self._keys.active(now) if "kid" not in jws.header else filter(None, [named]):
             if key.alg == jws.header.get("alg") and key.verify(jws.signing_input, jws.signature):
@@ -230,11 +232,10 @@ class JwtScheme:
         if opener is None and self._encryption is not None and self._encryption.required:
             raise AuthError("malformed_credentials", detail="not encrypted")
         jws = parse(signed, rules.max_credential)
-        claims = _payload(jws)
-        typ = jws.header.get("typ", "jwt").lower().removeprefix("application/")
+        claims = claims_of(jws)
         if trace is not None:
             trace.note("typ", f"none, or {' or '.join(sorted(rules.typ))}")
-        if typ not in rules.typ:
+        if not rules.fits(jws.header):
             raise AuthError("malformed_credentials", detail="typ is that of another kind of token")
         if rules.types_first:
             if trace is not None:
@@ -242,27 +243,33 @@ class JwtScheme:
             rules.claims.read(claims)
         key = signing_key(rules, self._keys, jws, incoming, now)
         signer = self._judge.signer(key)
-        # a token without `kid` may have another of several keys
-        if signer.usual and opener is None and ("kid" in jws.header or len(self._keys) == 1):
+        if opener is None and len(self._keys) == 1:  # then no `kid` is needed to know the key
             self._understand(jws.signing_input.partition(b".")[0], signer)
         return self._judge.judge(jws.signing_input, claims, signer, opener, now, standing, trace)
 
     def _understand(self, head: bytes, signer: Signer) -> None:
-        """Remember that *head*, the first part of a token, is in order and names *signer*."""
-        if len(self._heads) >= KNOWN_HEADS:
-            self._heads.clear()
-        self._heads[head] = signer
+        """Remember that *head*, the first part of a token, is in order and tells of *signer*."""
+        if signer.usual:
+            if len(self._heads) >= KNOWN_HEADS:
+                self._heads.clear()
+            self._heads[head] = signer
 
     def _verify_usual(self, token: bytes, now: float) -> Verified | None:
         """
-        Do what `_verify` does, for a token whose first part is known: what it checks there has been
-        checked. None for all that it must look at.
+        Do what `_verify` does, for a token whose first part is known or names a key; None for all
+        that it must look at.
+
+        An unknown key and a wrong one cost the same here too.
         """
         head, _, rest = token.partition(b".")
         body, dot, signature = rest.partition(b".")
-        signer, rules = self._heads.get(head), self._rules
-        if signer is None or not dot or len(token) > self._usual_bytes or not now > 0:
+        if not dot or len(token) > self._usual_bytes or not now > 0:
             return None
+        rules, signer = self._rules, self._heads.get(head)
+        found = (signer.key, True) if signer else named_key(rules, self._keys, head, now)
+        if found is None:
+            return None
+        key, counts = found
         try:
             claims = strict_json.loads(base64url.decode(body))
             raw_signature = base64url.decode(signature)
@@ -273,9 +280,14 @@ class JwtScheme:
         if rules.types_first:
             rules.claims.read(claims)
         signed = token[: -len(signature) - 1]
-        if not signer.key.verify(signed, raw_signature):
-            raise AuthError("invalid_credentials", cause="bad_signature")
-        return self._judge.judge(signed, claims, signer, None, now)
+        good = key.verify(signed, raw_signature)
+        if not (good and counts):
+            cause = "bad_signature" if counts else "unknown_kid"
+            raise AuthError("invalid_credentials", cause=cause)
+        if signer is None:
+            signer = self._judge.signer(key)
+            self._understand(head, signer)
+        return self._judge.judge(signed, claims, signer, None, now, standing=False, trace=None)
 
     def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:
         """What applies to the holder of this token; see `Scheme.policies`."""
@@ -283,13 +295,3 @@ class JwtScheme:
         if key is None:
             raise AuthError("invalid_credentials", cause="unknown_kid", detail="key not active")
         return self._judge.policies(key, principal.claims if self._rules.narrowing.kinds else {})
-
-
-def _payload(jws: Jws) -> dict[str, Any]:
-    try:
-        claims = strict_json.loads(jws.payload)
-    except ValueError as error:
-        raise AuthError("malformed_credentials", detail=f"payload: {error}") from None
-    if not isinstance(claims, dict):
-        raise AuthError("malformed_credentials", detail="payload is not a JSON object")
-    return claims

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rpcguard.errors import AuthError
 from rpcguard.keys import Key, KeyRing
 from rpcguard.schemes.base import Incoming
-from rpcguard.schemes.jws import Jws
+from rpcguard.schemes.jws import Jws, read_header
 from rpcguard.schemes.jwt_rules import JwtRules
 
 # How a key is found, in words.
@@ -57,6 +57,37 @@ def signing_key(rules: JwtRules, keys: KeyRing, jws: Jws, incoming: Incoming, no
             decoy.verify(jws.signing_input, jws.signature)
         raise AuthError("invalid_credentials", cause="unknown_kid")
     raise AuthError("invalid_credentials", cause="bad_signature")
+
+
+def named_key(rules: JwtRules, keys: KeyRing, head: bytes, now: float) -> tuple[Key, bool] | None:
+    """
+    Return what `signing_key` would try for a token that begins with *head*, and whether it counts:
+    if not, it is spent in the place of a key that nobody has. None where there is more to it.
+
+    Args:
+        rules: How tokens are read.
+        keys: What verifies them.
+        head: The first part of the token.
+        now: Unix seconds.
+    """
+    try:
+        header = read_header(head.decode("ascii"))
+    except (ValueError, AuthError):
+        return None
+    algorithm, kid = header.get("alg"), header.get("kid")
+    if (
+        not isinstance(algorithm, str)
+        or algorithm not in rules.algorithms
+        or not rules.fits(header)
+    ):
+        return None
+    if not kid or rules.key_by == "header":
+        return None
+    key = keys.get(kid, now)
+    if key is None:
+        decoy = keys.decoy(algorithm)
+        return None if decoy is None else (decoy, False)
+    return (key, True) if key.alg == algorithm else None
 
 
 def _candidates(

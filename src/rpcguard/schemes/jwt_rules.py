@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from rpcguard import owed
 from rpcguard.schemes.binding import Binding
@@ -54,3 +56,7 @@ class JwtRules:
     claims: ClaimRules = field(default_factory=ClaimRules)
     binding: Binding = field(default_factory=Binding)
     narrowing: Narrowing = field(default_factory=Narrowing)
+
+    def fits(self, header: Mapping[str, Any]) -> bool:
+        """Return whether a token with *header* is of the accepted kind, by its `typ`."""
+        return header.get("typ", "jwt").lower().removeprefix("application/") in self.typ

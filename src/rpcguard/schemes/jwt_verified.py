@@ -157,8 +157,8 @@ class Judge:
         signer: Signer,
         opener: DecryptionKey | None,
         now: float,
-        standing: bool = False,
-        trace: Trace | None = None,
+        standing: bool,
+        trace: Trace | None,
     ) -> Verified:
         """
         Return what the token *signed* proves.
@@ -191,12 +191,10 @@ class Judge:
         who = make_principal(
             subject, rules.project, self._scheme, key.name, key.kid, times.exp, claims
         )
-        questions = owed.Owed(
-            rules.project,
-            subject,
-            times.iat or 0.0,
-            self._revocable(name, subject, claims, signer) if rules.revocable else (),
-            self._nonce(name, times) if rules.single_use else None,
+        revocable = self._revocable(name, subject, claims, signer) if rules.revocable else ()
+        nonce = self._nonce(name, times) if rules.single_use else None
+        questions = owed.make_owed(
+            (rules.project, subject, times.iat or 0.0, revocable, nonce, None, None, None)
         )
         return Verified(opener, signer, claims, times, who, questions, policies, surely)
 

@@ -199,10 +199,10 @@ class SignatureScheme:
         self._check_nonce(nonce, incoming)
         if trace is not None:
             trace.note("version", f"{rules.min_version} or later")
-        text_of_version = rules.default_version
+        wanted = rules.default_version
         if rules.version_header in incoming.fields:
-            text_of_version = incoming.single(rules.version_header)
-        number, version = self._accepted.get(text_of_version) or self._no_version(text_of_version)
+            wanted = incoming.single(rules.version_header)
+        number, version = self._accepted.get(wanted) or self._no_version(wanted)
         if trace is not None and version.echo:
             trace.note("binding", ", ".join(f"{name} is the {word}" for name, word in version.echo))
         if version.echo:
@@ -266,7 +266,8 @@ class SignatureScheme:
         method, path, target = incoming.request.method, incoming.raw_path, incoming.raw_target
         for name, word in version.echo:
             real = method if word == "method" else path if word == "path" else target
-            if incoming.single(name) != real:
+            # there once and the same, as it should be; else `single` tells what it is
+            if incoming.fields.get(name) != [real] and incoming.single(name) != real:
                 raise AuthError("invalid_binding", detail=f"{name} is not the request's {word}")
 
     def _proof(
@@ -277,13 +278,13 @@ class SignatureScheme:
             raise AuthError("not_listed")
         if number < signer.wallet.min_version:
             raise AuthError("unsupported_algorithm", detail="this wallet must use a later version")
-        spent = owed.Nonce(
-            signer.nonce_name(nonce),
-            issued_at + rules.window + rules.skew,
-            rules.project_limit,
-            rules.subject_limit,
+        ends = issued_at + rules.window + rules.skew
+        spent = owed.make_nonce(
+            (signer.nonce_name(nonce), ends, rules.project_limit, rules.subject_limit)
         )
-        questions = owed.Owed(rules.project, text, issued_at, signer.revocable, spent)
+        questions = owed.make_owed(
+            (rules.project, text, issued_at, signer.revocable, spent, None, None, None)
+        )
         return Proof(signer.principal, questions, signer.policies)
 
     def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:  # noqa: ARG002 - a wallet has no dates
