@@ -142,6 +142,43 @@ def test_one_that_is_cancelled_spoils_none_of_those_that_go_out_with_it(
         assert found == [OK] * 7
 
 
+def test_those_that_are_cancelled_before_they_go_out_are_not_asked(prefix: str) -> None:
+    async def none(backend: Backend) -> list[Any]:
+        assert await backend.asettle(owe("first"), START) is OK
+        tasks = [asyncio.create_task(backend.asettle(owe(str(n)), START)) for n in range(3)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    with opened(redis_servers.single().port, key_prefix=prefix) as backend:
+        found = asyncio.run(none(backend))
+        assert [type(each) for each in found] == [asyncio.CancelledError] * 3
+        assert [backend.settle(owe(str(n)), START) for n in range(3)] == [OK] * 3
+
+
+def test_closing_while_a_connection_opens_refuses_what_waits_for_it(
+    serve: Callable[..., Server],
+) -> None:
+    server = serve()
+
+    async def closed() -> list[Any]:
+        with opened(server.port, timeout="10s") as backend:
+            server.pause()
+            waiting = asyncio.create_task(backend.asettle(owe("n"), START))
+            await asyncio.sleep(0.05)
+            backend.close()
+            try:
+                return await asyncio.gather(waiting, return_exceptions=True)
+            finally:
+                server.resume()
+
+    (refusal,) = asyncio.run(closed())
+    assert isinstance(refusal, BackendError)
+    gc.collect()
+    until(lambda: len(server.client.client_list(_type="normal")) == 1, "all closed")
+
+
 def test_a_crowd_larger_than_one_pipeline_isanswered(prefix: str) -> None:
     async def crowd(backend: Backend) -> list[Answer]:
         return await asyncio.gather(*[backend.asettle(owe(str(n)), START) for n in range(600)])

@@ -26,7 +26,7 @@ BUCKETS = 256
 _ACCOUNT_BYTES = 8
 _RANDOM_BYTES = 16
 _ATTEMPT_OUTLIVES = 4  # times the timeout: by then nobody asks again
-_CLOCKS = 5  # seconds that a mark is kept beyond that, as clocks of several machines may differ
+_CLOCKS = 5  # seconds beyond the timeout that a mark of a settle is kept: clocks differ
 _REVOCATIONS_AT_ONCE = 500
 _LONG_AGO = -math.inf
 _ANSWERS: tuple[Answer, ...] = tuple(
@@ -101,7 +101,7 @@ class Asking:
         """
         self._prefix = prefix
         self._attempt = bulk(b"%d" % math.ceil(timeout * 1000 * _ATTEMPT_OUTLIVES))
-        self._asked_again = math.ceil(timeout * _ATTEMPT_OUTLIVES) + _CLOCKS
+        self._asked_again = math.ceil(timeout) + _CLOCKS
 
     def opening(self, now: float) -> list[Question]:
         """Return what notes, in each bucket, that what is spent from *now* on will be known."""

@@ -60,9 +60,9 @@ end
 
 -- Drop at most `steps` marks that have ended, and as many nonces, the earliest first.
 local function prune(steps)
-  local over = redis.call('ZRANGEBYSCORE', NONCES, '-inf', NOW - MARKS, 'LIMIT', 0, steps)
-  if #over > 0 then
-    redis.call('ZREM', NONCES, unpack(over))
+  local over = redis.call('ZCOUNT', NONCES, '-inf', NOW - MARKS)
+  if over > 0 then
+    redis.call('ZREMRANGEBYRANK', NONCES, 0, math.min(over, steps) - 1) -- they come first
   end
   local ended = redis.call('ZRANGEBYSCORE', NONCES, 0, NOW, 'LIMIT', 0, steps)
   if #ended > 0 then
