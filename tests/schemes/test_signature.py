@@ -297,3 +297,32 @@ def test_a_wallet_that_was_let_in_brings_its_policy_as_it_is_now():
 
 def test_signers_are_remembered_within_a_bound():
     assert SignatureScheme(RULES)._signer.cache_info().maxsize == KNOWN_SIGNERS
+
+
+# --- One of the four fields is not there once ---------------------------------------------------------
+
+OWN = ("X-Pubkey", "X-Signature", "X-Timestamp", "X-Nonce")
+
+
+def detail(incoming, headers: Headers) -> str:
+    with pytest.raises(AuthError) as caught:
+        SignatureScheme(RULES).prove(incoming(headers), NOW)
+    assert caught.value.reason == "malformed_credentials"
+    return caught.value.detail
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_refusal_tells_which_field_is_missing_or_repeated(incoming, name):
+    headers = WALLET.v1()
+    without = [field for field in headers if field[0] != name]
+    assert detail(incoming, without) == f"{name.lower()} is missing"
+    twice = [*headers, (name, dict(headers)[name])]
+    assert detail(incoming, twice) == f"{name.lower()} is repeated"
+    assert detail(incoming, replaced(headers, name, "")) != f"{name.lower()} is missing"
+
+
+@pytest.mark.parametrize("name", OWN[1:])
+def test_the_fields_are_judged_in_their_order(incoming, name):
+    headers = replaced(WALLET.v1(), "X-Pubkey", "0")
+    without = [field for field in headers if field[0] != name]
+    assert detail(incoming, without).startswith("key or signature: ")
