@@ -216,6 +216,7 @@ def test_the_short_way_says_what_the_long_way_says(tmp_path: Path, project: str)
 @pytest.mark.parametrize("project", USUAL)
 def test_a_usual_request_takes_the_short_way(tmp_path: Path, project: str) -> None:
     guard = taught(opened(tmp_path, project), project)
+    assert guard.short_ways
     for number in range(3):
         request = asking(*bearer(good(project, jti=f"new {number}")))
         for _ in range(2):

@@ -65,5 +65,6 @@ FILES: dict[str, tuple[str, ...]] = {
         "test_trace.py",
         "test_messages.py",
         "test_short_way.py",
+        "test_places.py",
     ),
 }
