@@ -111,7 +111,7 @@ class Limiter:
         while self._opened:
             _, (strategy, _) = self._opened.popitem()
             if self._settings is not None:
-                strategy.storage.storage.close()  # type: ignore[attr-defined]  # the Redis client
+                _close(strategy.storage)
 
     def _spend(self, charge: Charge) -> None:
         name = digest(charge.kind, *charge.names).hex()
@@ -158,7 +158,9 @@ class Limiter:
         if process not in self._opened:
             storage = self._storage()
             pair = MovingWindowRateLimiter(storage), SlidingWindowCounterRateLimiter(storage)
-            self._opened.setdefault(process, pair)  # of two threads, both use the first one's
+            # of two threads, both use the first one's
+            if self._opened.setdefault(process, pair) is not pair and self._settings is not None:
+                _close(storage)  # to a Cluster it has connections already
         return self._opened[process]
 
     def _storage(self) -> Storage:
@@ -168,6 +170,14 @@ class Limiter:
             return storage_from_string("memory://")  # type: ignore[return-value]
         url, options = _opened_with(self._settings)
         return storage_from_string(url, wrap_exceptions=True, **options)  # type: ignore[return-value]
+
+
+def _close(storage: Any) -> None:
+    """Close what *storage* has opened in Redis: `limits` (5.8) has no way to be told."""
+    storage.storage.close()
+    sentinel = getattr(storage, "sentinel", None)
+    for client in [] if sentinel is None else sentinel.sentinels:
+        client.close()
 
 
 def _opened_with(settings: Settings) -> tuple[str, dict[str, Any]]:

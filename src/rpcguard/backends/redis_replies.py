@@ -4,8 +4,8 @@ Replies of a server as bytes (RESP2), in pieces of any size, and what they are.
 redis-py gives an event loop its replies one by one, each through several coroutines; here all that
 have come are read in one step. An error reply is a value, as in a pipeline of redis-py.
 
-Who is in the place of the server may send anything: a reply that is larger than any of ours is none,
-so that what is kept of one, and read again when more of it comes, stays small.
+Who is in the place of the server may send anything: a reply that is larger than any of ours is
+none, so that what is kept of one, and read again when more of it comes, stays small.
 """
 
 from __future__ import annotations
