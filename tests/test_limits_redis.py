@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from backends import redis_servers
@@ -111,30 +110,6 @@ def test_a_closed_limiter_has_let_its_connections_go(
     limiter.close()
     until(lambda: not own & connections(), "the servers have seen them go")
     assert kept
-
-
-def test_of_two_threads_that_open_at_once_the_later_lets_its_connections_go(
-    limiters: Callable[[str], Limiter], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    limiter = limiters(f"{redis_servers.cluster().url}?timeout=5s")
-    opening, opened = limiter._storage, []
-
-    def slowly() -> Any:
-        storage = opening()
-        opened.append(storage)
-        if len(opened) == 1:
-            limiter._strategies()  # what another thread does meanwhile
-        return storage
-
-    monkeypatch.setattr(limiter, "_storage", slowly)
-    used = limiter._strategies()[0].storage
-    late, other = opened
-    nodes = [node.redis_connection for node in late.storage.get_nodes()]
-    pools = [each.connection_pool for each in nodes if each is not None]
-    late_ones = [one for pool in pools for one in pool._available_connections]
-    assert used is other
-    assert late_ones
-    assert all(one._sock is None for one in late_ones)
 
 
 def test_tasks_of_one_loop_are_counted_to_the_last_one(

@@ -158,9 +158,7 @@ class Limiter:
         if process not in self._opened:
             storage = self._storage()
             pair = MovingWindowRateLimiter(storage), SlidingWindowCounterRateLimiter(storage)
-            # of two threads, both use the first one's
-            if self._opened.setdefault(process, pair) is not pair and self._settings is not None:
-                _close(storage)  # to a Cluster it has connections already
+            self._opened.setdefault(process, pair)  # of two threads, both use the first one's
         return self._opened[process]
 
     def _storage(self) -> Storage:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from redis import exceptions
 
 from rpcguard.backends.redis_questions import Question
-from rpcguard.backends.redis_settings import Address
+from rpcguard.backends.redis_settings import Address, told
 from rpcguard.errors import BackendError
 
 PAUSE = 0.03  # seconds: some keys of a slot that moves are here and some there for about as long
@@ -235,6 +235,7 @@ def _meaning_of(text: str) -> str:
 def _target(text: str, asked: Address) -> Address:
     """Return the node in the text of a redirection; an empty host is the one that was asked."""
     host, _, port = text.rsplit(" ", maxsplit=1)[-1].rpartition(":")
-    if not port.isdecimal():
-        raise BackendError("redis: a redirection that cannot be read")
-    return Address(host or asked.host, int(port))
+    try:
+        return told((host or asked.host).encode(), int(port))
+    except ValueError:
+        raise BackendError("redis: a redirection that cannot be read") from None
