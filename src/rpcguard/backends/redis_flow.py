@@ -39,17 +39,6 @@ _MEANINGS = {
     "TRYAGAIN": "the keys are being moved to another node",
     "WRONGPASS": "the server does not accept the user and password",
 }
-_CODES = {
-    exceptions.NoScriptError: "NOSCRIPT",
-    exceptions.ReadOnlyError: "READONLY",
-    exceptions.OutOfMemoryError: "OOM",
-    exceptions.NoPermissionError: "NOPERM",
-    exceptions.TryAgainError: "TRYAGAIN",
-    exceptions.ClusterDownError: "CLUSTERDOWN",
-    exceptions.MasterDownError: "MASTERDOWN",
-    exceptions.MovedError: "MOVED",
-    exceptions.AskError: "ASK",
-}
 
 
 class Wait(Enum):
@@ -205,11 +194,8 @@ def _check_replicas(question: Question, reply: Reply, min_replicas: int) -> None
 
 
 def _read(error: exceptions.ResponseError) -> tuple[str, str]:
-    """Return the code of an error reply and what follows it; redis-py may have split them."""
-    text = str(error.args[0]) if error.args else ""
-    for kind, code in _CODES.items():
-        if isinstance(error, kind):
-            return code, text
+    """Return the code of an error reply and what follows it."""
+    text = str(error)
     word, _, rest = text.partition(" ")
     if word in _MEANINGS or word in {"MOVED", "ASK", "NOSCRIPT"}:
         return word, rest
