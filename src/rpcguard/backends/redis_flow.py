@@ -74,7 +74,7 @@ class Reply:
     An outcome: the script's reply.
 
     Attributes:
-        value: As redis-py gives it.
+        value: As `redis_replies` reads it.
         confirmed: How many replicas have what was written, where that was asked.
     """
 

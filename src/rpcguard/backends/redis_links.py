@@ -1,7 +1,7 @@
 """
 One connection to a server, for threads and for event loops, and what is said over it.
 
-redis-py connects, authenticates, encrypts and parses; when to give up is decided here. Each new
+redis-py connects, authenticates and encrypts; when to give up is decided here. Each new
 connection asks the server who it is, and whether it may evict: a server that forgets nonces to make
 room would accept them twice.
 
