@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,13 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
+def limiters() -> Iterator[Callable[[str], Limiter]]:
+    """Return a maker of limiters, which are closed in the end."""
+    with ExitStack() as stack:
+        yield lambda url: stack.enter_context(closing(Limiter(url)))
+
+
+@pytest.fixture
 def url(server: Server) -> str:
     server.client.flushall()
     return f"redis://127.0.0.1:{server.port}/0?timeout=5s"  # a busy machine is no refusal
@@ -61,30 +69,53 @@ async def aspent(limiter: Limiter) -> str:
     return ""
 
 
-def test_processes_count_together_with_and_without_a_loop(url: str) -> None:
-    one, two = Limiter(url), Limiter(url)
+def test_processes_count_together_with_and_without_a_loop(
+    url: str, limiters: Callable[[str], Limiter]
+) -> None:
+    one, two = limiters(url), limiters(url)
     assert spent(one) == ""
     assert asyncio.run(aspent(two)) == ""
     assert spent(two) == "rate_limited"
     assert asyncio.run(aspent(one)) == "rate_limited"
 
 
-def test_a_closed_limiter_has_let_its_connections_go(url: str, server: Server) -> None:
-    def connections() -> set[str]:
-        clients = server.client.client_list()
-        return {each["id"] for each in clients if not each["cmd"].startswith("client")}
+@pytest.mark.parametrize("kind", ["single", "trio", "cluster"])
+def test_a_closed_limiter_has_let_its_connections_go(
+    kind: str, limiters: Callable[[str], Limiter]
+) -> None:
+    servers = getattr(redis_servers, kind)()
+    told: list[Server] = {
+        "single": lambda: [servers],
+        "trio": lambda: [*servers.sentinels, *servers.servers],
+        "cluster": lambda: servers.primaries,
+    }[kind]()
+
+    def connections() -> set[tuple[int, str]]:
+        # but for those that ask this, and for the servers' own to each other
+        return {
+            (server.port, each["id"])
+            for server in told
+            for each in server.client.client_list(_type="normal")
+            if not each["cmd"].startswith("client") and not each["name"].startswith("sentinel-")
+        }
 
     before = connections()
-    limiter = Limiter(url)
-    assert spent(limiter) == ""
-    (own,) = connections() - before
+    url = f"redis://127.0.0.1:{servers.port}" if kind == "single" else servers.url
+    limiter = limiters(f"{url}?timeout=5s")
+    assert spent(limiter, replace(CHARGE, names=("closed", kind))) == ""
+    kept = limiter._strategies()  # so that nobody but the limiter closes them
+    own = connections() - before
+    assert len(own) >= (2 if kind == "trio" else 1)
     limiter.close()
     limiter.close()
-    until(lambda: own not in connections(), "the server has seen it go")
+    until(lambda: not own & connections(), "the servers have seen them go")
+    assert kept
 
 
-def test_tasks_of_one_loop_are_counted_to_the_last_one(url: str) -> None:
-    limiter = Limiter(url)
+def test_tasks_of_one_loop_are_counted_to_the_last_one(
+    url: str, limiters: Callable[[str], Limiter]
+) -> None:
+    limiter = limiters(url)
 
     async def storm() -> list[str]:
         return await asyncio.gather(*(aspent(limiter) for _ in range(20)))
@@ -93,8 +124,10 @@ def test_tasks_of_one_loop_are_counted_to_the_last_one(url: str) -> None:
     assert (results.count(""), results.count("rate_limited")) == (2, 18)
 
 
-def test_large_limits_take_two_counters(url: str, server: Server) -> None:
-    limiter = Limiter(url)
+def test_large_limits_take_two_counters(
+    url: str, server: Server, limiters: Callable[[str], Limiter]
+) -> None:
+    limiter = limiters(url)
     charge = Charge("per_ip", (Rate(86400, EXACT + 1),), ("p", "192.0.2.1"))
     assert [spent(limiter, charge) for _ in range(20)] == [""] * 20
     keys = server.client.keys("*")
@@ -104,41 +137,47 @@ def test_large_limits_take_two_counters(url: str, server: Server) -> None:
 
 
 @pytest.mark.parametrize("amount", [EXACT, EXACT + 1])
-def test_the_permissions_in_the_docs_are_enough(server: Server, amount: int) -> None:
+def test_the_permissions_in_the_docs_are_enough(
+    server: Server, amount: int, limiters: Callable[[str], Limiter]
+) -> None:
     page = Path(__file__).parents[1] / "docs" / "operators.md"
     lines = [each for each in page.read_text().splitlines() if each.startswith("ACL SETUSER")]
     assert len(lines) == 2
     raw(server, "ACL", "SETUSER", "rpcguard", "reset")
     for line in lines:
         raw(server, *line.replace(">PASSWORD", ">hunter2").split())
-    limiter = Limiter(f"redis://rpcguard:hunter2@127.0.0.1:{server.port}")
+    limiter = limiters(f"redis://rpcguard:hunter2@127.0.0.1:{server.port}")
     for limit, answer in ((amount, ""), (1, "rate_limited")):
         charge = Charge("per_ip", (Rate(60, limit),), ("p", f"permitted {amount}"))
         assert [spent(limiter, charge) for _ in range(2)][-1] == answer
     limiter.close()
 
 
-def test_names_of_callers_are_not_in_the_keys(url: str, server: Server) -> None:
+def test_names_of_callers_are_not_in_the_keys(
+    url: str, server: Server, limiters: Callable[[str], Limiter]
+) -> None:
     charge = Charge("per_subject", (Rate(60, 1),), ("p", "alice}\r\n{x"))
-    assert spent(Limiter(url), charge) == ""
+    assert spent(limiters(url), charge) == ""
     assert all(b"alice" not in key for key in server.client.keys("*"))
 
 
-def test_a_verifier_counts_where_its_backend_says(guard, url: str) -> None:
+def test_a_verifier_counts_where_its_backend_says(
+    guard, url: str, limiters: Callable[[str], Limiter]
+) -> None:
     request = Request("POST", "/", bearer(token(hour())), CALL)
     verifier = guard(REGISTRY, backend="memory://")
-    verifier._limiter = Limiter(url)
+    verifier._limiter = limiters(url)
     assert verifier.verify(request).subject == "a"
     with pytest.raises(AuthError, match="rate_limited"):
         asyncio.run(verifier.averify(request))
 
 
-def test_a_limiter_that_does_not_answer_refuses(guard) -> None:
+def test_a_limiter_that_does_not_answer_refuses(guard, limiters: Callable[[str], Limiter]) -> None:
     server = Server().start()
-    limiter = Limiter(f"redis://127.0.0.1:{server.port}/0")
+    limiter = limiters(f"redis://127.0.0.1:{server.port}/0")
     assert spent(limiter) == ""
     server.clear_away()
-    anew = Limiter(f"redis://127.0.0.1:{server.port}/0")
+    anew = limiters(f"redis://127.0.0.1:{server.port}/0")
     for answer in (spent(limiter), asyncio.run(aspent(limiter)), spent(anew)):
         assert answer == "backend_unavailable"
     verifier = guard(REGISTRY, backend="memory://")
@@ -151,18 +190,22 @@ def test_a_limiter_that_does_not_answer_refuses(guard) -> None:
 
 
 @pytest.mark.timeout(30)
-def test_a_limiter_that_is_silent_refuses_in_bounded_time() -> None:
+def test_a_limiter_that_is_silent_refuses_in_bounded_time(
+    limiters: Callable[[str], Limiter],
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it accepts and says nothing
-        limiter = Limiter(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        limiter = limiters(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         assert spent(limiter) == "backend_unavailable"
         assert asyncio.run(aspent(limiter)) == "backend_unavailable"
 
 
 @pytest.mark.timeout(60)
-def test_a_crowd_before_a_silent_limiter_is_refused_together() -> None:
+def test_a_crowd_before_a_silent_limiter_is_refused_together(
+    limiters: Callable[[str], Limiter],
+) -> None:
     """Each attempt takes its time; who waits for a thread meanwhile must not add one of its own."""
     with socket.create_server(("127.0.0.1", 0), backlog=1000) as silent:
-        limiter = Limiter(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        limiter = limiters(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
 
         async def storm() -> set[str]:
             return set(await asyncio.gather(*(aspent(limiter) for _ in range(400))))
@@ -179,8 +222,10 @@ def test_a_crowd_before_a_silent_limiter_is_refused_together() -> None:
 
 
 @pytest.mark.timeout(60)
-def test_an_application_that_fills_its_loops_threads_does_not_hold_the_limiter_up(url: str) -> None:
-    limiter, free = Limiter(url), threading.Event()
+def test_an_application_that_fills_its_loops_threads_does_not_hold_the_limiter_up(
+    url: str, limiters: Callable[[str], Limiter]
+) -> None:
+    limiter, free = limiters(url), threading.Event()
 
     async def counted() -> str:
         loop = asyncio.get_running_loop()
@@ -245,9 +290,9 @@ def test_a_verifier_counts_where_its_registry_keeps_nonces(guard, url: str) -> N
 
 
 @pytest.mark.parametrize("kind", ["cluster", "trio"])
-def test_a_cluster_and_a_sentinel_count_too(kind: str) -> None:
+def test_a_cluster_and_a_sentinel_count_too(kind: str, limiters: Callable[[str], Limiter]) -> None:
     servers = getattr(redis_servers, kind)()
-    limiter = Limiter(f"{servers.url}?timeout=2s")
+    limiter = limiters(f"{servers.url}?timeout=2s")
     charge = Charge("per_subject", CHARGE.rates, ("p", servers.url))
     try:
         assert [spent(limiter, charge) for _ in range(3)] == ["", "", "rate_limited"]

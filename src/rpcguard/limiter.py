@@ -111,7 +111,7 @@ class Limiter:
         while self._opened:
             _, (strategy, _) = self._opened.popitem()
             if self._settings is not None:
-                strategy.storage.storage.close()  # type: ignore[attr-defined]  # the Redis client
+                _close(strategy.storage)
 
     def _spend(self, charge: Charge) -> None:
         name = digest(charge.kind, *charge.names).hex()
@@ -168,6 +168,14 @@ class Limiter:
             return storage_from_string("memory://")  # type: ignore[return-value]
         url, options = _opened_with(self._settings)
         return storage_from_string(url, wrap_exceptions=True, **options)  # type: ignore[return-value]
+
+
+def _close(storage: Any) -> None:
+    """Close what *storage* has opened in Redis: `limits` (5.8) has no way to be told."""
+    storage.storage.close()
+    sentinel = getattr(storage, "sentinel", None)
+    for client in [] if sentinel is None else sentinel.sentinels:
+        client.close()
 
 
 def _opened_with(settings: Settings) -> tuple[str, dict[str, Any]]:

@@ -36,6 +36,7 @@ ONE = (
     | st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=20).map(Failure)
 )
 VALUES = st.lists(ONE | st.lists(ONE | st.lists(ONE, max_size=3), max_size=3), max_size=20)
+LARGEST = 1 << 20
 
 
 def encoded(value: Any) -> bytes:
@@ -76,12 +77,44 @@ def test_what_most_settles_are_answered_with_is_read_at_once_and_behind_a_part(c
 
 @pytest.mark.parametrize(
     "data",
-    [b"HTTP/1.1 400 Bad Request\r\n", b"\r\n", b":x\r\n", b"$y\r\n", b"*z\r\n", b"*1\r\n" * 9],
+    [
+        *(b"HTTP/1.1 400 Bad Request\r\n", b"\r\n", b":x\r\n", b"$y\r\n", b"*z\r\n", b"*1\r\n" * 3),
+        *(b": 1\r\n", b":1_0\r\n", b":+1\r\n", b":\r\n", b":%b\r\n" % (b"9" * 5000)),
+        *(b"$1\r\nab\r\n", b"$-2\r\n", b"*-2\r\n", b">1\r\n:0\r\n", b"_\r\n", b"%0\r\n"),
+    ],
 )
 def test_what_is_no_reply_ends_the_connection(data: bytes) -> None:
     with pytest.raises(LostError, match="another protocol") as caught:
         Replies().read(b":0\r\n" + data)
     assert caught.value.sent
+
+
+@pytest.mark.parametrize("data", [b"$%d\r\n" % (LARGEST + 1), b"*17\r\n", b"*1\r\n*9999999999\r\n"])
+def test_a_reply_larger_than_any_of_ours_ends_the_connection_before_it_comes(data: bytes) -> None:
+    with pytest.raises(LostError, match="another protocol"):
+        Replies().read(data)
+
+
+@pytest.mark.parametrize(
+    "data", [b"+" + b"x" * LARGEST * 2, b"*3\r\n" + encoded(b"x" * (LARGEST - 9)) * 2]
+)
+def test_what_never_becomes_a_whole_reply_is_not_collected_without_end(data: bytes) -> None:
+    reader = Replies()
+    half = len(data) // 2
+    assert reader.read(b":0\r\n" + data[:half]) == [0]
+    with pytest.raises(LostError, match="another protocol"):
+        reader.read(data[half:])
+
+
+def test_the_largest_reply_is_read_in_pieces() -> None:
+    value = b"x" * LARGEST
+    data = encoded([4, value])[:-2]  # what ends it comes last
+    reader = Replies()
+    found = [
+        each for n in range(0, len(data), 1 << 16) for each in reader.read(data[n : n + (1 << 16)])
+    ]
+    assert found == []
+    assert reader.read(b"\r\n:0\r\n") == [[4, value], 0]
 
 
 def test_simple_strings_and_empty_lists_are_values() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import logging
+import re
 import ssl
 from collections.abc import Callable
 from contextlib import closing
@@ -25,6 +26,7 @@ from backends.kinds import HERE, START, ask, issue, owe, present
 from backends.redis_opened import answered, opened
 from backends.redis_proxy import proxied
 from backends.redis_servers import Server, raw, until
+from rpcguard.backends import redis_scripts
 from rpcguard.backends.open import open_backend, open_client
 from rpcguard.errors import BackendError, ConfigError
 from rpcguard.owed import Answer, Revocation, Verdict
@@ -75,6 +77,19 @@ def test_the_permissions_in_the_docs_are_enough_and_info_is_needed(
     raw(server, "ACL", "SETUSER", "rpcguard", "-info")
     with opened(url) as backend, pytest.raises(BackendError, match=r"\+info"):
         driver(backend, owe("m"), START)
+
+
+def test_the_permissions_in_the_docs_name_what_the_scripts_call_and_no_more() -> None:
+    line, _ = [each for each in DOCS.read_text().splitlines() if each.startswith("ACL SETUSER")]
+    permitted = {each.removeprefix("+") for each in line.split() if each.startswith("+")}
+    files = (Path(redis_scripts.__file__).parent / "lua").glob("*.lua")
+    texts = "".join(each.read_text() for each in files)
+    called = {each.lower() for each in re.findall(r"redis\.p?call\(\s*'(\w+)'", texts)}
+    assert len(re.findall(r"redis\.p?call\b", texts)) == len(
+        re.findall(r"redis\.p?call\(\s*'", texts)
+    )
+    by_us = {"evalsha", "eval", "info", "wait", "asking", "cluster|slots", "select"}
+    assert permitted == called | by_us
 
 
 def test_a_wrong_password_is_a_refusal_that_shows_none(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ import redis
 
 from backends import redis_servers
 from backends.kinds import HERE, START, neighbours, owe
+from backends.redis_servers import Server
 from rpcguard.backends.redis_questions import Asking, Question, answer_of
 from rpcguard.backends.redis_scripts import SETTLE, Script, bulk
 from rpcguard.owed import Owed, Revocation, Verdict
@@ -155,6 +156,50 @@ def test_both_let_keys_go_by_themselves_whose_nonces_had_all_ended(
     assert found == sides[1].content()
     lasting = {key.split(b":")[1] for key, (_, goes) in found.items() if not goes}
     assert (len(found), lasting) == (3, {b"state"})
+
+
+def test_a_question_that_comes_after_its_own_repetition_is_no_second_acceptance(
+    sides: tuple[Side, Side],
+) -> None:
+    replayed = list(Verdict).index(Verdict.REPLAYED)
+    for number in range(20):
+        owed = owe(str(number), issued_at=START + 1, subject=SUBJECTS[0])
+        question = Asking("a", 0.25).settle(owed, START)
+        for again, verdict in ((True, 0), (True, 0), (False, replayed), (True, replayed)):
+            found = {side.ask(question, SERVERS[1], again=again) for side in sides}
+            assert found == {verdict}
+            assert sides[0].content() == sides[1].content()
+
+
+@pytest.mark.parametrize("program", [None, redis_servers.carried()], ids=["found", "floor"])
+def test_where_memory_is_full_both_leave_all_as_it_was_and_make_room_of_what_has_ended(
+    program: str | None,
+) -> None:
+    server = Server() if program is None else Server(program=program)
+    with ExitStack() as stack:
+        stack.callback(server.clear_away)
+        client = stack.enter_context(closing(server.start().client))
+        sides = Side(client, b"a", WITH), Side(client, b"b", WITHOUT)
+
+        def settle(name: str, now: float, lasts: float = 2) -> set[Any]:
+            owed = owe(name, lasts=now - START + lasts, issued_at=now + 1, subject=SUBJECTS[0])
+            question = Asking("a", 0.25).settle(owed, now)
+            return {side.ask(question, SERVERS[1], again=False) for side in sides}
+
+        assert all(settle(str(n), START) == {0} for n in range(5))
+        assert settle("long", START, 60) == {0}
+        before = [side.content() for side in sides]
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", 1)
+        with pytest.raises(redis.ResponseError, match="OOM|maxmemory"):
+            settle("more", START)
+        assert [side.content() for side in sides] == before
+        assert settle("more", START + 3) == {0}
+        assert sides[0].content() == sides[1].content()
+        client.config_set("maxmemory", 0)
+        assert settle("more", START + 3) == {list(Verdict).index(Verdict.REPLAYED)}
+        for side in sides:
+            side.close()
 
 
 @pytest.mark.parametrize("nonce", [True, False])

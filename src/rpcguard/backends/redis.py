@@ -17,7 +17,7 @@ from typing import Any
 from rpcguard.backends import forking
 from rpcguard.backends.redis_flow import Flow, answering
 from rpcguard.backends.redis_loops import Loops
-from rpcguard.backends.redis_questions import BUCKETS, Asking, Question, answer_of
+from rpcguard.backends.redis_questions import BUCKETS, Asking, Question, answer_of, read_of
 from rpcguard.backends.redis_search import Search
 from rpcguard.backends.redis_settings import Settings
 from rpcguard.backends.redis_threads import Threads
@@ -106,7 +106,7 @@ class RedisBackend:
         Raises:
             BackendError: If the servers do not answer in time, or must not be used.
         """
-        found: bytes = self._ask(self._asking.epoch(bucket))[0]
+        found, _ = read_of(self._ask(self._asking.epoch(bucket)), 0)
         return found
 
     def spent(
@@ -118,7 +118,8 @@ class RedisBackend:
         Raises:
             BackendError: As `epoch`.
         """
-        found = self._ask(self._asking.spent(project, subject, names, now))[1]
+        reply = self._ask(self._asking.spent(project, subject, names, now))
+        _, found = read_of(reply, len(names))
         return frozenset(name for name, yes in zip(names, found, strict=True) if yes)
 
     def put(self, record: Record, now: float) -> Answer:

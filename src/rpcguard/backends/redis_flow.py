@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from redis import exceptions
 
 from rpcguard.backends.redis_questions import Question
-from rpcguard.backends.redis_settings import Address
+from rpcguard.backends.redis_settings import Address, told
 from rpcguard.errors import BackendError
 
 PAUSE = 0.03  # seconds: some keys of a slot that moves are here and some there for about as long
@@ -38,17 +38,6 @@ _MEANINGS = {
     "READONLY": "the server is a replica",
     "TRYAGAIN": "the keys are being moved to another node",
     "WRONGPASS": "the server does not accept the user and password",
-}
-_CODES = {
-    exceptions.NoScriptError: "NOSCRIPT",
-    exceptions.ReadOnlyError: "READONLY",
-    exceptions.OutOfMemoryError: "OOM",
-    exceptions.NoPermissionError: "NOPERM",
-    exceptions.TryAgainError: "TRYAGAIN",
-    exceptions.ClusterDownError: "CLUSTERDOWN",
-    exceptions.MasterDownError: "MASTERDOWN",
-    exceptions.MovedError: "MOVED",
-    exceptions.AskError: "ASK",
 }
 
 
@@ -85,7 +74,7 @@ class Reply:
     An outcome: the script's reply.
 
     Attributes:
-        value: As redis-py gives it.
+        value: As `redis_replies` reads it.
         confirmed: How many replicas have what was written, where that was asked.
     """
 
@@ -205,11 +194,8 @@ def _check_replicas(question: Question, reply: Reply, min_replicas: int) -> None
 
 
 def _read(error: exceptions.ResponseError) -> tuple[str, str]:
-    """Return the code of an error reply and what follows it; redis-py may have split them."""
-    text = str(error.args[0]) if error.args else ""
-    for kind, code in _CODES.items():
-        if isinstance(error, kind):
-            return code, text
+    """Return the code of an error reply and what follows it."""
+    text = str(error)
     word, _, rest = text.partition(" ")
     if word in _MEANINGS or word in {"MOVED", "ASK", "NOSCRIPT"}:
         return word, rest
@@ -235,6 +221,7 @@ def _meaning_of(text: str) -> str:
 def _target(text: str, asked: Address) -> Address:
     """Return the node in the text of a redirection; an empty host is the one that was asked."""
     host, _, port = text.rsplit(" ", maxsplit=1)[-1].rpartition(":")
-    if not port.isdecimal():
-        raise BackendError("redis: a redirection that cannot be read")
-    return Address(host or asked.host, int(port))
+    try:
+        return told((host or asked.host).encode(), int(port))
+    except ValueError:
+        raise BackendError("redis: a redirection that cannot be read") from None

@@ -1,7 +1,7 @@
 """
 One connection to a server, for threads and for event loops, and what is said over it.
 
-redis-py connects, authenticates, encrypts and parses; when to give up is decided here. Each new
+redis-py connects, authenticates and encrypts; when to give up is decided here. Each new
 connection asks the server who it is, and whether it may evict: a server that forgets nonces to make
 room would accept them twice.
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import socket
 from collections.abc import Sequence
 from time import monotonic
 from typing import Any, Protocol
@@ -24,7 +25,7 @@ from redis import exceptions
 
 from rpcguard.backends.redis_flow import LostError, Outcome, Reply, Send
 from rpcguard.backends.redis_names import looked_up
-from rpcguard.backends.redis_replies import Replies
+from rpcguard.backends.redis_replies import ANY, Replies
 from rpcguard.backends.redis_scripts import bulk
 from rpcguard.backends.redis_settings import Address, Settings
 
@@ -32,6 +33,7 @@ _LEAST = 0.02  # seconds; with less left, connecting is not begun
 _LEAST_SHARE = 0.1  # of the timeout, where that is less
 _SHARE = 0.5  # of the time that is left, for connecting, and for each reply while doing so
 _LEAVE = 0.1  # seconds that closing may take
+_AT_ONCE = 1 << 16  # bytes that are read at once
 _REPLY_EARLIER = 0.9  # of the time that is left: when WAIT must have ended
 _ACCEPTED = inspect.signature(redis_sync.AbstractConnection.__init__).parameters
 # redis-py would tell the server its own name and version: two commands more for each connection.
@@ -44,6 +46,11 @@ _PLAIN = {
     "socket_connect_timeout": None,
 }
 _ERRORS = (exceptions.RedisError, OSError)
+_REFUSALS = {
+    "LOADING ": "the server is loading its data",
+    "NOAUTH ": "the server does not accept the user and password",
+    "max number of clients": "the server has as many clients as it may",
+}
 _OK = Reply(0)
 
 
@@ -69,7 +76,9 @@ def greeted(replies: Sequence[Any], *, guard: bool) -> bytes:
     """
     for reply in replies:
         if not isinstance(reply, bytes):
-            raise LostError("the server does not permit INFO; let the user run it (ACL: +info)")
+            raise refused(replies) or LostError(
+                "the server does not permit INFO; let the user run it (ACL: +info)"
+            )
     fields = dict(
         line.split(b":", 1) for reply in replies for line in reply.splitlines() if b":" in line
     )
@@ -135,7 +144,7 @@ def _outcome(reply: Any, confirmed: int) -> Outcome:
 class Link:
     """A connection that one thread at a time uses."""
 
-    __slots__ = ("_connection", "_patience", "server")
+    __slots__ = ("_connection", "_replies", "server")
 
     def __init__(self, settings: Settings, address: Address, deadline: float) -> None:
         """
@@ -152,8 +161,9 @@ class Link:
         self.server = b""
         _await_name(address, deadline)
         least = min(_LEAST, settings.timeout * _LEAST_SHARE)
-        self._patience = _left(deadline, least) * _SHARE
-        self._connection = _connection(settings, address, self._patience)
+        patience = _left(deadline, least) * _SHARE
+        self._connection = _connection(settings, address, patience)
+        self._replies = Replies(ANY)
         try:
             self._connection.connect()
         except _ERRORS as error:
@@ -189,29 +199,22 @@ class Link:
         Raises:
             LostError: As `ask`.
         """
-        connection = self._connection
+        sock = self._connection._sock  # noqa: SLF001 - redis-py has no name for it that is public
         found: list[Any] = []
         try:
-            connection.send_packed_command([b"".join(commands)], check_health=False)
-            for _ in range(replies):
-                try:
-                    found.append(self._read(deadline))
-                except exceptions.ResponseError as error:
-                    found.append(error)
+            _wait_until(deadline, sock)
+            self._connection.send_packed_command([b"".join(commands)], check_health=False)
+            while len(found) < replies:
+                _wait_until(deadline, sock)
+                data = sock.recv(_AT_ONCE)
+                if not data:
+                    raise ConnectionError
+                found += self._replies.read(data)
         except _ERRORS as error:
-            raise _lost(error, sent=True) from error
+            raise refused(found) or _lost(error, sent=True) from error
+        if len(found) > replies:
+            raise LostError("the server answered what nobody asked", sent=True)
         return found
-
-    def _read(self, deadline: float) -> Any:
-        connection = self._connection
-        left = deadline - monotonic()
-        if left >= self._patience:  # the usual case; the socket's own timeout is not changed then
-            with contextlib.suppress(exceptions.TimeoutError):
-                return connection.read_response(disconnect_on_error=False)
-            left = deadline - monotonic()
-        if not connection.can_read(max(0.0, left)):
-            raise LostError("no answer in time", sent=True, late=True)
-        return connection.read_response()
 
     def close(self) -> None:
         """Close the connection."""
@@ -273,9 +276,9 @@ class AsyncLink(asyncio.Protocol):
         self.server = greeted(await self._greet(), guard=guard)
         # redis-py has no name for these two that is public, and has had these names since asyncio.
         reader, writer = self._connection._reader, self._connection._writer  # noqa: SLF001
-        if reader.at_eof():
-            raise _lost(ConnectionError(), sent=False)
         self._transport: asyncio.Transport = writer.transport
+        if reader.at_eof() or self._transport.is_closing():
+            raise _lost(ConnectionError(), sent=False)
         self._streams = self._transport.get_protocol()  # closing waits for what this is told
         self._transport.set_protocol(self)
 
@@ -337,15 +340,32 @@ def _left(deadline: float, least: float) -> float:
     return left
 
 
+def _wait_until(deadline: float, sock: socket.socket) -> None:
+    """Let nothing that *sock* does next take longer; a sum of waits would have no end."""
+    left = deadline - monotonic()
+    if left <= 0:
+        raise TimeoutError
+    sock.settimeout(left)
+
+
+def refused(replies: Sequence[Any]) -> LostError | None:
+    """Return why a server answers nobody, where the first of *replies* says that."""
+    text = str(replies[0]) if replies and isinstance(replies[0], exceptions.ResponseError) else ""
+    for part, meaning in _REFUSALS.items():
+        if part in text:
+            return LostError(meaning)
+    return None
+
+
 def _lost(error: Exception, *, sent: bool) -> LostError:
     if isinstance(error, exceptions.BusyLoadingError):
-        return LostError("the server is loading its data")
+        return LostError(_REFUSALS["LOADING "])
     if isinstance(error, exceptions.AuthenticationError):
-        return LostError("the server does not accept the user and password")
-    if isinstance(error, exceptions.TimeoutError):
+        return LostError(_REFUSALS["NOAUTH "])
+    if isinstance(error, (exceptions.TimeoutError, TimeoutError)):
         return LostError("no answer in time", sent=sent, late=True)
     if "max number of clients" in str(error):
-        return LostError("the server has as many clients as it may")
+        return LostError(_REFUSALS["max number of clients"])
     return LostError(f"the connection failed ({type(error).__name__})", sent=sent)
 
 

@@ -33,6 +33,7 @@ _ANSWERS: tuple[Answer, ...] = tuple(
     getattr(Answer, each.name) for each in Verdict
 )  # as `bucket.lua`
 _TAKEN = len(_ANSWERS)
+_NOT_OURS = "redis: the server gave an answer that is none of ours"
 _YES, _NO = bulk(b"1"), bulk(b"0")
 
 _STATE, _REVOKED, _NAMES, _RECORDS = b"state", b"revoked", b"names", b"records"
@@ -241,9 +242,29 @@ def answer_of(reply: Any) -> Answer:
     if verdict == _TAKEN:
         raise BackendError("redis: another slot has a record of this name")
     if not (isinstance(verdict, int) and 0 <= verdict < _TAKEN):
-        raise BackendError("redis: the server gave an answer that is none of ours")
+        raise BackendError(_NOT_OURS)
     answer = _ANSWERS[verdict]
-    return answer if value is None else Answer(answer.verdict, value.decode("utf-8"))
+    if value is None:
+        return answer
+    try:
+        return Answer(answer.verdict, value.decode("utf-8"))
+    except (AttributeError, ValueError):
+        raise BackendError(_NOT_OURS) from None
+
+
+def read_of(reply: Any, count: int) -> tuple[bytes, list[int]]:
+    """
+    Return what `read.lua` said: the epoch, and for each of *count* nonces whether it is spent.
+
+    Raises:
+        BackendError: If the reply is none of ours.
+    """
+    if not (isinstance(reply, list) and len(reply) == 2):
+        raise BackendError(_NOT_OURS)
+    epoch, spent = reply
+    if not (isinstance(epoch, bytes) and isinstance(spent, list) and len(spent) == count):
+        raise BackendError(_NOT_OURS)
+    return epoch, spent
 
 
 @functools.lru_cache(maxsize=4096)

@@ -22,9 +22,9 @@ from typing import Any
 from redis.crc import key_slot
 
 from rpcguard.backends.redis_flow import LostError
-from rpcguard.backends.redis_links import Link, packed
+from rpcguard.backends.redis_links import Link, packed, refused
 from rpcguard.backends.redis_questions import BUCKETS, slot_key
-from rpcguard.backends.redis_settings import Address, Settings
+from rpcguard.backends.redis_settings import Address, Settings, told
 from rpcguard.errors import BackendError
 
 _INTERVAL = 0.05  # seconds between the end of one search and the next
@@ -142,6 +142,9 @@ class _Asked:
             except LostError as error:
                 problem = LostError(f"{address}: {error}")
                 continue
+            except (TypeError, ValueError, IndexError):
+                problem = LostError(f"{address}: an answer that cannot be read")
+                continue
             self.addresses.remove(address)
             self.addresses.insert(0, address)
             return found
@@ -151,7 +154,10 @@ class _Asked:
         deadline = monotonic() + self._settings.timeout * _SHARE
         link = Link(self._settings, address, deadline)
         try:
-            return link.exchange([command], 1, deadline)[0]
+            replies = link.exchange([command], 1, deadline)
+            if (refusal := refused(replies)) is not None:
+                raise refusal
+            return replies[0]
         finally:
             link.close()
 
@@ -170,8 +176,8 @@ class _Sentinels:
 
 
 def _primary(reply: Any, _: Address) -> Address:
-    if isinstance(reply, list) and len(reply) == 2 and reply[1].isdigit():
-        return Address(reply[0].decode("ascii"), int(reply[1]))
+    if isinstance(reply, list) and len(reply) == 2:
+        return told(reply[0], int(reply[1]))
     raise LostError("this Sentinel does not know the service")
 
 
@@ -206,6 +212,6 @@ def _slots(reply: Any, asked: Address) -> list[tuple[int, int, Address]]:
         raise LostError("the server is not one of a Cluster")
     found = []
     for first, last, primary, *_ in reply:
-        host = (primary[0] or b"").decode("ascii")  # none stands for the one that was asked
-        found.append((first, last, Address(host or asked.host, primary[1])))
+        host = primary[0] or asked.host.encode()  # none stands for the one that was asked
+        found.append((int(first), int(last), told(host, primary[1])))
     return found

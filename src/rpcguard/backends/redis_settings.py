@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
+
+_HOST = re.compile(rb"[!-.0-~]{1,253}")  # no path
 
 TIMEOUT = 0.25  # seconds
 MAX_CONNECTIONS = 64
@@ -26,6 +29,24 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}" if self.port else self.host
+
+
+def told(host: bytes, port: int) -> Address:
+    """
+    Return the address that a server has told.
+
+    Args:
+        host: A name or an address; never the path of a socket.
+        port: TCP port.
+
+    Raises:
+        ValueError: If nobody can listen there.
+    """
+    if not (isinstance(host, bytes) and _HOST.fullmatch(host)):
+        raise ValueError("not a host")
+    if not (isinstance(port, int) and 0 < port < 65536):
+        raise ValueError("not a port")
+    return Address(host.decode("ascii"), port)
 
 
 @dataclass(frozen=True, slots=True)
