@@ -8,12 +8,15 @@ import tempfile
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backends.kinds import START, issue, owe, present
 from backends.racers import racing
 from backends.stores import assert_whole, opened, run_script
+from rpcguard.backends.sqlite import SqliteBackend
+from rpcguard.backends.sqlite_nonces import RECENT
 from rpcguard.errors import BackendError
 from rpcguard.owed import Answer, Verdict
 
@@ -88,6 +91,74 @@ def test_a_read_only_file_refuses() -> None:
     finally:
         directory.chmod(0o700)
         shutil.rmtree(directory)
+
+
+# Signals
+
+
+class Signalled(BaseException):
+    """What the handler raises."""
+
+
+class Interrupted(sqlite3.Connection):
+    """Gets a signal, whose handler raises, while some statement runs: it ends, and then raises."""
+
+    left = 1000
+
+    def _count(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise Signalled
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        cursor = super().execute(*arguments)
+        self._count()
+        return cursor
+
+    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
+        cursor = super().executemany(*arguments)
+        self._count()
+        return cursor
+
+
+@pytest.mark.parametrize("what", ["nonce", "record"])
+def test_one_that_a_signal_breaks_off_leaves_no_transaction_open(path: Path, what: str) -> None:
+    """Within it, nonces would be accepted that are gone with it, and no other process could."""
+    interrupted = 0
+    with opened(path) as backend, opened(path) as other:
+        lane = backend._writers[0]
+        for number in range(1, 21):
+            after = 10.0 * number
+            now = START + after
+            for recent in range(RECENT - _recent(path)):  # the next will move and drop some
+                assert other.settle(owe(f"{number} {recent}", lasts=after + 5), now) is OK
+            lane.drop()
+            connection = sqlite3.connect(
+                path, timeout=0, isolation_level=None, check_same_thread=False, factory=Interrupted
+            )
+            connection.left = number
+            lane._connection = connection
+            try:
+                if what == "nonce":
+                    backend.settle(owe(f"n {number}", lasts=after + 20), now)
+                else:
+                    backend.put(issue(f"n {number}", str(number)), now)
+            except Signalled:
+                interrupted += 1
+            connection.left = 1000
+            spent = [owe(f"m {number} {each}", lasts=after + 20) for each in range(3)]
+            assert [backend.settle(each, now) for each in spent] == [OK] * 3
+            assert other.settle(owe(f"o {number}", lasts=after + 20), now) is OK
+            lane.drop()
+            assert {other.settle(each, now) for each in spent} == {REPLAYED}
+    assert interrupted > 6
+    assert_whole(path)
+
+
+def _recent(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        (recent,) = connection.execute("SELECT count(*) FROM recent").fetchone()
+        return int(recent)
 
 
 # Processes
