@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -185,6 +186,31 @@ def test_what_a_killed_process_acknowledged_stays_spent(path: Path) -> None:
             assert connection.execute(sql, (START + 1e9,)).fetchone() == (0,)
     assert len(acknowledged) == len(set(acknowledged)) >= 600
     assert_whole(path)
+
+
+def test_processes_that_are_killed_accept_nothing_twice(path: Path) -> None:
+    """A proof is a name with its end; where it ended, its name may come anew with a later one."""
+    answers: Counter[str] = Counter()
+    accepted: Counter[tuple[str, str]] = Counter()
+    for _ in range(4):
+        with racing(f"sqlite:///{path}?timeout=10s", "share", 3) as race:
+            for racer in race.racers:
+                assert racer.stdout is not None
+                lines = [racer.stdout.readline() for _ in range(1500)]
+                racer.kill()
+                lines += racer.stdout.read().split("\n")[:-1]
+                for line in lines:
+                    number, end, answer = line.split()
+                    answers[answer] += 1
+                    accepted[number, end] += answer == "ok"
+    assert max(accepted.values()) == 1
+    assert {"ok", "replayed", "forgotten", "subject_full"} <= answers.keys()
+    assert_whole(path)
+    with opened(path) as backend:
+        for number, end in accepted:
+            owed = owe(number, lasts=float(end), subject=f"s{int(number) % 3}")
+            if accepted[number, end]:
+                assert backend.settle(owed, START) in (REPLAYED, FORGOTTEN)
 
 
 def test_what_a_killed_process_acknowledged_of_records_stands(path: Path) -> None:
