@@ -1,116 +1,144 @@
 """
-`sqlite://`: several connections whose clocks differ, on one file, against the model of a backend.
+`sqlite://`: several connections, whose clocks may differ, on one file.
 
 Nonces are moved and dropped a few at a time, so that every step of the long way meets every other.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
-from backends.kinds import KINDS, START, owe
+from backends.kinds import START, owe
 from backends.stores import assert_whole, opened
-from backends.test_model import Comparison, Model
 from rpcguard.backends import sqlite_nonces
-from rpcguard.backends.base import Backend
-from rpcguard.owed import Answer, Nonce, Owed, Verdict
+from rpcguard.backends.memory import MemoryBackend
+from rpcguard.owed import Answer, Owed, Revocation, Verdict
 
-(SQLITE,) = (kind for kind in KINDS if kind.name == "sqlite")
-FULL = {Answer.SUBJECT_FULL, Answer.PROJECT_FULL}
-
-
-@dataclass
-class Lazy(Model):
-    """What ended may not have been dropped yet: then a budget may be full that need not be."""
-
-    def _room(self, owed: Owed, now: float) -> set[Answer]:
-        permitted = super()._room(owed, now)
-        ended = any(each.deadline <= self.latest for each in self.spent)
-        return permitted | FULL if ended else permitted
+OK, FORGOTTEN, REPLAYED = Answer.OK, Answer.FORGOTTEN, Answer.REPLAYED
+TOKEN = b"t" * 16
+QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-class Connections(Comparison):
-    """`Comparison`, each question put by one of three backends, two of which have other clocks."""
+class Asked(NamedTuple):
+    """A question, and who puts it when."""
 
-    kind = SQLITE
+    who: int
+    at: float
+    name: int
+    end: float
+    limit: int
+    revocable: bool = False
 
-    @initialize()
-    def start(self) -> None:
-        super().start()
-        self.model = Lazy()
-        self.backends = [self.backend]
-        self.backends += [self.stack.enter_context(closing(self.open())) for _ in range(2)]
+    @property
+    def owed(self) -> Owed:
+        """Return it; names are split among two subjects, and these among two projects."""
+        names = (TOKEN,) if self.revocable else ()
+        of = {"project": "pq"[self.name % 4 // 3], "subject": "st"[self.name % 2]}
+        limits = {"subject_limit": self.limit, "project_limit": self.limit + 2}
+        return owe(str(self.name), lasts=self.end, revocable=names, **of, **limits)
 
-    def ask(self, owed: Owed, in_a_task: bool) -> None:
-        super().ask(owed, in_a_task)
-        self.backends.append(self.backends.pop(0))
-        self.backend: Backend = self.backends[0]
 
-    @rule(
-        choice=st.integers(0, 50),
-        later=st.sampled_from([0.0, 0.5, 2.0, 9.0]),
-        subject_limit=st.sampled_from([0, 1, 3]),
-    )
-    def replay_with_another_end(self, choice: int, later: float, subject_limit: int) -> None:
-        if self.model.spent:
-            old = self.model.spent[choice % len(self.model.spent)]
-            nonce = Nonce(old.nonce, old.expires_at + later, 5, subject_limit)
-            owed = Owed(old.project, old.subject, self.now, (), nonce)
-            if subject_limit == 3:
-                self.ask(owed, False)
-                return
-            # whatever is said, what was spent stays so
-            permitted = self.model.permits(owed, self.now) | FULL
-            answer = self.backend.settle(owed, self.now)
-            assert answer in permitted
-            self.model.note(owed, answer)
-
-    @rule()
-    def open_again(self) -> None:
-        self.backend.close()
-        self.backend = self.backends[0] = self.stack.enter_context(closing(self.open()))
-
-    def teardown(self) -> None:
-        assert_whole(self.directory / "store.db")
-        super().teardown()
+ASKED = st.builds(
+    Asked,
+    who=st.integers(0, 2),
+    at=st.sampled_from([0, 2, 4.5, 5, 6, 9, 13]),
+    name=st.integers(0, 7),
+    end=st.sampled_from([3, 5, 5.5, 8, 14]),
+    limit=st.sampled_from([0, 1, 2, 100, 100, 100]),
+)
+STEPS = st.builds(
+    Asked,
+    who=st.integers(0, 2),
+    at=st.sampled_from([0, 0, 0, 0.5, 1, 7]),
+    name=st.integers(0, 15),
+    end=st.sampled_from([-1, 0, 0.5, 1.25, 2, 9, 30]),
+    limit=st.sampled_from([0, 1, 2, 5, 100]),
+    revocable=st.booleans(),
+)
 
 
 @pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sqlite_nonces, "RECENT", 3)
-    monkeypatch.setattr(sqlite_nonces, "STEP", 1)
-    monkeypatch.setattr(sqlite_nonces, "STEP_WHEN_FULL", 1)
     sqlite_nonces._add_sql.cache_clear()
     yield
     sqlite_nonces._add_sql.cache_clear()
 
 
-@pytest.mark.usefixtures("few")
-def test_no_order_of_connections_and_clocks_accepts_a_nonce_twice() -> None:
-    run_state_machine_as_test(
-        Connections,
-        settings=settings(
-            max_examples=150,
-            stateful_step_count=40,
-            suppress_health_check=[HealthCheck.too_slow],
-        ),
-    )
+@pytest.fixture(params=[0, 1])
+def lazy(request: pytest.FixtureRequest, small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have so few dropped that most of what has ended is still there."""
+    monkeypatch.setattr(sqlite_nonces, "STEP", request.param)
+    monkeypatch.setattr(sqlite_nonces, "STEP_WHEN_FULL", request.param)
 
 
-@pytest.mark.usefixtures("few")
-def test_one_that_ended_is_not_forgotten_for_a_refusal(path) -> None:
+@pytest.mark.usefixtures("lazy")
+@settings(max_examples=100, suppress_health_check=QUIET)
+@given(asked=st.lists(ASKED, min_size=30, max_size=60))
+def test_whatever_the_clocks_say_no_proof_is_accepted_twice(
+    tmp_path_factory: pytest.TempPathFactory, asked: list[Asked]
+) -> None:
+    path = tmp_path_factory.mktemp("clocks") / "store.db"
+    with ExitStack() as stack:
+        backends = [stack.enter_context(opened(path)) for _ in range(3)]
+        ends: dict[int, list[float]] = {}
+        latest = 0.0
+        for each in asked:
+            latest = max(latest, each.at)
+            answer = backends[each.who].settle(each.owed, START + each.at)
+            if answer is not OK:
+                continue
+            known = ends.setdefault(each.name, [])
+            assert each.end not in known
+            assert all(end <= latest for end in known)  # nor its name, while all say it is live
+            known.append(each.end)
+    assert_whole(path)
+
+
+@pytest.mark.usefixtures("small")
+@settings(max_examples=100, suppress_health_check=QUIET)
+@given(asked=st.lists(STEPS, min_size=20, max_size=60), revoked=st.integers(0, 60))
+def test_with_one_clock_they_say_what_memory_says(
+    tmp_path_factory: pytest.TempPathFactory, asked: list[Asked], revoked: int
+) -> None:
+    path = tmp_path_factory.mktemp("oracle") / "store.db"
+    passed = 0.0
+    with ExitStack() as stack:
+        memory = stack.enter_context(closing(MemoryBackend(now=START)))
+        backends = [stack.enter_context(opened(path)) for _ in range(3)]
+        for number, each in enumerate(asked):
+            passed += each.at
+            if number == revoked:
+                for backend in (memory, backends[each.who]):
+                    backend.revoke([Revocation(TOKEN, None, START + passed + 5)], START + passed)
+            owed = each._replace(end=passed + each.end).owed
+            now = START + passed
+            backend = backends[each.who]
+            answer = (
+                asyncio.run(backend.asettle(owed, now)) if number % 3 else backend.settle(owed, now)
+            )
+            assert answer == memory.settle(owed, now)
+            names = [one.owed.nonce.name for one in asked if one.owed.nonce]
+            found = [one.spent("p", "s", names, now) for one in (memory, *backends)]
+            assert found == [found[0]] * 4
+    assert_whole(path)
+
+
+@pytest.mark.usefixtures("lazy")
+def test_one_that_ended_is_not_forgotten_for_a_refusal(path: Path) -> None:
     """A clock that is behind would accept it again."""
     with opened(path) as ahead, opened(path) as behind:
         for number in range(4):
             assert ahead.settle(owe(str(number), lasts=number + 1), START).verdict is Verdict.OK
-        assert ahead.settle(owe("n", lasts=9), START) is Answer.OK
+        assert ahead.settle(owe("n", lasts=9), START) is OK
         full = owe("n", lasts=90, subject_limit=1)
         assert ahead.settle(full, START + 10) is Answer.SUBJECT_FULL
-        assert behind.settle(owe("n", lasts=9), START + 8) in (Answer.REPLAYED, Answer.FORGOTTEN)
+        assert behind.settle(owe("n", lasts=9), START + 8) in (REPLAYED, FORGOTTEN)
