@@ -16,7 +16,6 @@ import pytest
 from backends.kinds import START, issue, owe, present
 from backends.racers import racing
 from backends.stores import assert_whole, opened, run_script
-from rpcguard.backends.sqlite import SqliteBackend
 from rpcguard.backends.sqlite_nonces import RECENT
 from rpcguard.errors import BackendError
 from rpcguard.owed import Answer, Verdict
