@@ -142,3 +142,22 @@ def test_one_that_ended_is_not_forgotten_for_a_refusal(path: Path) -> None:
         full = owe("n", lasts=90, subject_limit=1)
         assert ahead.settle(full, START + 10) is Answer.SUBJECT_FULL
         assert behind.settle(owe("n", lasts=9), START + 8) in (REPLAYED, FORGOTTEN)
+
+
+def test_the_last_moment_through_which_was_dropped_is_refused_itself(path: Path) -> None:
+    with opened(path) as ahead, opened(path) as behind:
+        assert ahead.settle(owe("n", lasts=5), START) is OK
+        for number in range(2 * sqlite_nonces.RECENT):  # of which some move and drop it
+            assert ahead.settle(owe(str(number)), START + 5) is OK
+        for name in ("n", "another"):
+            assert behind.settle(owe(name, lasts=5), START + 4) is FORGOTTEN
+            assert behind.settle(owe(name, lasts=5.25), START + 4) is OK
+
+
+def test_each_is_kept_to_the_end_of_the_second_in_which_it_ends(path: Path) -> None:
+    names = [str(number) for number in range(3 * sqlite_nonces.RECENT)]
+    with opened(path) as backend:
+        for name in names:  # the first after a move is written by the long way
+            assert backend.settle(owe(name, lasts=5.5), START) is OK
+        assert {backend.settle(owe(name, lasts=5.5), START + 5.25) for name in names} == {REPLAYED}
+    assert_whole(path)
