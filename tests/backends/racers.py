@@ -146,6 +146,23 @@ def _stream(backend: Backend) -> dict[str, Any]:
         number += 1
 
 
+def _share(backend: Backend) -> dict[str, Any]:
+    """Spend what others spend too, at times of one's own: who begins later has a clock behind."""
+    from itertools import count
+    from os import getpid
+    from random import Random
+
+    numbers = Random(getpid())
+    for step in count():  # until it is killed
+        now = step * 0.15
+        number = step // 3 + numbers.randrange(100)
+        end = number * 0.5 + numbers.choice([60, 60, 60, 61, 75])  # of one name, several
+        owed = owe(str(number), lasts=end, subject=f"s{number % 3}", subject_limit=60)
+        verdict = backend.settle(owed, START + now).verdict
+        say(f"{number} {end} {verdict.value}")
+    return {}
+
+
 def _number(backend: Backend) -> int:
     """Return the number of this racer: the first that no other has taken."""
     return next(n for n in range(99) if backend.settle(owe(f"racer {n}"), START) is Answer.OK)
@@ -234,6 +251,7 @@ PARTS = {
     "watch": _watch,
     "lock": _lock,
     "stream": _stream,
+    "share": _share,
     "contend": _contend,
     "follow": _follow,
     "rotate": _rotate,

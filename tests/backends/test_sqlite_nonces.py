@@ -15,7 +15,8 @@ from backends.kinds import START, issue, owe, present
 from backends.stores import assert_whole, opened
 from rpcguard.backends import sqlite_nonces
 from rpcguard.backends.sqlite import SqliteBackend
-from rpcguard.backends.sqlite_nonces import RECENT
+from rpcguard.backends.sqlite_nonces import RECENT, STEP, STEP_WHEN_FULL
+from rpcguard.errors import BackendError
 from rpcguard.owed import Answer, Nonce, Owed, Revocation, Verdict
 
 OK, REPLAYED = Answer.OK, Answer.REPLAYED
@@ -131,6 +132,57 @@ def test_spent_nonces_are_read_wherever_they_are(backend: SqliteBackend) -> None
     for name in names:
         backend.settle(owe(name), START)
     assert backend.spent("p", "s", [*names, b"x" * 16], START) == set(names)
+
+
+def test_while_they_cannot_be_moved_no_more_than_so_many_are_recent(
+    backend: SqliteBackend, path: Path
+) -> None:
+    held = [owe(str(number)) for number in range(RECENT)]
+    assert {backend.settle(each, START) for each in held} == {OK}
+    cannot = (
+        "CREATE TRIGGER no BEFORE INSERT ON spent BEGIN SELECT RAISE(ABORT, 'no'); END",
+        "CREATE TRIGGER no BEFORE INSERT ON budget BEGIN SELECT RAISE(ROLLBACK, 'no'); END",
+        "CREATE TRIGGER no BEFORE DELETE ON recent BEGIN SELECT RAISE(FAIL, 'no'); END",
+    )
+    for reason in cannot:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(reason)
+            for number in range(3):
+                for _ in range(2):
+                    with pytest.raises(BackendError):
+                        backend.settle(owe(f"new {number}"), START)
+            assert backend.settle(held[number], START) is REPLAYED
+            assert _kept(path) == (RECENT, 0)
+            connection.execute("DROP TRIGGER no")
+    assert backend.settle(owe("new 0"), START) is OK
+    assert {backend.settle(each, START) for each in (*held, owe("new 0"))} == {REPLAYED}
+    assert_whole(path)
+
+
+@pytest.mark.parametrize("limit", [10_000, 40], ids=["room", "full"])
+def test_however_many_have_ended_a_request_changes_so_many_rows_at_most(
+    backend: SqliteBackend, path: Path, limit: int
+) -> None:
+    ended = 4000
+    for number in range(ended):  # 80 of each subject
+        owed = owe(str(number), lasts=1 + number / 1000, subject=f"s{number % 50}")
+        assert backend.settle(owed, START) is OK
+    connection = backend._writers[0]._connection
+    assert connection is not None
+    changes, answers = [], []
+    left = "SELECT EXISTS(SELECT 1 FROM spent WHERE deadline < ?)"
+    while connection.execute(left, (START + 10,)).fetchone() == (1,):
+        before = connection.total_changes
+        owed = owe(f"new {len(answers)}", subject="s0", subject_limit=limit)
+        answers.append(backend.settle(owed, START + 10))
+        changes.append(connection.total_changes - before)
+    moved, dropped = 2 * RECENT + 2 * 51, STEP + STEP_WHEN_FULL + 3 * 51 + 2
+    assert RECENT < max(changes) <= moved + dropped
+    # Who is refused for what has ended is not so for long.
+    refused = answers.index(OK)
+    assert 0 <= refused <= ended / (STEP + STEP_WHEN_FULL)
+    assert (refused > 0) is (limit == 40)
+    assert_whole(path)
 
 
 # The short way, one statement, against the long way, which judges step by step.

@@ -223,6 +223,45 @@ def test_a_nonce_that_version_3_spent_stays_spent_and_counts(of_3: Path) -> None
     assert_whole(of_3)
 
 
+def test_the_budgets_of_version_3_stay_exact_until_all_of_it_has_ended(of_3: Path) -> None:
+    subjects = [f"s{number}" for number in range(5)]
+    with closing(sqlite3.connect(of_3)) as connection:
+        for number in range(300):  # one ends after the other; of the fifth, all have
+            subject, project = accounts("q", subjects[number % 5])
+            end = START + (10 + number // 10 if number % 5 else 1)
+            row = (digest("q", subjects[number % 5], str(number)), end, subject)
+            connection.execute("INSERT INTO nonce VALUES(?, ?, ?)", row)
+            connection.execute("INSERT OR IGNORE INTO budget VALUES(?, ?, 0)", (subject, project))
+            connection.execute("INSERT OR IGNORE INTO budget VALUES(?, NULL, 0)", (project,))
+            sql = "UPDATE budget SET live = live + 1 WHERE id IN (?, ?)"
+            connection.execute(sql, (subject, project))
+        connection.commit()
+
+    def more(number: int, now: float, subject: str) -> Answer:
+        name = f"more {number} {now} {subject}"
+        return backend.settle(
+            owe(name, lasts=90, project="q", subject=subject, subject_limit=60), START + now
+        )
+
+    with opened(of_3) as backend:
+        assert {more(0, 0, each) for each in subjects} == {Answer.SUBJECT_FULL}
+        assert {more(number, 2, "s0") for number in range(60)} == {Answer.OK}
+        assert more(60, 2, "s0") is more(0, 2, "s1") is Answer.SUBJECT_FULL
+        for number in range(300):
+            owed = owe(str(number), lasts=40, project="q", subject=subjects[number % 5])
+            if number % 5:
+                assert backend.settle(owed, START + 2) is Answer.REPLAYED
+        assert {more(number, 40, "s1") for number in range(60)} == {Answer.OK}
+        assert more(60, 40, "s1") is Answer.SUBJECT_FULL
+        assert backend.settle(owe("last", lasts=300), START + 200) is Answer.OK
+        assert backend.settle(owe("last", lasts=600), START + 300) is Answer.OK
+    with closing(sqlite3.connect(of_3)) as connection:
+        subject, project = accounts("q", "s0")
+        sql = "SELECT total(live) FROM budget WHERE id = ? OR parent = ?"
+        assert connection.execute(sql, (project, project)).fetchone() == (0,)
+    assert_whole(of_3)
+
+
 def test_what_version_3_had_issued_and_revoked_stands(of_3: Path) -> None:
     with opened(of_3) as backend:
         assert backend.settle(present("key"), START) == Answer(Verdict.OK, API_KEY)

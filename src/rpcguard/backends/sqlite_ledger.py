@@ -64,8 +64,8 @@ def _record_sql(names: int, by: str) -> str:
 
 def atomic(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
     """Run *work* in one write transaction; whatever breaks it off, none of it stays."""
-    connection.execute("BEGIN IMMEDIATE")
     try:
+        connection.execute("BEGIN IMMEDIATE")
         result = work()
         connection.execute("COMMIT")
     except BaseException:

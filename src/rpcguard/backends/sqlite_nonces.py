@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import math
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rpcguard.backends.base import LATEST
 from rpcguard.backends.sqlite_budgets import accounts, full, give_back, live
@@ -153,35 +153,28 @@ def _make_room(
     """See that there is room for *nonce*, and that nothing of its name is left; or refuse it."""
     for statement in _MOVE:
         connection.execute(statement)
-    _prune(connection, now, STEP)
-    _drop_ended(connection, nonce.name)
+    _drop(connection, *_ended(now, STEP))
+    _drop(connection, "name = ?", (nonce.name,))  # which has ended, and is to be spent anew
     ids = accounts(owed.project, owed.subject)
     limits = nonce.subject_limit, nonce.project_limit
     if full(live(connection, ids), *limits) is None:
         return None
-    _prune(connection, now, STEP_WHEN_FULL)
+    _drop(connection, *_ended(now, STEP_WHEN_FULL))
     return full(live(connection, ids), *limits)
 
 
-def _prune(connection: sqlite3.Connection, now: float, steps: int) -> None:
-    """Drop at most *steps* ended nonces, the earliest first, and remember how far."""
-    rows = connection.execute(
-        "SELECT name, account, deadline FROM spent WHERE deadline <= ? ORDER BY deadline LIMIT ?",
-        (now, steps),
-    ).fetchall()
-    if rows:
-        _drop(connection, ((name, account) for name, account, _ in rows))
-        sql = "UPDATE state SET pruned_through = max(pruned_through, ?)"
-        connection.execute(sql, (rows[-1][2],))
+def _ended(now: float, steps: int) -> tuple[str, tuple[float, int]]:
+    """Say for `_drop` which have ended: at most *steps*, the earliest first."""
+    return "deadline <= ? ORDER BY deadline LIMIT ?", (now, steps)
 
 
-def _drop_ended(connection: sqlite3.Connection, name: bytes) -> None:
-    """Drop one ended nonce before its name is spent anew: the new row remembers for both."""
-    sql = "SELECT name, account FROM spent WHERE name = ?"
-    _drop(connection, connection.execute(sql, (name,)).fetchall())
-
-
-def _drop(connection: sqlite3.Connection, rows: Iterable[tuple[bytes, int]]) -> None:
-    gone = list(rows)
-    connection.executemany("DELETE FROM spent WHERE name = ?", [(name,) for name, _ in gone])
-    give_back(connection, (account for _, account in gone))
+def _drop(connection: sqlite3.Connection, which: str, parameters: tuple[object, ...]) -> None:
+    """Drop nonces that have ended, and remember how far: by another clock they may be live."""
+    sql = f"SELECT name, account, deadline FROM spent WHERE {which}"  # noqa: S608 - text of this module
+    rows = connection.execute(sql, parameters).fetchall()
+    if not rows:
+        return
+    connection.executemany("DELETE FROM spent WHERE name = ?", [(name,) for name, *_ in rows])
+    give_back(connection, (account for _, account, _ in rows))
+    sql = "UPDATE state SET pruned_through = max(pruned_through, ?)"
+    connection.execute(sql, (max(deadline for *_, deadline in rows),))
