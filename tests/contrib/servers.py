@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -125,7 +126,7 @@ def gunicorn(
     """
     tests = Path(__file__).parent.parent
     paths = {"RPCGUARD_REGISTRY": str(registry), "PYTHONPATH": str(tests)}
-    environ = {**os.environ, **paths, **(environ or {})}
+    environ = {**os.environ, **paths, "PYTHONFAULTHANDLER": "1", **(environ or {})}
     with _listener() as listener:
         port = listener.getsockname()[1]
         command = [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}"]
@@ -145,8 +146,21 @@ def gunicorn(
             assert request(port, "GET", probe).status == 200
             yield port
         finally:
-            process.terminate()
-            assert process.wait(30) == 0
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End gunicorn; a worker that hangs says where (PYTHONFAULTHANDLER), and fails the test."""
+    process.terminate()
+    try:
+        assert process.wait(25) == 0  # before gunicorn kills what hangs, after 30 seconds
+    except subprocess.TimeoutExpired:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        for child in children.split():
+            os.kill(int(child), signal.SIGABRT)
+        process.send_signal(signal.SIGABRT)
+        process.wait(5)
+        raise
 
 
 @contextmanager
