@@ -150,15 +150,11 @@ class Verifier:
             AuthError: If the request is refused, for whatever reason.
         """
         now, authenticator = self._clock(), self._live.compiled.authenticator
-        fields = None
-        if authenticator.short_ways and not (
-            self._heard or schemes is not None or standing or request.websocket or _audited()
-        ):
-            fields = request.bearer_fields()
-        if fields is not None:
-            short = authenticator.short(request.target, *fields, project, now)
-            if short is not None:
-                return self._settled(short, now)
+        short = None
+        if schemes is None and not standing:
+            short = self._short(authenticator, request, project, now)
+        if short is not None:
+            return self._settled(short, now)
         started = time.perf_counter()
         asked = PLAIN
         if standing or frames or project is not None or schemes is not None:
@@ -209,15 +205,11 @@ class Verifier:
     ) -> Principal:
         """`verify` for a running event loop; see there."""
         now, authenticator = self._clock(), self._live.compiled.authenticator
-        fields = None
-        if authenticator.short_ways and not (
-            self._heard or schemes is not None or standing or request.websocket or _audited()
-        ):
-            fields = request.bearer_fields()
-        if fields is not None:
-            short = authenticator.short(request.target, *fields, project, now)
-            if short is not None:
-                return await self._asettled(short, now)
+        short = None
+        if schemes is None and not standing:
+            short = self._short(authenticator, request, project, now)
+        if short is not None:
+            return await self._asettled(short, now)
         started = time.perf_counter()
         asked = PLAIN
         if standing or frames or project is not None or schemes is not None:
@@ -290,6 +282,17 @@ class Verifier:
         now, authenticator = self._clock(), self._live.compiled.authenticator
         step = authenticator.short(target, host, authorization, project, now)
         return None if step is None else await self._asettled(step, now)
+
+    def _short(
+        self, authenticator: Authenticator, request: Request, project: str | None, now: float
+    ) -> Pending | None:
+        """Return what is left for the backend if *request* is the usual one; see `known`."""
+        if not authenticator.short_ways or request.websocket or self._heard or _audited():
+            return None
+        fields = request.bearer_fields()
+        if fields is None:
+            return None
+        return authenticator.short(request.target, *fields, project, now)
 
     def _settled(self, short: Pending, now: float) -> Principal:
         """Return who is calling, of what `Authenticator.short` gives: only revocations are owed."""

@@ -118,9 +118,8 @@ def written(steps: Sequence[Send], server: bytes, replicas: int, patience: float
 
 def outcomes(steps: Sequence[Send], replies: list[Any]) -> Sequence[Outcome]:
     """Return what came back for each of *steps*, from the replies to all commands."""
-    if replies == [0] * len(
-        steps
-    ):  # the usual: nothing else was sent, and all are answered with OK
+    # the usual: nothing else was sent, and all are answered with OK
+    if replies == [0] * len(steps):
         return [_OK] * len(steps)
     iterator = iter(replies)
     found = []

@@ -3,6 +3,9 @@ What is asked of Redis: the keys and arguments of each question, and what its an
 
 Keys are `{<prefix>:<bucket>}:…`: the part in braces decides the slot of a Cluster, and no text of a
 caller enters it. All names in keys and arguments are digests or our own.
+
+Longer than other modules because every question stands beside the layout of its keys and arguments,
+which the scripts count by position.
 """
 
 from __future__ import annotations

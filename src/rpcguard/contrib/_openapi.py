@@ -1,4 +1,4 @@
-"""The real security schemes in an OpenAPI document, where FastAPI wrote a placeholder per guard."""
+"""The real security schemes in an OpenAPI document, where FastAPI wrote a stand-in per guard."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def expanded(
     document: Mapping[str, Any], guards: Mapping[str, Narrowing], verifier: Verifier
 ) -> dict[str, Any]:
     """
-    Return *document* with the placeholders replaced; *document* itself stays as it is.
+    Return *document* with the stand-ins replaced; *document* itself stays as it is.
 
     Args:
         document: An OpenAPI document as FastAPI makes it.
-        guards: What each placeholder's guard narrows to, by the placeholder's name.
+        guards: What each stand-in's guard narrows to, by the stand-in's name.
         verifier: Whose registry says which security schemes there are.
     """
     components = dict(document.get("components", {}))
@@ -68,8 +68,8 @@ def _with_security(
         if method in _METHODS and "security" in operation:
             security: list[Requirement] = []
             for entry in operation["security"]:
-                placeholder = next((name for name in entry if name in requirements), None)
-                found = [entry] if placeholder is None else requirements[placeholder]
+                stand_in = next((name for name in entry if name in requirements), None)
+                found = [entry] if stand_in is None else requirements[stand_in]
                 security.extend(each for each in found if each not in security)
             result[method] = {**operation, "security": security}
             if not security:  # an empty list would say that the operation is open

@@ -60,7 +60,7 @@ class RequireRPCAuth(SecurityBase):
         parts = ["rpcguard", *sorted(schemes or ()), *([f"at-{project}"] if project else ())]
         parts += ["frames"] if frames else []
         self.scheme_name = "-".join(parts)
-        self.model = HTTPBearer(description="A placeholder that RPCGuard replaces.")
+        self.model = HTTPBearer(description="A stand-in that RPCGuard replaces.")
         connection = inspect.Parameter(
             "connection", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=HTTPConnection
         )
