@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 # What the peers are called, by their names here
 PEERS = {
+    "nothing": "*a dependency that does nothing*",
     "pyjwt": "PyJWT",
     "joserfc": "joserfc",
     "authlib": "Authlib",
@@ -25,6 +26,8 @@ PEERS = {
     "aiohttp_jwt": "aiohttp-jwt",
     "plain_pyjwt": "a middleware with PyJWT",
 }
+
+OPEN = ("unguarded", "nothing")  # the applications that let everybody in
 
 REPLY = b'{"jsonrpc":"2.0","id":1,"result":"0x1"}'
 

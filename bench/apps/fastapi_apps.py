@@ -1,4 +1,4 @@
-"""FastAPI: unguarded, rpcguard, the tutorial's code, PyJWT alone, fastapi-users, authx."""
+"""FastAPI: unguarded, an empty dependency, rpcguard, the tutorial's code, PyJWT alone, others."""
 # No `from __future__ import annotations`: FastAPI could not see dependencies that are local
 
 import uuid
@@ -50,6 +50,15 @@ def rpcguard(given: Given) -> FastAPI:
     app = FastAPI()
     RPCGuard(app, given.registry)
     return _with(require_rpc_auth, app)
+
+
+def nothing(_: Given) -> FastAPI:
+    """Return the endpoint behind a dependency that lets everybody in: what any one costs."""
+
+    async def everybody(request: Request) -> None:
+        del request
+
+    return _with(everybody)
 
 
 class User(BaseModel):
@@ -195,6 +204,7 @@ def authx(given: Given) -> FastAPI:
 
 APPS: Mapping[str, Callable[[Given], FastAPI]] = {
     "unguarded": unguarded,
+    "nothing": nothing,
     "rpcguard": rpcguard,
     "tutorial": tutorial,
     "bare_pyjwt": bare_pyjwt,

@@ -32,7 +32,7 @@ RAW = "raw"
 # Applications, and requests in each round: some tenths of a second
 FRAMEWORKS: Mapping[str, tuple[tuple[str, ...], int]] = {
     RAW: ((RAW,), 20_000),
-    "fastapi": (("unguarded", "rpcguard", "tutorial", "fastapi_users", "authx"), 1200),
+    "fastapi": (("unguarded", "nothing", "rpcguard", "tutorial", "fastapi_users", "authx"), 1200),
     "flask": (("unguarded", "rpcguard", "flask_jwt_extended", "flask_httpauth"), 800),
     "aiohttp": (("unguarded", "rpcguard", "aiohttp_jwt", "plain_pyjwt"), 1800),
 }
