@@ -98,3 +98,11 @@ def test_a_signature_is_written_as_cryptography_writes_it(
     raw = r.to_bytes(size, "big") + s.to_bytes(size, "big")
 
     assert _der(raw, size) == encode_dss_signature(r, s)
+
+
+@pytest.mark.parametrize("size", [32, 48])
+def test_zeros_alone_are_taken_from_the_front_of_a_number(size: int) -> None:
+    for octet in range(256):
+        raw = bytes([octet] * size * 2)
+        number = int.from_bytes(raw[:size], "big")
+        assert _der(raw, size) == encode_dss_signature(number, number)
