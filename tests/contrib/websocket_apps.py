@@ -43,7 +43,7 @@ SECRETS = {"SESSION_SECRET": "a session secret of more than 32 bytes"}
 
 REGISTRY = """\
 version: 1
-backend: sqlite:///state.db
+backend: sqlite:///state.db?timeout=10s
 projects:
   solana:
     preset: nodius
