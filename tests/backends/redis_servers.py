@@ -132,6 +132,7 @@ class Server:
     def pause(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)  # until it has stopped
 
     def resume(self) -> None:
         assert self.process is not None
