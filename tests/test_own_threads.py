@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from typing import Any
 
 import pytest
@@ -108,7 +108,9 @@ def test_work_that_takes_too_long_is_told_apart_and_ends(two):
 
     async def main() -> None:
         with pytest.raises(BackendError, match="tests: no answer in time") as caught:
-            await two.run(SHORT, work)
+            while True:
+                with suppress(NoThreadError):  # a busy machine has not even begun it in time
+                    await two.run(SHORT, work)
         assert not isinstance(caught.value, NoThreadError)
 
     asyncio.run(main())

@@ -237,7 +237,7 @@ def server(registry: Path) -> Iterator[str]:
             yield url
         finally:
             process.terminate()
-            assert process.wait(timeout=20) == 0
+            assert process.wait(timeout=60) == 0
 
 
 CALL = '{"jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": []}'
@@ -250,7 +250,7 @@ def curl(*arguments: str) -> tuple[int, dict[str, object]]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=60,
     )
     body, _, status = done.stdout.rpartition("\n")
     return int(status), json.loads(body)

@@ -200,7 +200,7 @@ def test_D14_a_nonce_is_sixteen_hex_digits_throughout(site, text):
         assert site.denies("/wallet", signed) == MALFORMED
 
 
-@pytest.mark.parametrize("backend", [MEMORY, "sqlite:///race.db"])
+@pytest.mark.parametrize("backend", [MEMORY, "sqlite:///race.db?timeout=10s"])
 def test_D15_of_many_copies_at_one_moment_one_is_accepted(make, backend):
     text = json.dumps({"version": 1, "backend": backend,
                        "projects": {"wallet": projects()["wallet"]}})  # fmt: skip

@@ -99,7 +99,7 @@ def test_F4_a_challenge_is_spent_by_the_first_that_answers_it(site):
     assert site.refuses("/auth/verify", proof(text)).reason == "replayed"
 
 
-@pytest.mark.parametrize("backend", [MEMORY, "sqlite:///race.db"])
+@pytest.mark.parametrize("backend", [MEMORY, "sqlite:///race.db?timeout=10s"])
 def test_F5_two_at_once_with_one_challenge_get_one_session(make, backend):
     site = make(registry("wallet", backend=backend))
     body = proof(challenge(site))
@@ -198,7 +198,7 @@ def test_F10_a_challenge_cannot_be_foretold(make):
 
 
 def test_F11_a_new_api_key_ends_the_old_one_also_when_two_are_made_at_once(make, tmp_path):
-    site = make(registry("wallet", backend=f"sqlite:///{tmp_path}/keys.db"))
+    site = make(registry("wallet", backend=f"sqlite:///{tmp_path}/keys.db?timeout=10s"))
     old = site.verifier.new_api_key("wallet", ALICE.pubkey)
     assert site.told("/wallet", old) == ""
     made: list[str] = []

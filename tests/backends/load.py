@@ -31,7 +31,9 @@ from rpcguard.client.signers import WalletSigner
 from rpcguard.client.wallet import Wallet
 
 BOUND = 0.25  # seconds, the default timeout
-SLACK = 2.0  # seconds by which a busy machine may delay whoever has been refused in time
+# Seconds by which a busy machine may delay whoever has been refused in time; not so many that
+# nobody would notice who waited for a server that is stopped for five.
+SLACK = 4.0
 PROCESSES = 4
 _AT_ONCE = 4  # threads or tasks of a process
 _PACE = 0.01  # seconds between two requests of one of them

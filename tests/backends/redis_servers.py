@@ -36,8 +36,8 @@ FAULTS = pytest.StashKey[list[tuple[str, dict[str, Any]]]]()  # what the tests o
 
 SLOTS = 16384
 SERVICE = "rpcguard-tests"
-_PORTS = range(20_000, 30_000)  # below the ports that the system gives out by itself
 _BUS = 10_000  # the Cluster's own port is this much higher
+_PORTS = range(12_000, 22_000)  # with its bus below the ports that the system gives out by itself
 
 
 def carried() -> str:
@@ -63,15 +63,18 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any
 
 
 def free_port() -> int:
-    """Return a port that nobody uses, nor that of its bus."""
+    """Return a port that nobody uses, nor that of its bus; no port twice."""
     while True:
         port = random.choice(_PORTS)
+        if port in _given:
+            continue
         with closing(socket.socket()) as one, closing(socket.socket()) as other:
             try:
                 one.bind(("127.0.0.1", port))
                 other.bind(("127.0.0.1", port + _BUS))
             except OSError:
                 continue
+            _given.add(port)
             return port
 
 
@@ -129,6 +132,7 @@ class Server:
     def pause(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)  # until it has stopped
 
     def resume(self) -> None:
         assert self.process is not None
@@ -141,6 +145,7 @@ class Server:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
+_given: set[int] = set()
 _started: list[Server] = []
 _pid = os.getpid()
 

@@ -157,7 +157,7 @@ def test_what_too_few_replicas_have_confirmed_is_refused_and_stays_spent(
     primary = serve()
     replica = serve("--replicaof", "127.0.0.1", str(primary.port))
     until(lambda: replica.client.info("replication")["master_link_status"] == "up", "a replica")
-    with opened(primary.port, min_replicas=1, timeout="2s") as backend:
+    with opened(primary.port, min_replicas=1, timeout="4s") as backend:
         assert answered(lambda: driver(backend, owe("n"), START)) in (OK, REPLAYED)
         assert driver(backend, ask(TOKEN), START) is OK
         assert backend.put(issue("z"), START) is OK
@@ -197,7 +197,7 @@ def test_a_sentinel_that_is_silent_or_gone_is_passed_over(
     good = redis_servers.trio().sentinels[0].port
     hosts = ",".join(f"127.0.0.1:{port}" for port in (gone.port, silent.port, good))
     url = f"redis+sentinel://{hosts}/{redis_servers.SERVICE}"
-    with opened(url, key_prefix=prefix, timeout="1s") as backend:
+    with opened(url, key_prefix=prefix, timeout="5s") as backend:
         found = answered(lambda: driver(backend, owe("n"), START))
         assert found in (OK, REPLAYED)
         assert driver(backend, owe("m"), START) is OK
@@ -227,7 +227,7 @@ def test_a_server_that_has_a_quiet_bucket_back_refuses_what_it_may_have_lost_mea
 
     try:
         with opened(f"redis+sentinel://127.0.0.1:{sentinel.port}/main") as backend:
-            assert answered(lambda: driver(backend, owe("n"), START)) is OK
+            assert answered(lambda: driver(backend, owe("n"), START)) in (OK, REPLAYED)
             follow(first, second)
             until(lambda: raw(second, "EXISTS", state), "the state is copied")
             raw(second, "REPLICAOF", "NO", "ONE")

@@ -26,7 +26,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
         options.add_argument(flag)
     driver = webdriver.Chrome(options, Service(str(shutil.which("chromedriver"))))
-    driver.set_script_timeout(30)
+    driver.set_script_timeout(60)
     try:
         yield driver
     finally:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.browser
 EXAMPLES = Path(__file__).parents[2] / "examples"
 REGISTRY = """\
 version: 1
-backend: sqlite:///state.db
+backend: sqlite:///state.db?timeout=10s
 projects:
   solana:
     preset: nodius
@@ -87,7 +87,7 @@ class Page:
     def click(self, name: str) -> None:
         """Press a button, as soon as it may be pressed."""
         button = self._browser.find_element("id", name)
-        WebDriverWait(self._browser, 20).until(lambda _: button.is_enabled(), name)
+        WebDriverWait(self._browser, 60).until(lambda _: button.is_enabled(), name)
         button.click()
 
     def text(self, name: str) -> str:
@@ -97,7 +97,7 @@ class Page:
 
     def shows(self, name: str, start: str) -> bool:
         """Wait until a field shows *start*."""
-        wait = WebDriverWait(self._browser, 20)
+        wait = WebDriverWait(self._browser, 60)
         begins = lambda _: self.text(name).startswith(start)  # noqa: E731
         return bool(wait.until(begins, f"{name}: {self.text(name)}"))
 

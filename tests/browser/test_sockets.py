@@ -91,7 +91,10 @@ def test_it_sees_1008_after_logging_out(page: Any, served: Served) -> None:
 
 
 def test_it_sees_1008_when_the_token_expires(page: Any, served: Served) -> None:
-    issued = served.verifier.issue("brief", PUBKEY)
     script = OPEN.replace("done([socket.protocol, JSON.parse(event.data)]);\n  socket.close();", "")
-    names = [f"auth.{issued['token']}"]
-    assert page.execute_async_script(script, "/ws/brief", names) == ["closed", 1008]
+    refused = closed = ["closed", 1006]
+    for seconds in (2, 4, 8, 16):  # it may have ended before a busy machine has opened the socket
+        if closed == refused:
+            names = [f"auth.{served.brief(seconds)['token']}"]
+            closed = page.execute_async_script(script, "/ws/brief", names)
+    assert closed == ["closed", 1008]

@@ -45,7 +45,7 @@ def runs(pid: int) -> bool:
 
 def gone(pid: int) -> bool:
     """Whether the process is gone soon."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while runs(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     return not runs(pid)

@@ -26,7 +26,7 @@ import rpcguard.client.websockets
 from rpcguard.client import Credentials
 
 WHOAMI = b'{"jsonrpc":"2.0","id":1,"method":"rpcguard_whoami","params":[]}'
-TIMEOUT = 30.0
+TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)

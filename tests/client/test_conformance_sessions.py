@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 
 import pytest
+from backends.redis_servers import until
 
 from client.recorder import Asked, Recorder, Told
 from client.shims import EVERY, LIBRARIES, WHOAMI, Shim, opened
 from client.site import Site
 from rpcguard import client
-from rpcguard.client import Wallet
+from rpcguard.client import Wallet, keeper
 from rpcguard.client.keeper import SignInError
+from rpcguard.client.steps import Wait
 
 # Of the tests whose server answers as it is told. The others make a wallet each: a real server gives
 # one wallet no more than 16 sessions per 100 seconds.
@@ -226,15 +228,29 @@ def test_a_sign_in_that_fails_is_an_error_that_says_why_and_nothing_secret(
 
 
 @every_shim
-def test_calls_that_wait_for_a_sign_in_that_fails_fail_with_it(recorder: Recorder, shim):
-    recorder.tell = server(Told(200, CHALLENGE), refused(403, "not_listed"), Told())
+def test_calls_that_wait_for_a_sign_in_that_fails_fail_with_it(
+    recorder: Recorder, shim, monkeypatch: pytest.MonkeyPatch
+):
+    tell = server(Told(200, CHALLENGE), refused(403, "not_listed"), Told())
+    waiting = []
+
+    def counted(flight):
+        waiting.append(flight)
+        return Wait(flight)
+
+    def tell_when_all_wait(asked: Asked) -> Told:
+        until(lambda: len(waiting) == 29, "the others wait for the first")
+        return tell(asked)
+
+    monkeypatch.setattr(keeper, "Wait", counted)
+    recorder.tell = tell_when_all_wait
     with opened(shim, recorder.url, SESSION) as library:
         if hasattr(library, "runner"):
             failed = library.runner.run(gathered(library, 30))
         else:
             failed = list(threaded(library, 30))
     assert {(type(error), error.reason) for error in failed} == {(SignInError, "not_listed")}
-    assert len(recorder.asked) < 30  # two for each would be sixty
+    assert len(recorder.asked) == 2
 
 
 async def gathered(library, count):

@@ -99,5 +99,5 @@ def call(
     async def send(message: Message) -> None:
         outcome.sent.append(message)
 
-    asyncio.run(asyncio.wait_for(app(full, receive, send), 20))
+    asyncio.run(asyncio.wait_for(app(full, receive, send), 60))
     return outcome

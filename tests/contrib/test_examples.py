@@ -14,13 +14,13 @@ import pytest
 
 from contrib import credentials as cred
 from contrib.servers import EXAMPLES, example_app
-from contrib.wire import handshake, request, websocket
+from contrib.wire import TIMEOUT, handshake, request, websocket
 from rpcguard import Verifier
 
 NAMES = ["fastapi_app", "flask_app", "aiohttp_app"]
 SESSIONS = """\
 version: 1
-backend: sqlite:///state.db
+backend: sqlite:///state.db?timeout=10s
 projects:
   solana:
     preset: nodius
@@ -151,7 +151,7 @@ def test_it_stops_when_told_to(name: str, number: signal.Signals, registry: Path
         with websocket(port, "/ws/v1/", cred.meganode()) as (_, answer):
             assert answer.status == 101
         process.send_signal(number)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=TIMEOUT)
     assert (process.returncode, out, err) == (0, "", "")
 
 
@@ -163,7 +163,7 @@ def test_it_stops_with_a_websocket_open(name: str, registry: Path) -> None:
     ):
         assert answer.status == 101
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0
     assert "Traceback" not in err
 
@@ -190,7 +190,7 @@ def test_the_access_log_has_requests_and_no_keys(name: str, registry: Path) -> N
                 if answer.status == 101:
                     assert socket.call(_call("getSlot").decode())["result"] > 0
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=TIMEOUT)
     written = out + err
     assert "/v1/***?seen=1" in written
     assert "/ws/v1/***?seen=2" in written

@@ -19,7 +19,7 @@ from werkzeug.serving import make_server
 import rpcguard
 from contrib import credentials as cred
 from contrib.servers import aio
-from contrib.wire import head, read_answer
+from contrib.wire import TIMEOUT, head, read_answer
 from rpcguard.contrib.aiohttp import rpc_auth_middleware
 from rpcguard.contrib.fastapi import RPCGuard as FastAPIGuard
 from rpcguard.contrib.fastapi import require_rpc_auth
@@ -88,7 +88,7 @@ def _aiohttp(registry: Path, path: str) -> Iterator[None]:
 
 def _post(path: str, headers: Any) -> int:
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(20)
+        sock.settimeout(TIMEOUT)
         sock.connect(path)
         sock.sendall(head("POST", "/", [*headers, ("Content-Length", "0")]))
         return read_answer(sock).status
@@ -111,10 +111,9 @@ def test_a_unix_peer_is_trusted_by_name(
 
 
 def _wait_for(path: str) -> None:
-    waiting = threading.Event()
-    for _ in range(300):
+    for _ in range(20 * int(TIMEOUT)):
         with socket.socket(socket.AF_UNIX) as sock:
             if sock.connect_ex(path) == 0:
                 return
-        waiting.wait(0.05)
+        threading.Event().wait(0.05)
     raise AssertionError("the server did not start")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import json
 import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,22 @@ from websockets.sync.client import ClientConnection
 from contrib import websocket_apps as apps
 from contrib.credentials import PUBKEY, nodius
 from contrib.websocket_apps import Served
-from contrib.wire import HANDSHAKE, handshake, request, websocket
+from contrib.wire import HANDSHAKE, TIMEOUT, handshake, request, websocket
 from rpcguard import Verifier
+from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_backend
+from rpcguard.owed import Answer, Owed
 
 HERE = ["uvicorn-auto", "uvicorn-wsproto", "werkzeug", "aiohttp"]  # in this process
 SERVERS = [*HERE, "gunicorn"]
 FIELD = apps.FIELD
-QUIET = 5.0  # seconds within which what must happen within a recheck has happened
+QUIET = 20.0  # seconds within which what must happen within a recheck has happened; by default,
+# rechecks are further apart
 
 
 def _call(socket: ClientConnection, text: str = "hello") -> list[Any]:
     socket.send(text)
-    answer: list[Any] = json.loads(socket.recv(10))
+    answer: list[Any] = json.loads(socket.recv(TIMEOUT))
     return answer
 
 
@@ -221,21 +225,41 @@ class TestForm:
         assert answer.status in (400, 405)
 
 
+@contextmanager
+def _brief(
+    served: Served, way: str, *, talks: bool
+) -> Iterator[tuple[ClientConnection, dict[str, Any]]]:
+    """Open a socket whose session ends soon, but not before a busy machine has come so far."""
+    for seconds in (2, 4, 8, 16):
+        issued = served.brief(seconds)
+        token: Any = issued["token"] if way == "bearer" else [f"auth.{issued['token']}"]
+        try:
+            socket = served.connect("brief", **{way: token})
+        except InvalidStatus as refused:
+            assert refused.response.status_code == 401
+            continue
+        with socket:
+            try:
+                if talks:
+                    assert _call(socket)[1] == "brief"
+            except ConnectionClosed:
+                continue
+            yield socket, issued
+            return
+    raise AssertionError("each session had ended before its socket was of use")
+
+
 class TestEnd:
     @pytest.mark.parametrize("way", ["bearer", "offer"])
     def test_G5_it_is_closed_when_the_token_expires(self, served: Served, way: str) -> None:
-        issued = served.verifier.issue("brief", PUBKEY)
-        token: Any = issued["token"] if way == "bearer" else [f"auth.{issued['token']}"]
-        with served.connect("brief", **{way: token}) as socket:
-            assert _call(socket)[1] == "brief"
+        with _brief(served, way, talks=True) as (socket, issued):
             assert _closed_with(socket) == 1008
             assert issued["expiresAt"] <= time.time()
 
     def test_it_is_closed_though_the_client_says_nothing_and_does_not_hang_up(
         self, served: Served
     ) -> None:
-        issued = served.verifier.issue("brief", PUBKEY)
-        with served.connect("brief", bearer=issued["token"]) as socket:
+        with _brief(served, "bearer", talks=False) as (socket, _):
             assert _closed_with(socket) == 1008
 
     def test_G5_logging_out_closes_it(self, served: Served) -> None:
@@ -291,6 +315,22 @@ class TestEnd:
             assert _call(stays)[1] == "solana"
 
 
+class _Turns:
+    """Backends that are asked in turn."""
+
+    def __init__(self, *backends: Backend) -> None:
+        self._backends = itertools.cycle(backends)
+        self.asked = 0
+
+    def settle(self, owed: Owed, now: float) -> Answer:
+        self.asked += 1
+        return next(self._backends).settle(owed, now)
+
+    async def asettle(self, owed: Owed, now: float) -> Answer:
+        self.asked += 1
+        return await next(self._backends).asettle(owed, now)
+
+
 @pytest.fixture(params=HERE)
 def inside(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
     """A server of this process whose verifier's backend the test can close."""
@@ -312,16 +352,16 @@ class TestInside:
             assert _closed_with(socket) == 1013
             assert time.monotonic() - start > 2 * apps.RECHECK
 
-    def test_one_answer_starts_the_count_again(self, inside: Served, tmp_path: Path) -> None:
+    def test_one_answer_starts_the_count_again(
+        self, inside: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         verifier = inside.verifier
-        good, bad = verifier._backend, open_backend("memory://", now=time.time(), base=tmp_path)
+        bad = open_backend("memory://", now=time.time(), base=tmp_path)
         bad.close()
         with inside.connect(bearer=inside.token()) as socket:
-            for _ in range(3):  # each time one or two rechecks fail
-                verifier._backend = bad
-                time.sleep(apps.RECHECK * 1.5)
-                verifier._backend = good
-                time.sleep(apps.RECHECK * 1.5)
+            turns = _Turns(bad, bad, verifier._backend)
+            monkeypatch.setattr(verifier, "_backend", turns)
+            assert apps.until(lambda: turns.asked > 6 or socket.close_code)
             assert _call(socket)[1] == "solana"
 
     def test_a_peer_that_does_not_hang_up_is_served_no_longer(self, inside: Served) -> None:
@@ -331,7 +371,7 @@ class TestInside:
             assert socket.call('"hello"')[1] == "solana"
             inside.verifier.revoke("solana", token=token)
             assert socket.receive() == 1008
-            assert apps.until(lambda: _watchers() == before)
+            assert apps.until(lambda: _watchers() <= before)  # some of earlier tests may end
             with suppress(OSError):
                 socket.send("hello")
                 assert isinstance(socket.receive(), int)
@@ -347,7 +387,7 @@ class TestInside:
                 socket.close()
             inside.verifier.revoke("solana", token=token)
             assert [_closed_with(socket) for socket in sockets[10:]] == [1008] * 10
-        assert apps.until(lambda: _watchers() == before)
+        assert apps.until(lambda: _watchers() <= before)
 
     def test_a_refusal_is_no_error_in_the_servers_log(
         self, inside: Served, caplog: pytest.LogCaptureFixture

@@ -30,6 +30,7 @@ from websockets.sync.client import ClientConnection, connect
 import rpcguard
 from contrib import servers
 from contrib.credentials import PUBKEY
+from contrib.wire import TIMEOUT
 from contrib.wire import request as http
 from rpcguard import Principal, Verifier
 from rpcguard.contrib import aiohttp as for_aiohttp
@@ -42,7 +43,7 @@ SECRETS = {"SESSION_SECRET": "a session secret of more than 32 bytes"}
 
 REGISTRY = """\
 version: 1
-backend: sqlite:///state.db
+backend: sqlite:///state.db?timeout=10s
 projects:
   solana:
     preset: nodius
@@ -53,7 +54,7 @@ projects:
     preset: nodius
     match: {path: /ws/brief}
     wallets: open
-    session: {secret: "${env:SESSION_SECRET}", ttl: 2s}
+    session: {secret: "${env:SESSION_SECRET}"}
   listed:
     preset: nodius
     match: {path: /ws/listed}
@@ -176,6 +177,15 @@ class Served:
         token: str = self.verifier.issue(project, subject)["token"]
         return token
 
+    def brief(self, seconds: float) -> dict[str, Any]:
+        """Return a new session of the project `brief` that ends within *seconds* from now."""
+        lasts = 3600  # as issued; whoever issues it is so much behind
+        with Verifier.from_yaml(
+            self.registry, clock=lambda: time.time() - lasts + seconds, watch=False
+        ) as earlier:
+            issued: dict[str, Any] = earlier.issue("brief", PUBKEY)
+        return issued
+
     def connect(
         self,
         path: str = "solana",
@@ -190,8 +200,8 @@ class Served:
             f"ws://127.0.0.1:{self.port}/ws/{path}",
             subprotocols=offer,  # type: ignore[arg-type]
             additional_headers=fields,
-            open_timeout=20,
-            close_timeout=5,
+            open_timeout=TIMEOUT,
+            close_timeout=TIMEOUT,
             proxy=None,
         )
 
@@ -248,7 +258,7 @@ def _gunicorn(
             yield port
         finally:
             process.terminate()
-            assert process.wait(30) == 0
+            assert process.wait(TIMEOUT) == 0
 
 
 @contextmanager
@@ -276,7 +286,7 @@ def serve(name: str, registry: Path, verifier: Verifier | None = None) -> Iterat
             yield port
 
 
-def until(condition: Any, seconds: float = 10.0) -> bool:
+def until(condition: Any, seconds: float = TIMEOUT) -> bool:
     """Wait for *condition*, which other threads or processes bring about; return whether it came."""
     end = time.monotonic() + seconds
     while not condition():

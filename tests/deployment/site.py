@@ -2,7 +2,8 @@
 A machine laid out as examples/operations says, below a temporary directory.
 
 Every file is taken as it stands; only the absolute paths in it lead below the directory, nginx
-listens on a free port of 127.0.0.1, and nothing runs as another user.
+listens on a free port of 127.0.0.1, nothing runs as another user, and the SQLite file is waited for
+as long as a busy machine may need.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from backends.redis_servers import until
+from backends.redis_servers import free_port, until
 from contrib.credentials import API_KEY, MEGANODE_SECRET
 from contrib.wire import Answer, Headers
 from cryptography import x509
@@ -111,7 +112,7 @@ class Site:
     ) -> Answer:
         """Send one request to nginx, the target as it is, from the address *source*."""
         client = http.client.HTTPSConnection(
-            "127.0.0.1", self.port, timeout=30, source_address=(source, 0), context=self.trusting()
+            "127.0.0.1", self.port, timeout=60, source_address=(source, 0), context=self.trusting()
         )
         try:
             client.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
@@ -152,7 +153,9 @@ def _write_registry(made: Site) -> None:
     folder = made.path("/etc/rpcguard")
     (folder / "secrets").mkdir(parents=True)
     text = (OPERATIONS / "registry.yaml").read_text()
-    (folder / "registry.yaml").write_text(made.placed(text) + OFFICE)
+    text, count = re.subn(r"(?<=/rpcguard\.db)(?= )", "?timeout=10s", made.placed(text))
+    assert count == 1
+    (folder / "registry.yaml").write_text(text + OFFICE)
     digest = hashlib.sha256(API_KEY.encode()).hexdigest()
     secrets = {
         "bsc": MEGANODE_SECRET,
@@ -195,8 +198,7 @@ def _write_certificate(folder: Path) -> None:
 @contextmanager
 def nginx(made: Site) -> Iterator[None]:
     """Run nginx with examples/operations/nginx.conf."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        made.port = listener.getsockname()[1]
+    made.port = free_port()
     root = made.root
     text = made.placed((OPERATIONS / "nginx.conf").read_text())
     text, count = re.subn(r"listen 443 ssl;", f"listen 127.0.0.1:{made.port} ssl;", text)
@@ -281,9 +283,9 @@ def _running(
 
 def unix_request(path: str, method: str, target: str, headers: Headers, body: bytes) -> Answer:
     """Send one request past nginx, to the application's socket."""
-    client = http.client.HTTPConnection(HOST, timeout=30)
+    client = http.client.HTTPConnection(HOST, timeout=60)
     client.sock = socket.socket(socket.AF_UNIX)
-    client.sock.settimeout(30)
+    client.sock.settimeout(60)
     try:
         client.sock.connect(path)
         client.request(method, target, body, dict(headers))

@@ -120,11 +120,10 @@ def test_a_larger_body_is_refused_by_nginx_in_the_words_of_rpcguard(made: Site) 
 
 
 def test_a_signature_works_once_in_all_workers(made: Site) -> None:
-    statuses: Counter[int] = Counter()
+    statuses: list[int] = []
 
     def race(headers: cred.Headers) -> None:
-        status = made.request("POST", "/rpc/solana", headers, CALL).status
-        statuses[status] += 1
+        statuses.append(made.request("POST", "/rpc/solana", headers, CALL).status)
 
     for _ in range(12):
         headers = cred.nodius(CALL, target="/rpc/solana")
@@ -133,7 +132,7 @@ def test_a_signature_works_once_in_all_workers(made: Site) -> None:
             thread.start()
         for thread in threads:
             thread.join(60)
-    assert statuses == {200: 12, 401: 60}
+    assert Counter(statuses) == {200: 12, 401: 60}
 
 
 def _sign_in(made: Site) -> str:
@@ -153,7 +152,7 @@ def test_a_websocket_is_guarded_at_its_handshake_and_open_afterwards(made: Site)
     with connect(url, additional_headers=headers, **options) as socket:
         for _ in range(2):
             socket.send(CALL.decode())
-            assert json.loads(socket.recv(30))["result"]["project"] == "bsc"
+            assert json.loads(socket.recv(60))["result"]["project"] == "bsc"
     with pytest.raises(InvalidStatus) as refused:
         connect(url, additional_headers={"Authorization": "Bearer x.y.z"}, **options)
     assert refused.value.response.status_code == 401
@@ -166,7 +165,7 @@ def test_a_browsers_session_token_passes_as_the_subprotocol(made: Site) -> None:
     with connect(url, subprotocols=[offered], **options) as socket:
         assert socket.subprotocol == offered
         socket.send(CALL.decode())
-        assert json.loads(socket.recv(30))["result"]["scheme"] == "session"
+        assert json.loads(socket.recv(60))["result"]["scheme"] == "session"
 
 
 def _secrets(made: Site) -> list[str]:

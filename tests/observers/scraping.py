@@ -22,7 +22,7 @@ def parsed(text: str) -> Samples:
 
 def scrape(port: int, target: str = "/metrics/") -> Samples:
     """Return what a server shows now."""
-    answer = httpx.get(f"http://127.0.0.1:{port}{target}")
+    answer = httpx.get(f"http://127.0.0.1:{port}{target}", timeout=60)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=")
     return parsed(answer.text)

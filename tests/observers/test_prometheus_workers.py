@@ -34,7 +34,7 @@ def test_the_counts_of_two_workers_are_added_up(tmp_path: Path, preload: bool) -
     folder = tmp_path / "metrics"
     folder.mkdir()
     (folder / "counter_1.db").write_bytes(b"of the last start, and damaged")
-    registry = write_registry(tmp_path, "sqlite:///rpcguard.db")
+    registry = write_registry(tmp_path, "sqlite:///rpcguard.db?timeout=10s")
     options = ["--workers", "2", "--config", str(EXAMPLES / "operations/gunicorn_metrics.py")]
     options += ["--pythonpath", str(EXAMPLES), *(["--preload"] if preload else [])]
     environ = {"PROMETHEUS_MULTIPROC_DIR": str(folder)}

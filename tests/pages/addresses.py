@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Iterable
 
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+from backends.redis_servers import free_port
 
 
 class Addresses:
     """Puts real ports in the place of those shown, and back."""
 
     def __init__(self, shown: Iterable[int]) -> None:
-        self._real = {port: _free_port() for port in sorted(set(shown))}
+        self._real = {port: free_port() for port in sorted(set(shown))}
         self._aliases: list[str] = []
 
     def add_alias(self, host: str) -> None:
