@@ -170,7 +170,8 @@ class Verifier:
                     with _Reading(step):
                         body = read_body(step.limit) if read_body else None
                         judged = step.given(request, body)
-                        asked = asked._replace(kept=step.kept)
+                        if step.kept is not None:
+                            asked = asked._replace(kept=step.kept)
                 step = authenticator.authenticate(judged, now, asked)
             if step.charges and step.owed.nonce is not None:  # a refusal must not cost the nonce
                 self._limiter.spend(step.take_charges(), step.dress)
@@ -225,7 +226,8 @@ class Verifier:
                     with _Reading(step):
                         body = await read_body(step.limit) if read_body else None
                         judged = step.given(request, body)
-                        asked = asked._replace(kept=step.kept)
+                        if step.kept is not None:
+                            asked = asked._replace(kept=step.kept)
                 step = authenticator.authenticate(judged, now, asked)
             if step.charges and step.owed.nonce is not None:  # a refusal must not cost the nonce
                 await self._limiter.aspend(step.take_charges(), step.dress)
