@@ -176,7 +176,8 @@ class Verifier:
             if step.charges and step.owed.nonce is not None:  # a refusal must not cost the nonce
                 self._limiter.spend(step.take_charges(), step.dress)
             try:
-                answer = self._backend.settle(step.owed, now) if step.owed else None
+                owes = step.owed.nonce or step.owed  # a nonce's truth is told in C
+                answer = self._backend.settle(step.owed, now) if owes else None
             except BackendError as error:
                 raise step.unavailable(str(error)) from error
             principal = step.conclude(answer)
@@ -232,7 +233,8 @@ class Verifier:
             if step.charges and step.owed.nonce is not None:  # a refusal must not cost the nonce
                 await self._limiter.aspend(step.take_charges(), step.dress)
             try:
-                answer = await self._backend.asettle(step.owed, now) if step.owed else None
+                owes = step.owed.nonce or step.owed  # a nonce's truth is told in C
+                answer = await self._backend.asettle(step.owed, now) if owes else None
             except BackendError as error:
                 raise step.unavailable(str(error)) from error
             principal = step.conclude(answer)
