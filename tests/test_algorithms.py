@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 
 import pytest
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import (
@@ -14,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpcguard.algorithms import _der, ec_check, hmac_check, rsa_check
+from rpcguard.algorithms import _DIGEST_INFO, _der, ec_check, hmac_check, rsa_check
 
 TEXT = b"header.payload"
 HASHES = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
@@ -55,6 +57,134 @@ def test_pss_has_a_salt_as_long_as_the_hash() -> None:
 @pytest.mark.parametrize("alg", ["RS256", "PS256"])
 def test_what_is_no_signature_of_rsa_is_refused(alg: str, signature: bytes) -> None:
     assert not rsa_check(alg, RSA.public_key())(TEXT, signature)
+
+
+# Against the ordinary way of `cryptography`: any text, signed as if it were what PKCS #1 v1.5 makes.
+
+NUMBERS = RSA.private_numbers()
+MODULUS = NUMBERS.public_numbers.n
+
+
+def _signed(encoded: bytes) -> bytes:
+    """Return the signature that opens to *encoded*, whatever that is: the bare operation of RSA."""
+    return pow(int.from_bytes(encoded, "big") % MODULUS, NUMBERS.d, MODULUS).to_bytes(256, "big")
+
+
+def _agreed(alg: str, text: bytes, signature: bytes) -> bool:
+    """Return whether *signature* is good, after `cryptography` has said the same."""
+    try:
+        RSA.public_key().verify(signature, text, padding.PKCS1v15(), HASHES[alg[2:]])
+    except InvalidSignature:
+        good = False
+    else:
+        good = True
+    assert rsa_check(alg, RSA.public_key())(text, signature) is good
+    return good
+
+
+def _encoded(alg: str, info: str | None = None, *, hashed: bytes | None = None) -> bytes:
+    """Return TEXT as it is to be signed, with another DigestInfo in hex, and another hash."""
+    if hashed is None:
+        hashed = hashlib.new(f"sha{alg[2:]}", TEXT).digest()
+    before = _DIGEST_INFO[alg[2:]] if info is None else bytes.fromhex(info)
+    return _padded(before + hashed)
+
+
+def _padded(data: bytes) -> bytes:
+    return b"\0\1" + b"\xff" * (253 - len(data)) + b"\0" + data
+
+
+def _garbage(alg: str, ones: int, *, behind: bool) -> bytes:
+    """Return too short a padding, with zeros behind or before what counts (Bleichenbacher, 2006)."""
+    data = _encoded(alg).partition(b"\xff\0")[2]
+    rest = bytes(256 - 3 - ones - len(data))
+    return b"\0\1" + b"\xff" * ones + b"\0" + (data + rest if behind else rest + data)
+
+
+@pytest.mark.parametrize("alg", ["RS256", "RS384", "RS512"])
+def test_the_one_text_that_pkcs1_makes_is_accepted(alg: str) -> None:
+    assert _agreed(alg, TEXT, _signed(_encoded(alg)))
+    assert _signed(_encoded(alg)) == RSA.sign(TEXT, padding.PKCS1v15(), HASHES[alg[2:]])
+
+
+@pytest.mark.parametrize("alg", ["RS256", "RS384", "RS512"])
+def test_no_other_text_is_accepted_for_it(alg: str) -> None:
+    good, size = _encoded(alg), HASHES[alg[2:]].digest_size
+    info = _DIGEST_INFO[alg[2:]].hex()
+    others = [
+        b"\0\2" + good[2:],
+        b"\0\0" + good[2:],
+        b"\1" + good[1:],
+        good[:2] + b"\xfe" + good[3:],
+        good[:2] + b"\0" + good[3:],
+        good[:10] + b"\0" + good[11:],
+        good.replace(b"\xff\0", b"\xff\xff", 1),
+        *(
+            _garbage(alg, ones, behind=behind)
+            for ones in (0, 7, 8, 100)
+            for behind in (True, False)
+        ),
+        _encoded(alg, ""),  # the hash alone
+        _padded(b""),
+        _padded(bytes.fromhex(info)),
+        _encoded(alg, info.replace("0500", "")),  # without NULL, lengths left as they were
+        _encoded(alg, f"30{size + 15:02x}300b{info[8:30]}04{size:02x}"),  # and put right
+        _encoded(alg, info[:4].replace("30", "3081", 1) + info[4:]),  # a length in two bytes
+        _encoded(alg, info[:-2]),
+        _encoded(alg, f"{info}00"),
+        _encoded(alg, hashed=bytes(size)),
+        _encoded(alg, hashed=hashlib.sha1(TEXT).digest()),
+        _padded(bytes.fromhex("3021300906052b0e03021a05000414") + hashlib.sha1(TEXT).digest()),
+        *(_encoded(other) for other in ("RS256", "RS384", "RS512") if other != alg),
+    ]
+    for other in others:
+        assert len(other) == 256
+        assert not _agreed(alg, TEXT, _signed(other))
+
+
+@given(
+    alg=st.sampled_from(["RS256", "RS384", "RS512"]),
+    changes=st.lists(st.tuples(st.integers(0, 255), st.integers(0, 255)), min_size=1, max_size=4),
+    cut=st.integers(0, 3),
+)
+def test_a_text_with_other_bytes_is_judged_as_cryptography_judges_it(
+    alg: str, changes: list[tuple[int, int]], cut: int
+) -> None:
+    text = bytearray(_encoded(alg))
+    for place, octet in changes:
+        text[place] = octet
+    text = text[cut:] + bytes(cut)  # all that is there, a place further to the left
+    assert _agreed(alg, TEXT, _signed(bytes(text))) is (bytes(text) == _encoded(alg))
+
+
+@given(alg=st.sampled_from(["RS256", "RS384", "RS512"]), signature=st.binary(max_size=300))
+def test_any_signature_is_judged_as_cryptography_judges_it(alg: str, signature: bytes) -> None:
+    _agreed(alg, TEXT, signature)
+
+
+@given(
+    alg=st.sampled_from(["RS256", "RS384", "RS512"]),
+    text=st.binary(max_size=100),
+    bit=st.integers(0, 2047),
+)
+def test_a_signature_with_another_bit_is_none(alg: str, text: bytes, bit: int) -> None:
+    signature = RSA.sign(text, padding.PKCS1v15(), HASHES[alg[2:]])
+    changed = (int.from_bytes(signature, "big") ^ (1 << bit)).to_bytes(256, "big")
+    assert _agreed(alg, text, signature)
+    assert not _agreed(alg, text, changed)
+    assert not _agreed(alg, text + b"x", signature)
+
+
+def test_a_signature_has_one_number_and_one_length() -> None:
+    for number in range(1000):  # until one has room for the modulus beside it
+        text = b"%d" % number
+        signature = RSA.sign(text, padding.PKCS1v15(), hashes.SHA256())
+        if int.from_bytes(signature, "big") + MODULUS < 1 << 2048:
+            break
+    assert _agreed("RS256", text, signature)
+    larger = int.from_bytes(signature, "big") + MODULUS
+    for other in (larger.to_bytes(256, "big"), signature + b"\0", b"\0" + signature, signature[1:]):
+        assert not _agreed("RS256", text, other)
 
 
 @pytest.mark.parametrize(

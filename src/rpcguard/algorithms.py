@@ -25,6 +25,13 @@ _HASHES: Mapping[str, tuple[Callable[[bytes], hashlib._Hash], hashes.HashAlgorit
     "384": (hashlib.sha384, hashes.SHA384()),
     "512": (hashlib.sha512, hashes.SHA512()),
 }
+# What stands before the hash in a text that PKCS #1 v1.5 signs, in DER: which hash it is, and its
+# length (RFC 8017 section 9.2, note 1).
+_DIGEST_INFO: Mapping[str, bytes] = {
+    "256": bytes.fromhex("3031300d060960864801650304020105000420"),
+    "384": bytes.fromhex("3041300d060960864801650304020205000430"),
+    "512": bytes.fromhex("3051300d060960864801650304020305000440"),
+}
 
 
 def hmac_check(alg: str, secret: bytes) -> Check:
@@ -41,14 +48,37 @@ def hmac_check(alg: str, secret: bytes) -> Check:
 
 def rsa_check(alg: str, material: rsa.RSAPublicKey) -> Check:
     """Return what checks RS256, RS384, RS512 or PS256 (RFC 7518 sections 3.3, 3.5)."""
+    return _pss_check(alg, material) if alg.startswith("PS") else _pkcs1_check(alg, material)
+
+
+def _pkcs1_check(alg: str, material: rsa.RSAPublicKey) -> Check:
+    digest, before = _HASHES[alg[2:]][0], _DIGEST_INFO[alg[2:]]
+    size = (material.key_size + 7) // 8
+    recover, pad = material.recover_data_from_signature, PKCS1v15()
+
+    def check(signing_input: bytes, signature: bytes) -> bool:
+        if len(signature) != size:  # one length only (RFC 8017 section 8.2.2)
+            return False
+        # What OpenSSL's own verification does: it takes the padding off, which must be 00 01, as
+        # many FF as there is room for, and 00, and compares all that is left. Here it is compared
+        # by us, so that neither types nor names of a hash are looked at for each signature.
+        try:
+            signed = recover(signature, pad, None)
+        except InvalidSignature:
+            return False
+        return signed == before + digest(signing_input).digest()
+
+    return check
+
+
+def _pss_check(alg: str, material: rsa.RSAPublicKey) -> Check:
     digest, kind = _HASHES[alg[2:]]
-    hashed = Prehashed(kind)
-    pad = PSS(MGF1(kind), kind.digest_size) if alg.startswith("PS") else PKCS1v15()
+    hashed, pad = Prehashed(kind), PSS(MGF1(kind), kind.digest_size)
     size = (material.key_size + 7) // 8
 
     def check(signing_input: bytes, signature: bytes) -> bool:
-        # One length only (RFC 8017 section 8.1.2). OpenSSL takes a PSS signature without its
-        # leading zero bytes too: a second spelling of one token.
+        # One length only (RFC 8017 section 8.1.2). OpenSSL takes a signature without its leading
+        # zero bytes too: a second spelling of one token.
         if len(signature) != size:
             return False
         try:

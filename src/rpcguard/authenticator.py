@@ -6,7 +6,8 @@ clock and no I/O: where the body is needed and not read, the answer is "read it 
 where a limit counts requests before anything is checked, "count it and ask again".
 
 A request that has nothing to judge but its bearer token, as most have, may go a shorter way first,
-which says the same or nothing (`Authenticator.short`).
+which says the same or nothing (`Authenticator.short`), and so does one that has nothing but a
+wallet's signature (`Authenticator._short_signed`).
 
 Longer than other modules because the whole way of a request is read here, in its order.
 """
@@ -32,8 +33,9 @@ from rpcguard.principal import Principal
 from rpcguard.project import Bounds, Project
 from rpcguard.rates import Charge, network_of
 from rpcguard.request import Request
-from rpcguard.schemes.base import Claim, Incoming, NeedBody, Proof, Scheme
+from rpcguard.schemes.base import NEED_BODY, Claim, Incoming, NeedBody, Proof, Scheme
 from rpcguard.schemes.jwt import JwtScheme
+from rpcguard.schemes.signature import SignatureScheme
 from rpcguard.shown import ShownPaths
 from rpcguard.steps import PLAIN, Asked, BodyWanted, Counting
 from rpcguard.target import Router, host_name, matched_depth, split
@@ -44,12 +46,19 @@ KNOWN_TEXT = 512  # characters of target and Host
 _ALWAYS_READ = CALLER_FIELDS | {"host", "content-encoding"}
 
 
+class _Signed(NamedTuple):
+    """The scheme of signed requests of a project, and the fields in which anything else stands."""
+
+    scheme: SignatureScheme
+    others: frozenset[str]
+
+
 class _Place(NamedTuple):
     """
     Where a target leads; see `Incoming` for the members.
 
     `tokens` is the scheme of a project that looks at nothing of such a request but its bearer
-    token, else None; see `Authenticator.short`.
+    token, else None; see `Authenticator.short`. `signed` is likewise for a wallet's signature.
     """
 
     project: Project
@@ -58,6 +67,7 @@ class _Place(NamedTuple):
     raw_target: str
     rest: str
     tokens: JwtScheme | None = None
+    signed: _Signed | None = None
 
 
 def refuse_encoded(fields: Mapping[str, list[str]]) -> None:
@@ -89,6 +99,22 @@ def _tokens(project: Project) -> JwtScheme | None:
     for scheme in project.schemes:
         if isinstance(scheme, JwtScheme) and scheme.unbound:
             return scheme
+    return None
+
+
+def _signed(project: Project) -> _Signed | None:
+    """
+    Return the scheme whose signatures are all that *project* looks at in most requests; None if it
+    looks at more in each, or takes none.
+    """
+    if project.policy is not None or project.require_https:
+        return None
+    others = {"content-encoding"}.union(
+        *(each.fields for each in project.schemes if not isinstance(each, SignatureScheme))
+    )
+    for scheme in project.schemes:
+        if isinstance(scheme, SignatureScheme):
+            return _Signed(scheme, frozenset(others))
     return None
 
 
@@ -137,6 +163,11 @@ class Authenticator:
         self._places: dict[tuple[str | None, ...], _Place] = {}
         self._tokens = {name: _tokens(project) for name, project in projects.items()}
         self.short_ways = any(self._tokens.values())
+        self._signs = {name: _signed(project) for name, project in projects.items()}
+        # The fields that tell whether a signature is all; none where no project takes any.
+        self._signing: frozenset[str] = frozenset().union(
+            *(each.scheme.fields | each.others | {"host"} for each in self._signs.values() if each)
+        )
         self._keys_in_path = any(project.keys_in_path for project in projects.values())
         self._read = _ALWAYS_READ.union(
             *(scheme.fields for project in projects.values() for scheme in project.schemes)
@@ -165,6 +196,10 @@ class Authenticator:
             raise TypeError("schemes is a collection of names, not one name")
         if not now > 0:  # also for NaN, which compares with nothing and so expires nothing
             raise AuthError("backend_unavailable", detail="the clock gives no time")
+        if self._signing:
+            usual = self._short_signed(request, now, asked)
+            if usual is not None:
+                return usual
         found, incoming = self._match(request, asked.project, asked.trace)
         incoming.kept = asked.kept
         try:
@@ -201,6 +236,39 @@ class Authenticator:
             return place.tokens.usual(authorization[7:], now, dress)
         except AuthError as error:
             raise dress(error) from None
+
+    def _short_signed(
+        self, request: Request, now: float, asked: Asked
+    ) -> Pending | BodyWanted | None:
+        """
+        Return what the long way leads to, for the usual request that a wallet has signed: 5 us
+        less, since nothing is looked for or made that such a request cannot need. None for any
+        other.
+
+        It is no WebSocket, its target has been asked for before, no field of it is there twice, and
+        none that could hold another credential. The project looks at nothing else (`_signed`), and
+        a target that may hold a key is never remembered (`_learn`).
+        """
+        project = asked.project
+        if request.websocket or asked.standing or isinstance(project, Project):
+            return None
+        if asked.schemes is not None or asked.trace is not None:
+            return None
+        fields = request.once(self._signing)
+        if fields is None:
+            return None
+        place = self._places.get((project, request.target, fields.get("host")))
+        if place is None or place.signed is None:
+            return None
+        scheme, others = place.signed
+        body, dress = request.body, place.project.dress
+        if not others.isdisjoint(fields) or (body and len(body) > self.bounds.max_body):
+            return None
+        try:
+            step = scheme.usual(fields, request, place.raw_path, place.raw_target, now, dress)
+        except AuthError as error:
+            raise dress(error) from None
+        return BodyWanted(self.bounds.max_body, place.project) if step is NEED_BODY else step
 
     def message(self, principal: Principal, text: bytes | str, now: float) -> Counting:
         """
@@ -261,7 +329,7 @@ class Authenticator:
         else:
             known = (project, target, *hosts)
             place = self._places.get(known) or self._learn(known, target, hosts, project)
-        found, path, raw_path, raw_target, rest, _ = place
+        found, path, raw_path, raw_target, rest, *_ = place
         return found, Incoming(request, path, raw_path, raw_target, rest, fields, trace)
 
     def _learn(
@@ -280,7 +348,9 @@ class Authenticator:
             if len(self._places) >= KNOWN_PLACES:
                 self._places.clear()
             # so no API key stands beside the token where a target is remembered
-            self._places[known] = place._replace(tokens=self._tokens[place.project.name])
+            name = place.project.name
+            place = place._replace(tokens=self._tokens[name], signed=self._signs[name])
+            self._places[known] = place
         return place
 
     def _place(

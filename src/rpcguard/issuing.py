@@ -26,7 +26,7 @@ from rpcguard.project import Project
 from rpcguard.request import Request
 from rpcguard.schemes.api_key import ApiKeyScheme
 from rpcguard.schemes.challenge import SLOTS, Challenge
-from rpcguard.schemes.signature import KEY_BYTES, SIGNATURE_BYTES
+from rpcguard.schemes.signature_rules import KEY_BYTES, SIGNATURE_BYTES
 from rpcguard.sessions import Family, Issued, Sessions
 from rpcguard.steps import Asked
 from rpcguard.turns import Turns

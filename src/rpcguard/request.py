@@ -58,6 +58,22 @@ class Request:
             return None
         return host, authorization.encode("ascii", "replace")  # no token has a "?"
 
+    def once(self, wanted: frozenset[str]) -> dict[str, str] | None:
+        """
+        Return the value of each of the *wanted* header names (lower case) that is there; None if
+        one is there twice, or some name is one that `fields` has not met before: ask that.
+        """
+        found: dict[str, str] = {}
+        for name, value in self.headers:
+            key = _spelled.get(name)
+            if key is None:
+                return None
+            if key in wanted:
+                if key in found:
+                    return None
+                found[key] = value
+        return found
+
     def fields(
         self, wanted: frozenset[str], exact: frozenset[str] = frozenset()
     ) -> dict[str, list[str]]:

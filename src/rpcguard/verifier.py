@@ -170,12 +170,14 @@ class Verifier:
                     with _Reading(step):
                         body = read_body(step.limit) if read_body else None
                         judged = step.given(request, body)
-                        asked = asked._replace(kept=step.kept)
+                        if step.kept is not None:
+                            asked = asked._replace(kept=step.kept)
                 step = authenticator.authenticate(judged, now, asked)
             if step.charges and step.owed.nonce is not None:  # a refusal must not cost the nonce
                 self._limiter.spend(step.take_charges(), step.dress)
             try:
-                answer = self._backend.settle(step.owed, now) if step.owed else None
+                owes = step.owed.nonce or step.owed  # a nonce's truth is told in C
+                answer = self._backend.settle(step.owed, now) if owes else None
             except BackendError as error:
                 raise step.unavailable(str(error)) from error
             principal = step.conclude(answer)
@@ -225,12 +227,14 @@ class Verifier:
                     with _Reading(step):
                         body = await read_body(step.limit) if read_body else None
                         judged = step.given(request, body)
-                        asked = asked._replace(kept=step.kept)
+                        if step.kept is not None:
+                            asked = asked._replace(kept=step.kept)
                 step = authenticator.authenticate(judged, now, asked)
             if step.charges and step.owed.nonce is not None:  # a refusal must not cost the nonce
                 await self._limiter.aspend(step.take_charges(), step.dress)
             try:
-                answer = await self._backend.asettle(step.owed, now) if step.owed else None
+                owes = step.owed.nonce or step.owed  # a nonce's truth is told in C
+                answer = await self._backend.asettle(step.owed, now) if owes else None
             except BackendError as error:
                 raise step.unavailable(str(error)) from error
             principal = step.conclude(answer)

@@ -39,11 +39,13 @@ FILES: dict[str, tuple[str, ...]] = {
         "schemes/test_api_key.py",
         "test_trace.py",
     ),
+    "schemes/signature_rules.py": ("schemes/test_signature.py", "presets/test_nodius.py"),
     "schemes/signature.py": (
         "schemes/test_signature.py",
         "test_trace.py",
         "presets/test_nodius.py",
         "presets/test_nodius_2026.py",
+        "test_short_way_signed.py",
     ),
     "schemes/jwe.py": ("schemes/test_jwe.py",),
     "schemes/jwt.py": (
@@ -65,6 +67,7 @@ FILES: dict[str, tuple[str, ...]] = {
         "test_trace.py",
         "test_messages.py",
         "test_short_way.py",
+        "test_short_way_signed.py",
         "test_places.py",
     ),
 }

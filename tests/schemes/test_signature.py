@@ -14,13 +14,8 @@ from rpcguard import AuthError, Principal
 from rpcguard.owed import digest
 from rpcguard.policy import Policy
 from rpcguard.schemes.base import NEED_BODY, Proof
-from rpcguard.schemes.signature import (
-    DECODERS,
-    KNOWN_SIGNERS,
-    SignatureRules,
-    SignatureScheme,
-    Version,
-)
+from rpcguard.schemes.signature import KNOWN_SIGNERS, SignatureScheme
+from rpcguard.schemes.signature_rules import DECODERS, SignatureRules, Version
 from rpcguard.schemes.wallets import Wallet as Listed
 from rpcguard.schemes.wallets import Wallets
 

@@ -88,7 +88,9 @@ class SqliteBackend:
         nonce = owed.nonce
         if nonce is None:
             return self._ask(self._readers, look, owed, now) if owed else Answer.OK
-        lane, patience = take_one(self._writers, self._timeout)
+        lane, patience = self._writers[0], self._timeout
+        if not lane.try_take():
+            lane, patience = take_one(self._writers, patience)
         try:
             return self._spend(lane, patience, owed, nonce, now)
         finally:
@@ -103,9 +105,9 @@ class SqliteBackend:
                 spent nevertheless; it is never accepted twice.
         """
         self._check_open()
-        if not owed:
-            return Answer.OK
         nonce = owed.nonce
+        if nonce is None and not owed:
+            return Answer.OK
         lane = free_one(self._readers if nonce is None else self._writers)
         if lane is not None:
             try:

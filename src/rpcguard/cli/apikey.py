@@ -11,7 +11,7 @@ from rpcguard.cli.opened import STDIN, RefusalError, carry_out, read_credential,
 from rpcguard.cli.output import complain, say, say_json
 from rpcguard.keys import check_ed25519
 from rpcguard.registry import schema
-from rpcguard.schemes.signature import DECODERS, KEY_BYTES
+from rpcguard.schemes.signature_rules import DECODERS, KEY_BYTES
 from rpcguard.verifier import Verifier
 
 _FORM = re.compile(r"[A-Za-z0-9._~+/=-]+")  # of every key that a request can carry

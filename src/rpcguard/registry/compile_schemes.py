@@ -23,10 +23,8 @@ from rpcguard.schemes.binding import Binding
 from rpcguard.schemes.claims import ClaimRules
 from rpcguard.schemes.jwt import JwtScheme
 from rpcguard.schemes.jwt_rules import JwtRules
-from rpcguard.schemes.signature import (
-    DECODERS,
-    SignatureScheme,
-)
+from rpcguard.schemes.signature import SignatureScheme
+from rpcguard.schemes.signature_rules import DECODERS
 from rpcguard.schemes.wallets import Wallets
 from rpcguard.sessions import Sessions
 

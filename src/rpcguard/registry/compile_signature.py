@@ -10,7 +10,7 @@ from rpcguard import keys, owed
 from rpcguard.registry import schema
 from rpcguard.registry.policies import compile_policy
 from rpcguard.registry.report import Loc, Report
-from rpcguard.schemes.signature import (
+from rpcguard.schemes.signature_rules import (
     DECODERS,
     KEY_BYTES,
     PAYLOAD_WORDS,

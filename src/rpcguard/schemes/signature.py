@@ -6,124 +6,27 @@ another's nonces or fill the store without a key.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import functools
 import hashlib
+import operator
 import re
-import string
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
-from rpcguard import base58, owed
+from rpcguard import owed
 from rpcguard.errors import AuthError
 from rpcguard.keys import verify_ed25519
+from rpcguard.pending import Pending
 from rpcguard.policy import Policy
 from rpcguard.principal import Principal
+from rpcguard.request import Request
 from rpcguard.schemes.base import NEED_BODY, Incoming, NeedBody, Proof
-from rpcguard.schemes.wallets import Wallet, Wallets
+from rpcguard.schemes.signature_rules import KEY_BYTES, SIGNATURE_BYTES, SignatureRules, Version
+from rpcguard.schemes.wallets import Wallet
 
 KNOWN_SIGNERS = 4096  # wallets of a project whose keys are not read again
-KEY_BYTES = 32
-SIGNATURE_BYTES = 64
-PAYLOAD_WORDS = ("method", "path", "target", "timestamp", "nonce", "sha256_hex_of_body")
 _VERSION = re.compile(r"0|[1-9][0-9]{0,2}")
 _MAX_TIMESTAMP = 16  # digits; no clock counts further
-
-
-def _base64_exact(text: str, size: int) -> bytes:
-    if len(text) > size * 2:
-        raise ValueError("too long")
-    data = base64.b64decode(text.encode("ascii"), validate=True)
-    if len(data) != size or base64.b64encode(data).decode("ascii") != text:
-        raise ValueError("not canonical base64 of the right length")
-    return data
-
-
-def _hex_exact(text: str, size: int) -> bytes:
-    data = binascii.unhexlify(text)
-    if (
-        len(data) != size or data.hex() != text
-    ):  # upper case would be a second name for one key, and replay its nonces
-        raise ValueError("not lower-case hex of the right length")
-    return data
-
-
-DECODERS: Mapping[str, Callable[[str, int], bytes]] = {
-    "base58": base58.decode,
-    "base64": _base64_exact,
-    "hex": _hex_exact,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """
-    One version of the signed payload.
-
-    Attributes:
-        payload: Template over `PAYLOAD_WORDS`.
-        echo: Lower-case header fields that must equal "method", "path" or "target" of the request.
-        fill: Gives the payload from the values of `PAYLOAD_WORDS`, in their order.
-    """
-
-    payload: str
-    echo: tuple[tuple[str, str], ...] = ()
-    fill: Callable[..., str] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        """Number the words: `format` takes three times as long for names."""
-        numbered = ""
-        for literal, word, _, _ in string.Formatter().parse(self.payload):
-            numbered += literal.replace("{", "{{").replace("}", "}}")
-            numbered += "" if word is None else f"{{{PAYLOAD_WORDS.index(word)}}}"
-        object.__setattr__(self, "fill", numbered.format)
-
-
-@dataclass(frozen=True, slots=True)
-class SignatureRules:
-    """
-    How one project reads signed requests. Durations in seconds; header names lower case.
-
-    Attributes:
-        project: Name of the project.
-        pubkey: Header of the public key; likewise `signature`, `timestamp`, `nonce`.
-        version_header: Header of the version, or "" where there is one version only.
-        versions: The payload of each version.
-        default_version: Version of a request without the version header.
-        min_version: Lowest version accepted.
-        decode: Reads key and signature from text.
-        timestamp_form: What the whole timestamp must match.
-        nonce_form: What the whole nonce must match.
-        nonce_refused: What no nonce may match at its start, or None.
-        window: How far the timestamp may be from now, either way.
-        skew: Seconds that a nonce is remembered beyond the proof's end.
-        wallets: Who may call.
-        revocable: Ask the backend whether the wallet is revoked.
-        project_limit: Live nonces that the project may hold.
-        subject_limit: Live nonces that one wallet may hold.
-    """
-
-    project: str
-    pubkey: str
-    signature: str
-    timestamp: str
-    nonce: str
-    version_header: str
-    versions: Mapping[str, Version]
-    default_version: str
-    min_version: int
-    decode: Callable[[str, int], bytes]
-    timestamp_form: re.Pattern[str]
-    nonce_form: re.Pattern[str]
-    nonce_refused: re.Pattern[str] | None
-    window: float
-    skew: float
-    wallets: Wallets
-    revocable: bool = True
-    project_limit: int = owed.PROJECT_NONCES
-    subject_limit: int = owed.SUBJECT_NONCES
 
 
 class _Signer(NamedTuple):
@@ -146,6 +49,8 @@ class SignatureScheme:
     def __init__(self, rules: SignatureRules) -> None:
         self._rules = rules
         self._own = (rules.pubkey, rules.signature, rules.timestamp, rules.nonce)
+        self._four: Callable[[Mapping[str, str]], tuple[str, str, str, str]]
+        self._four = operator.itemgetter(*self._own)
         self._any_of = frozenset(self._own)
         self._accepted = {
             text: (int(text), version)
@@ -191,9 +96,7 @@ class SignatureScheme:
         except ValueError as error:
             raise AuthError("malformed_credentials", detail=f"key or signature: {error}") from None
         timestamp = timestamp or incoming.single(rules.timestamp)
-        # digits, whatever an operator's own pattern lets through: "nan" is in every window
-        digits = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _MAX_TIMESTAMP
-        if not digits or not rules.timestamp_form.fullmatch(timestamp):
+        if not (_is_number(timestamp) and rules.timestamp_form.fullmatch(timestamp)):
             raise AuthError("malformed_credentials", detail="the timestamp's form")
         nonce = nonce or incoming.single(rules.nonce)
         self._check_nonce(nonce, incoming)
@@ -232,6 +135,65 @@ class SignatureScheme:
         if trace is not None:
             trace.note("wallet", "may call, with this version")
         return self._proof(text, signer, number, nonce, issued_at)
+
+    def usual(
+        self,
+        fields: Mapping[str, str],
+        request: Request,
+        path: str,
+        target: str,
+        now: float,
+        dress: Callable[[AuthError], AuthError],
+    ) -> Pending | NeedBody | None:
+        """
+        Return what `prove` leads to for the usual request, in one go; None for any other, and for
+        every one that is to be refused for something else than its signature: `prove` tells why.
+
+        Args:
+            fields: The header fields of this scheme, each of which the request has once or never.
+            request: A request that nothing but its signature proves or binds.
+            path: See `Incoming.raw_path`.
+            target: See `Incoming.raw_target`.
+            now: Unix seconds.
+            dress: Gives a refusal the project's form.
+
+        Raises:
+            AuthError: If the signature is not the wallet's.
+        """
+        rules = self._rules
+        try:
+            text, signed, timestamp, nonce = self._four(fields)
+            signer = self._signer(text)
+            signature = rules.decode(signed, SIGNATURE_BYTES)
+            wanted = fields.get(rules.version_header, rules.default_version)
+            number, version = self._accepted[wanted]
+        except (KeyError, ValueError):
+            return None
+        wallet = signer.wallet
+        if wallet is None or number < wallet.min_version or signer.policies:
+            return None
+        if not (_is_number(timestamp) and rules.timestamp_form.fullmatch(timestamp)):
+            return None
+        issued_at = float(timestamp)
+        if not abs(now - issued_at) <= rules.window or not rules.nonce_form.fullmatch(nonce):
+            return None
+        if rules.nonce_refused is not None and rules.nonce_refused.match(nonce):
+            return None
+        if request.joined and "," in nonce:
+            return None
+        method, body = request.method, request.body
+        for name, word in version.echo:
+            real = method if word == "method" else path if word == "path" else target
+            if fields.get(name) != real:
+                return None
+        if body is None:
+            return NEED_BODY
+        hashed = hashlib.sha256(body).hexdigest()
+        payload = version.fill(method, path, target, timestamp, nonce, hashed)
+        if not verify_ed25519(signer.public, payload.encode("utf-8", "surrogatepass"), signature):
+            raise AuthError("invalid_credentials", cause="bad_signature")
+        principal = signer.principal
+        return Pending(principal, self._owed(text, signer, nonce, issued_at), dress, principal)
 
     def _read_signer(self, text: str) -> _Signer:
         rules = self._rules
@@ -273,20 +235,27 @@ class SignatureScheme:
     def _proof(
         self, text: str, signer: _Signer, number: int, nonce: str, issued_at: float
     ) -> Proof:
-        rules = self._rules
         if signer.wallet is None:
             raise AuthError("not_listed")
         if number < signer.wallet.min_version:
             raise AuthError("unsupported_algorithm", detail="this wallet must use a later version")
+        return Proof(signer.principal, self._owed(text, signer, nonce, issued_at), signer.policies)
+
+    def _owed(self, text: str, signer: _Signer, nonce: str, issued_at: float) -> owed.Owed:
+        rules = self._rules
         ends = issued_at + rules.window + rules.skew
         spent = owed.make_nonce(
             (signer.nonce_name(nonce), ends, rules.project_limit, rules.subject_limit)
         )
-        questions = owed.make_owed(
+        return owed.make_owed(
             (rules.project, text, issued_at, signer.revocable, spent, None, None, None)
         )
-        return Proof(signer.principal, questions, signer.policies)
 
     def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:  # noqa: ARG002 - a wallet has no dates
         """What applies to this wallet; see `Scheme.policies`."""
         return self._rules.wallets.policies(principal.subject)
+
+
+def _is_number(timestamp: str) -> bool:
+    """Ask for digits, whatever an operator's own pattern lets through: "nan" is in every window."""
+    return timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _MAX_TIMESTAMP
