@@ -73,7 +73,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Compiled:
     problems = in_order((*found.problems, *report.problems), str(path))
     if problems:
         raise ConfigError(*problems, files=found.files)
-    bounds = Bounds(**registry.bounds.model_dump())
+    bounds = Bounds(**dict(registry.bounds))
     warnings = in_order((*found.warnings, *report.warnings), str(path))
     authenticator = Authenticator(projects, router, bounds, proxies)
     return Compiled(authenticator, registry.backend, found.files, warnings)
