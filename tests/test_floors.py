@@ -271,8 +271,9 @@ def test_the_core_loads_no_framework_no_redis_client_and_no_cli() -> None:
     loaded = _loaded_after("from rpcguard import AuthError, Principal, Request, Verifier")
 
     assert loaded & HEAVY == set()
-    # nor what one kind of project, backend or URL needs, or only an event loop
-    assert loaded & {"asyncio", "joserfc", "limits", "sqlite3"} == set()
+    # nor what one kind of project, backend or URL needs, or only an event loop or a mistake
+    seldom = {"asyncio", "concurrent.futures", "difflib", "joserfc", "limits", "sqlite3"}
+    assert loaded & seldom == set()
 
 
 @pytest.mark.parametrize("adapter", FRAMEWORKS)

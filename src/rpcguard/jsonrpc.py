@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rpcguard import strict_json
 from rpcguard.errors import AuthError
@@ -13,8 +12,7 @@ _MEMBERS = frozenset({"jsonrpc", "method", "params", "id"})
 ID_BYTES = 128 * 1024  # a refusal does not parse more of a stranger's body for its id
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One call: its method's name and its params (a list, a dict, or None)."""
 
     method: str

@@ -10,13 +10,15 @@ from __future__ import annotations
 import contextvars
 import os
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from threading import Semaphore
-from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from rpcguard.errors import BackendError
+
+if TYPE_CHECKING:  # loaded when the first work comes: without an event loop there is none
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -90,6 +92,7 @@ class OwnThreads:
             BackendError: If it was begun and has not ended within *seconds*. It will end.
         """
         import asyncio  # noqa: PLC0415  a loop is running: it is there, and elsewhere not needed
+        from concurrent.futures import Future  # noqa: PLC0415  likewise
 
         pool = self._pool()
         if not pool.places.acquire(blocking=False):
@@ -147,6 +150,8 @@ class OwnThreads:
         self._check_open()
         process = os.getpid()
         if process not in self._pools:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  see above
+
             threads = ThreadPoolExecutor(self._threads, f"rpcguard-{self._name}")
             self._pools.setdefault(process, _Pool(threads, Semaphore(self._waiting)))
         return self._pools[process]

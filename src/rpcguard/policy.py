@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from rpcguard.errors import AuthError
 from rpcguard.jsonrpc import Call, has_one_reading
@@ -31,8 +32,7 @@ _DEFAULT_PORT = {"http": "80", "https": "443"}
 _SHOWABLE = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")  # a method's name that a refusal may repeat
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """
     What a policy looks at in the caller.
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 from rpcguard.peer import Address
 
 PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Rate:
+class Rate(NamedTuple):
     """At most `amount` requests in any `period`, in seconds."""
 
     period: int
@@ -42,8 +42,7 @@ class Limits:
 NO_LIMITS = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(NamedTuple):
     """
     One request to be counted.
 

@@ -69,8 +69,7 @@ class BodyWanted:
         return request.with_body(body)
 
 
-@dataclass(frozen=True, slots=True)
-class Counting:
+class Counting(NamedTuple):
     """
     The answer "count this and ask again"; of a message, "count this and it may pass".
 

@@ -90,7 +90,7 @@ def _is_limited(project: schema.Project) -> bool:
 
 
 def _describe(name: str, project: schema.Project) -> dict[str, Any]:
-    match = project.match or schema.Match()
+    match = project.match or schema.Match.model_construct()
     wallets = project.wallets
     return {
         "name": name,

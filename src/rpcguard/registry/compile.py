@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from rpcguard.authenticator import Authenticator
 from rpcguard.errors import AuthError, ConfigError, Problem
@@ -25,8 +26,7 @@ from rpcguard.registry.report import Loc, Report
 from rpcguard.target import Match, Router, split
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(NamedTuple):
     """
     One generation of the registry.
 
@@ -44,7 +44,7 @@ class Compiled:
 
     def waiting_for(self, files: tuple[str, ...]) -> Compiled:
         """Return this generation, watching the *files* of a newer one that did not load, too."""
-        return replace(self, files=self.files.also(files))
+        return self._replace(files=self.files.also(files))
 
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
@@ -73,7 +73,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Compiled:
     problems = in_order((*found.problems, *report.problems), str(path))
     if problems:
         raise ConfigError(*problems, files=found.files)
-    bounds = Bounds(**registry.bounds.model_dump())
+    bounds = Bounds(**dict(registry.bounds))
     warnings = in_order((*found.warnings, *report.warnings), str(path))
     authenticator = Authenticator(projects, router, bounds, proxies)
     return Compiled(authenticator, registry.backend, found.files, warnings)

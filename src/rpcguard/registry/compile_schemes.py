@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from rpcguard import owed
 from rpcguard.registry import schema
@@ -29,8 +30,7 @@ from rpcguard.schemes.wallets import Wallets
 from rpcguard.sessions import Sessions
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(NamedTuple):
     """
     What a project can do.
 

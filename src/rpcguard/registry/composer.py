@@ -8,7 +8,7 @@ first value that is too deep ends the reading.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from yaml.events import (
     AliasEvent,
@@ -66,8 +66,7 @@ class _Frame:
     height: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Anchor:
+class _Anchor(NamedTuple):
     """What an alias stands for; no node while it is still open."""
 
     node: Node | None = None

@@ -13,14 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import (
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    SecretStr,
-    StringConstraints,
-    WithJsonSchema,
-)
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from rpcguard.registry import grammars
@@ -66,6 +59,32 @@ class Spelled:
             return self.parse(value)
         except ValueError as error:
             raise PydanticCustomError("grammar", "{message}", {"message": str(error)}) from None
+
+
+@dataclass(frozen=True)
+class _Text:
+    """
+    A text that pydantic-core checks by itself.
+
+    Attributes:
+        schema: Its validator.
+        seen: What an editor sees besides.
+    """
+
+    schema: CoreSchema = field(hash=False)
+    seen: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Return the validator."""
+        return {**self.schema}  # the caller adds to it
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Return the schema for editors."""
+        return handler(schema) | self.seen
 
 
 def _text(form: str = "") -> dict[str, Any]:
@@ -120,14 +139,21 @@ Lifetime = Annotated[float, _duration(10 * YEAR)]
 Instant = Annotated[float, Spelled(grammars.instant, {"type": "string", "format": "date-time"})]
 
 # No control characters: these texts are logged and compared. The upper bound is beyond any use.
+_PRINTABLE = r"^[^\u0000-\u001F\u007F-\u009F]*$"
 Text = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=2048, pattern=r"^[^\u0000-\u001F\u007F-\u009F]*$"),
+    str, _Text(core_schema.str_schema(min_length=1, max_length=2048, pattern=_PRINTABLE))
 ]
 # An editor takes an id such as 0123 for a number; here it is the text 0123.
 Name = Annotated[Text, WithJsonSchema({"type": ["string", "number"], "minLength": 1})]
-SecretText = Annotated[SecretStr, Field(min_length=1)]
-PemText = Annotated[str, Field(min_length=1)]
+_ANY = core_schema.str_schema(min_length=1)
+PemText = Annotated[str, _Text(_ANY)]
+SecretText = Annotated[
+    SecretStr,
+    _Text(
+        core_schema.no_info_after_validator_function(SecretStr, _ANY),
+        {"writeOnly": True, "format": "password"},
+    ),
+]
 ProjectName = Annotated[
     str,
     _form(
@@ -169,7 +195,19 @@ AudienceSuffix = Annotated[
 ]
 
 Item = TypeVar("Item")
-NonEmpty: TypeAlias = Annotated[list[Item], Field(min_length=1)]
+
+
+class Filled:
+    """A list or mapping with one item at least."""
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Return the validator."""
+        return {**handler(source), "min_length": 1}
+
+
+NonEmpty: TypeAlias = Annotated[list[Item], Filled()]
 
 
 class _OneOrMany:
@@ -191,7 +229,7 @@ class _OneOrMany:
         return {"anyOf": [many["items"], many]}
 
 
-OneOrMany: TypeAlias = Annotated[list[Item], Field(min_length=1), _OneOrMany()]
+OneOrMany: TypeAlias = Annotated[NonEmpty[Item], _OneOrMany()]
 
 
 class OneOrWord:

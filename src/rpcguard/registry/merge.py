@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as AnyMapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from rpcguard.errors import ConfigError, Problem
 from rpcguard.registry.composer import MAX_PROBLEMS
@@ -17,8 +17,7 @@ from rpcguard.registry.schema import Registry
 from rpcguard.registry.validate import Validated
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """
     A registry whose every field is right.
 
@@ -35,8 +34,7 @@ class Loaded:
     warnings: tuple[Problem, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
+class Examined(NamedTuple):
     """
     A registry that may have problems, and what remains of it without them.
 

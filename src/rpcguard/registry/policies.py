@@ -21,7 +21,7 @@ def compile_policy(
     limits = compile_limits(entry.limits, (*loc, "limits"), report)
     if entry.allow is None and limits is None:
         return None
-    allow, loc = entry.allow or schema.Allow(), (*loc, "allow")
+    allow, loc = entry.allow or schema.Allow.model_construct(), (*loc, "allow")
     return Policy(
         methods=None if allow.methods is None else Names(allow.methods),
         networks=None if allow.ips is None else _networks(allow.ips, (*loc, "ips"), report),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Iterable
 from pathlib import Path
@@ -57,6 +56,8 @@ def _copy(node: Mapping) -> Mapping:
 
 def similar(name: str, known: Iterable[str]) -> str:
     """Return a question after the one of *known* that resembles *name*, or nothing."""
+    import difflib  # noqa: PLC0415  only who has made a mistake waits for it
+
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""
 

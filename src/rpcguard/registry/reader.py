@@ -10,8 +10,7 @@ are too large, too deep or too often aliased. Messages never quote a value.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -35,8 +34,7 @@ _ALLOWED_ASCII = bytes([9, 10, 13, *range(0x20, 0x7F)])
 _QUOTED = re.compile(r"'(?!<)[^']*\w[^']*'|\"[^\"]*\"")
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """
     What a file holds.
 

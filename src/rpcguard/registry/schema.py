@@ -1,21 +1,22 @@
 """
 The operator's vocabulary: every key of the registry, its type, its range and its meaning.
 
-With `fields` and `editor`, the only place that knows pydantic; the loader and the command line
-import it, the request path does not. The docstring below each field is what editors show. A key
-that is absent is None; an empty list is not. Longer than other modules because a vocabulary is read
-in one piece.
+With `fields`, `models` and `editor`, the only place that knows pydantic; the loader and the command
+line import it, the request path does not. The docstring below each field is what editors show. A
+key that is absent is None; an empty list is not. Longer than other modules because a vocabulary is
+read in one piece.
+
+Annotations are no texts here (`from __future__`): pydantic would compile each by itself, 2 ms.
 """
 
-from __future__ import annotations
+from typing import Annotated, Any, Literal, get_args
 
-from typing import Annotated, Any, Literal, Self, get_args
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError
 
 from rpcguard.registry import fields
 from rpcguard.registry.fields import (
     AbsolutePath,
+    Filled,
     HeaderName,
     Instant,
     Name,
@@ -26,6 +27,7 @@ from rpcguard.registry.fields import (
     Text,
     YesNo,
 )
+from rpcguard.registry.models import Model, validator
 
 Algorithm = Literal[
     "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"
@@ -34,17 +36,7 @@ Encoding = Literal["utf8", "hex", "base64", "base64url"]
 Permission = Literal["allow", "deny"]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-        # Only what is used is built: a verifier of one process needs `Registry` alone
-        defer_build=True,
-    )
-
-
-class Allow(_Model):
+class Allow(Model):
     """Policy: kinds are joined by AND, entries of one kind by OR. An empty list allows nothing."""
 
     methods: list[Text] | None = None
@@ -61,7 +53,7 @@ class Allow(_Model):
     """Whether a request without Origin passes `origins`; default deny."""
 
 
-class KeyLimits(_Model):
+class KeyLimits(Model):
     """How often one caller may call; of a kind that the project limits too, this one counts."""
 
     per_key: OneOrMany[fields.Rate] | None = None
@@ -83,7 +75,7 @@ class Limits(KeyLimits):
     """Requests of all callers together."""
 
 
-class _Dated(_Model):
+class _Dated(Model):
     name: Name | None = None
     """What people call it."""
     not_before: Instant | None = None
@@ -91,12 +83,11 @@ class _Dated(_Model):
     not_after: Instant | None = None
     """When it ends (RFC 3339, with a zone)."""
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
+    def check(self) -> None:
+        """What ends begins before that."""
         start, end = self.not_before, self.not_after
         if start is not None and end is not None and start >= end:
             raise fields.fault((("not_after",), "must be later than not_before"))
-        return self
 
 
 class Secret(_Dated):
@@ -140,8 +131,9 @@ class Key(_Dated):
     limits: KeyLimits | None = None
     """How often callers with this key may call."""
 
-    @model_validator(mode="after")
-    def _one_material(self) -> Self:
+    def check(self) -> None:
+        """A key has one material, whole, and something to know it by."""
+        super().check()
         pair = self.auth_key is not None, self.enc_key is not None
         materials = (self.public_key is not None) + (self.secret is not None) + any(pair)
         if materials != 1:
@@ -152,7 +144,6 @@ class Key(_Dated):
             raise fields.fault(((), "auth_key and enc_key belong together"))
         if self.kid is None and self.auth_key is None:
             raise fields.fault((("kid",), "required"))
-        return self
 
 
 class EncryptionKey(_Dated):
@@ -171,17 +162,17 @@ class EncryptionKey(_Dated):
     encoding: Encoding | None = None
     """How the secret is written; default `secret_encoding` of the project."""
 
-    @model_validator(mode="after")
-    def _one_material(self) -> Self:
+    def check(self) -> None:
+        """The material is what the algorithm needs."""
+        super().check()
         wanted, other = ("secret", "private_key")[:: 1 if self.alg == "dir" else -1]
         if getattr(self, wanted) is None:
             raise fields.fault(((), f"{self.alg} needs {wanted}"))
         if getattr(self, other) is not None:
             raise fields.fault(((other,), f"{self.alg} has no use for it"))
-        return self
 
 
-class Encryption(_Model):
+class Encryption(Model):
     """Tokens that are encrypted besides being signed; needs `rpcguard[jwe]`."""
 
     keys: NonEmpty[EncryptionKey]
@@ -203,7 +194,7 @@ class ApiKey(_Dated):
     """How often callers with this key may call."""
 
 
-class Wallet(_Model):
+class Wallet(Model):
     """One wallet that may call."""
 
     pubkey: Text
@@ -218,7 +209,7 @@ class Wallet(_Model):
     """How often this wallet may call."""
 
 
-class SignatureHeaders(_Model):
+class SignatureHeaders(Model):
     """The request headers that carry a signature."""
 
     pubkey: HeaderName
@@ -233,7 +224,7 @@ class SignatureHeaders(_Model):
     """Which of `versions` it is."""
 
 
-class SignatureVersion(_Model):
+class SignatureVersion(Model):
     """One form of the signed text."""
 
     payload: Text
@@ -242,7 +233,7 @@ class SignatureVersion(_Model):
     """Headers that must repeat a fact of the real request."""
 
 
-class SignatureSpec(_Model):
+class SignatureSpec(Model):
     """How requests are signed, one by one."""
 
     headers: SignatureHeaders
@@ -251,7 +242,7 @@ class SignatureSpec(_Model):
     """The signature algorithm."""
     encoding: Literal["base58", "base64", "hex"]
     """How key and signature are written."""
-    versions: Annotated[dict[Name, SignatureVersion], Field(min_length=1)]
+    versions: Annotated[dict[Name, SignatureVersion], Filled()]
     """The signed text, by version."""
     default_version: Name
     """The version of a request that names none."""
@@ -265,7 +256,7 @@ class SignatureSpec(_Model):
     """Regular expression for the beginning of nonces to refuse."""
 
 
-class ApiKeySpec(_Model):
+class ApiKeySpec(Model):
     """Where callers put an API key."""
 
     read: NonEmpty[Literal["bearer", "header", "path", "query"]] | None = None
@@ -291,7 +282,7 @@ class SessionSecret(_Dated):
     """How the secret is written; default utf8."""
 
 
-class Session(_Model):
+class Session(Model):
     """Challenge, session token, and refresh."""
 
     service: fields.ServiceName | None = None
@@ -307,14 +298,13 @@ class Session(_Model):
     refresh_ttl: fields.Lifetime | None = None
     """How long a refresh token lives; default 30d."""
 
-    @model_validator(mode="after")
-    def _one_form(self) -> Self:
+    def check(self) -> None:
+        """There is one form of secrets."""
         if self.secret is not None and self.secrets is not None:
             raise fields.fault((("secret",), "choose secret or secrets"))
-        return self
 
 
-class Refusal(_Model):
+class Refusal(Model):
     """What refusals look like, where a provider's differ."""
 
     status: fields.Status | None = None
@@ -325,7 +315,7 @@ class Refusal(_Model):
     """Message by reason."""
 
 
-class Match(_Model):
+class Match(Model):
     """Which requests belong to the project."""
 
     path: OneOrMany[Text] | None = None
@@ -334,7 +324,7 @@ class Match(_Model):
     """Host names, without port."""
 
 
-class Project(_Model):
+class Project(Model):
     """One endpoint: who may call it, and how they prove who they are."""
 
     preset: Text
@@ -447,7 +437,7 @@ class Project(_Model):
     """Live API keys and refresh tokens of one caller; default 1000."""
 
 
-class Bounds(_Model):
+class Bounds(Model):
     """Bounds on what a request makes the guard do."""
 
     max_credential: fields.CredentialSize = 8 << 10
@@ -466,7 +456,7 @@ def _nobody() -> list[str]:  # of `list`, pydantic parses a signature written in
     return []
 
 
-class Registry(_Model):
+class Registry(Model):
     """The key registry of rpcguard."""
 
     version: fields.Version
@@ -479,7 +469,7 @@ class Registry(_Model):
     """What is read at most."""
     max_server_skew: fields.Skew = 30.0
     """How far the clocks of the servers may differ; default 30s."""
-    projects: Annotated[dict[fields.ProjectName, Project], Field(min_length=1)]
+    projects: Annotated[dict[fields.ProjectName, Project], Filled()]
     """The projects, by name."""
 
 
@@ -491,7 +481,7 @@ def validate(data: object) -> tuple[Registry | None, list[Any]]:
         data: Mappings, lists and texts.
     """
     try:
-        return Registry.model_validate(data), []
+        return validator(Registry).validate_python(data), []
     except ValidationError as error:
         return None, list(error.errors(include_url=False, include_input=False))
 

@@ -44,11 +44,13 @@ def compile_sessions(
     report: Report,
 ) -> Sessions:
     """Return what issues the sessions of project *name*."""
-    session = model.session or schema.Session()
+    session = model.session or schema.Session.model_construct()
     loc: Loc = ("projects", name, "session")
     entries = list(session.secrets or ())
     if session.secret is not None:
-        entries.append(schema.SessionSecret(id=SHORT_FORM_ID, secret=session.secret))
+        entries.append(
+            schema.SessionSecret.model_construct(id=SHORT_FORM_ID, secret=session.secret)
+        )
     signing: list[SigningSecret] = []
     service = session.service or SERVICE
     ids = {each.id for each in (*(model.secrets or ()), *(model.api_keys or ()))}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from rpcguard.errors import AuthError
@@ -114,8 +113,7 @@ def read_bearer(values: list[str], *, joined: bool = False) -> str | None:
     return "" if found is not None and len(values) > 1 else found
 
 
-@dataclass(frozen=True, slots=True)
-class BearerKinds:
+class BearerKinds(NamedTuple):
     """
     To which scheme of a project a bearer token belongs: decided by its look, before any check.
 
@@ -153,8 +151,7 @@ class Proof(NamedTuple):
     policies: tuple[Policy, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """
     A credential that says nothing by itself: the backend's record tells whose it is.
 
