@@ -41,8 +41,8 @@ _NOT_OURS = "redis: the server gave an answer that is none of ours"
 _STATE, _REVOKED, _NAMES, _RECORDS = b"state", b"revoked", b"names", b"records"
 _NONCES, _LIVE, _ATTEMPT = b"nonces:", b"live:", b"attempt:"
 
-# The second argument of every script, and that of a settle; see `bucket.lua` and `owed.lua`. Packed,
-# they cost Lua and us half of what texts would. The first byte says whether it is asked again.
+# The second argument of every script, and that of a settle; see `bucket.lua` and `owed.lua`.
+# Packed, they cost Lua and us half of what texts would. The first byte: whether it is asked again.
 _PLAIN = struct.Struct("<B16sd")
 _OWED = struct.Struct("<B16sddddBB24s")
 _ACCOUNTS = struct.Struct("<dd8s")
@@ -293,7 +293,7 @@ def _spender(
 ) -> tuple[int, bytes, bytes, bytes]:
     """
     Return what is the same in all questions of a subject that spend a nonce: the bucket, how the
-    command starts, the subject as members have it, and what two budgets hold and the project, packed.
+    command starts, the subject as members have it; and packed, two budgets and the project.
     """
     number, of_project, of_subject = _place(project, subject)
     if named_bucket is not None:
