@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rpcguard.backends.redis_flow import LostError, Outcome, Send
-from rpcguard.backends.redis_links import OK_REPLY, AsyncLink, outcomes, written
+from rpcguard.backends.redis_items import Batch, Item, commands, settles, steps
+from rpcguard.backends.redis_links import OK_REPLY, AsyncLink, outcomes
 from rpcguard.backends.redis_places import Places
 from rpcguard.backends.redis_questions import Question
 from rpcguard.backends.redis_settings import Address, Settings
@@ -32,23 +33,8 @@ _AT_ONCE = 32  # questions in one pipeline
 _UNDER_WAY = 128  # questions that a server has at a time: a slow one answers more of them too late
 _GRAIN = 1 / 64  # of the timeout: those that end so close together are told in one go
 
-# A question that waits: its deadline, what will have its outcome, and the step of the flow that put
-# it. A settle that is put for the first time has no flow, and so no step; its future has the answer
-# at once where that is OK, as it mostly is, and from `Conclude` where it is not. An object with a
-# constructor would cost each question a third of a microsecond more.
-Item = tuple[Question, float, "asyncio.Future[Any]", Send | None]
+# Gives a settle its answer, from where it was sent and an outcome that is not the usual one.
 Conclude = Callable[[Address, Item, Outcome], None]
-
-
-class _Batch:
-    """Questions that went out together, and the replies to them that have come."""
-
-    __slots__ = ("items", "missing", "replies")
-
-    def __init__(self, items: list[Item], missing: int) -> None:
-        self.items = items
-        self.missing = missing
-        self.replies: list[Any] = []
 
 
 class Line:
@@ -82,7 +68,7 @@ class Line:
         self._loop = loop
         self._queue: deque[Item] = deque()  # not yet sent
         self._waking = False  # whether the queue will be sent at the end of this turn
-        self._sent: deque[_Batch] = deque()
+        self._sent: deque[Batch] = deque()
         self._under_way = 0  # questions in it
         self._link: AsyncLink | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -190,10 +176,10 @@ class Line:
                     future.set_result(Answer.OK if step is None else OK_REPLY)
             self._places.give_back(settled)
             return
-        found = outcomes([self._step(item) for item in items], replies)
+        found = outcomes(steps(items, self._address), replies)
         for item, outcome in zip(items, found, strict=True):
             self._tell(item, outcome)
-        self._leave_places(items)
+        self._places.give_back(settles(items))
 
     def _wake(self) -> None:
         self._waking = False
@@ -201,7 +187,7 @@ class Line:
 
     def _send(self) -> None:
         """Send what waits, as far as the server may have it already."""
-        link = self._link
+        link, replicas = self._link, self._settings.min_replicas
         if link is None:
             if self._queue and self._opening is None:
                 self._opening = self._loop.create_task(self._open())
@@ -210,21 +196,13 @@ class Line:
             items = self._next()
             if not items:
                 return
-            commands = self._commands(items, link.server)
-            self._sent.append(_Batch(items, len(commands)))
+            left = 0.0
+            if replicas:  # WAIT ends before the last gives up; who gives up earlier is told then
+                left = max(deadline for _, deadline, _, _ in items) - self._loop.time()
+            sent = commands(items, self._address, link.server, replicas, left)
+            self._sent.append(Batch(items, len(sent)))
             self._under_way += len(items)
-            link.send(b"".join(commands))
-
-    def _commands(self, items: list[Item], server: bytes) -> list[bytes]:
-        replicas, left = self._settings.min_replicas, 0.0
-        if replicas:  # WAIT ends before the last gives up; who gives up earlier is told then
-            left = max(deadline for _, deadline, _, _ in items) - self._loop.time()
-        elif not any(step for _, _, _, step in items):  # as `written` would, without its steps
-            return [question.start + server + question.rest for question, _, _, _ in items]
-        return written([self._step(item) for item in items], server, replicas, left)
-
-    def _step(self, item: Item) -> Send:
-        return item[3] or Send(self._address, item[0])
+            link.send(b"".join(sent))
 
     def _next(self) -> list[Item]:
         """Take the next questions out of the queue, but for those that nobody waits for."""
@@ -252,11 +230,7 @@ class Line:
             self._tell(item, LostError("no answer in time", sent=True, late=True))
         if self._link is not None and self._is_hopeless(now):
             self.lost(self._link, LostError("no answer in time", sent=True))
-        waiting = [
-            deadline
-            for _, deadline, future, _ in (*self._items(), *self._queue)
-            if not future.done()
-        ]
+        waiting = [item[1] for item in (*self._items(), *self._queue) if not item[2].done()]
         if waiting:
             self._look_at(min(waiting))
 
@@ -316,7 +290,8 @@ class Line:
         items = list(items)
         for item in items:
             self._tell(item, error)
-        self._leave_places(items)
+        self._places.give_back(settles(items))
 
-    def _leave_places(self, items: list[Item]) -> None:
-        self._places.give_back(sum(step is None for _, _, _, step in items))
+    def forget(self) -> None:
+        """Give the places back of all that waits, and tell nobody: the loop has ended."""
+        self._places.give_back(settles([*self._items(), *self._queue]))

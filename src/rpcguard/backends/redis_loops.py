@@ -9,7 +9,8 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from rpcguard.backends.redis_flow import PAUSE, Flow, Outcome, Send, Wait, answering
-from rpcguard.backends.redis_lines import Item, Line
+from rpcguard.backends.redis_items import Item
+from rpcguard.backends.redis_lines import Line
 from rpcguard.backends.redis_places import Places
 from rpcguard.backends.redis_questions import Question, answer_of
 from rpcguard.backends.redis_search import Search
@@ -74,6 +75,11 @@ class _Client:
         if cancelled is not None:
             raise cancelled
 
+    def forget(self) -> None:
+        """Give the places back of what was under way when the loop ended without a word."""
+        for line in self._lines.values():
+            line.forget()
+
     def line(self, address: Address) -> Line:
         """
         Return the line to *address*.
@@ -113,25 +119,23 @@ class Loops:
         client = self._clients.get(loop)
         address = self._search.locate(question.bucket)
         if client is None or address is None:
-            return self._begin(loop, question)
+            return loop.create_task(self._begin(question))
         line = client.line(address)
         self._places.take()
         return line.settle(question, loop.time() + self._settings.timeout)
 
-    def _begin(self, loop: asyncio.AbstractEventLoop, question: Question) -> asyncio.Task[Answer]:
-        """Put *question* where the loop has put none before, or nobody knows yet where to."""
-        self._places.take()
-        task = loop.create_task(self._run(question, loop.time() + self._settings.timeout))
-        task.add_done_callback(lambda _: self._places.give_back())
-        return task
-
-    async def _run(self, question: Question, deadline: float) -> Answer:
+    async def _begin(self, question: Question) -> Answer:
+        """Settle where the loop has put no question before, or nobody knows yet where to."""
         loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.timeout
         if loop not in self._clients:
             await self._begin_client(loop)
-        flow = answering(question, self._search, self._settings.min_replicas)
-        answer: Answer = await self.follow(_to_answer(flow), deadline)
-        return answer
+        self._places.take()
+        try:
+            flow = answering(question, self._search, self._settings.min_replicas)
+            return answer_of(await self.follow(flow, deadline))
+        finally:
+            self._places.give_back()
 
     async def follow(self, flow: Flow, deadline: float) -> Any:
         """
@@ -179,15 +183,21 @@ class Loops:
         except BackendError as error:
             future.set_exception(error)
         else:
-            self._places.keep()
-            task = future.get_loop().create_task(self._take(step, flow, deadline))
+            task = future.get_loop().create_task(self._go_on(step, flow, deadline))
             self._retrying.add(task)
             task.add_done_callback(lambda _: self._retried(task, future))
             future.add_done_callback(lambda _: task.cancel())  # nobody waits for it any more
 
+    async def _go_on(self, step: Send | Wait, flow: Flow, deadline: float) -> Answer:
+        self._places.keep()
+        try:
+            answer: Answer = await self._take(step, flow, deadline)
+            return answer
+        finally:
+            self._places.give_back()
+
     def _retried(self, task: asyncio.Task[Answer], future: asyncio.Future[Answer]) -> None:
         self._retrying.discard(task)
-        self._places.give_back()
         if task.cancelled():
             future.cancel()
             return
@@ -212,7 +222,7 @@ class Loops:
         client = _Client(loop, self._line, lambda: self._clients.pop(loop, None))
         with self._lock:
             for other in [each for each in self._clients if each.is_closed()]:
-                del self._clients[other]  # it ended without a word
+                self._clients.pop(other).forget()  # it ended without a word
             self._clients[loop] = client
         await anext(client.life)
 

@@ -31,7 +31,7 @@ class Places:
             self._taken += 1
 
     def keep(self) -> None:
-        """Take the place of a question that was under way and is asked again."""
+        """Take a place, be there one or not, for a question that had one and is asked again."""
         with self._lock:
             self._taken += 1
 
