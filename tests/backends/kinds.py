@@ -90,7 +90,10 @@ def settle_sync(backend: Backend, owed: Owed, now: float) -> Answer:
 
 
 def settle_async(backend: Backend, owed: Owed, now: float) -> Answer:
-    return asyncio.run(backend.asettle(owed, now))
+    async def settled() -> Answer:
+        return await backend.asettle(owed, now)
+
+    return asyncio.run(settled())
 
 
 DRIVERS = {"sync": settle_sync, "async": settle_async}

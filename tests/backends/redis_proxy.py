@@ -34,6 +34,11 @@ class Proxy:
         """Pass nothing on any more over the connections that there are; new ones are good."""
         self._mute.update(self._sockets)
 
+    def cut(self) -> None:
+        """Close the connections that there are; new ones are good."""
+        for client in self._clients:
+            client.shutdown(socket.SHUT_RDWR)
+
     def say(self, data: bytes) -> None:
         """Send *data* to all clients, as if the server had."""
         for client in self._clients:

@@ -475,7 +475,7 @@ def test_a_closed_backend_answers_nothing_and_can_be_closed_again(
 def test_a_cancelled_question_is_asked_wholly_or_not_at_all(backend: Backend) -> None:
     async def cancelled() -> None:
         tasks = [
-            asyncio.create_task(backend.asettle(owe(str(number), subject_limit=50), START))
+            asyncio.ensure_future(backend.asettle(owe(str(number), subject_limit=50), START))
             for number in range(50)
         ]
         for task in tasks[::2]:

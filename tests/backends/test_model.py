@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import shutil
 import tempfile
@@ -20,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from backends.kinds import KINDS, START, Kind
+from backends.kinds import KINDS, START, Kind, settle_async
 from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_backend
 from rpcguard.owed import Answer, Nonce, Owed, Record, Revocation, Verdict, bucket
@@ -246,7 +245,7 @@ class Comparison(RuleBasedStateMachine):
     def ask(self, owed: Owed, in_a_task: bool) -> None:
         permitted = self.model.permits(owed, self.now)
         if in_a_task:
-            answer = asyncio.run(self.backend.asettle(owed, self.now))
+            answer = settle_async(self.backend, owed, self.now)
         else:
             answer = self.backend.settle(owed, self.now)
         assert answer in permitted

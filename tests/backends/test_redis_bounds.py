@@ -91,7 +91,7 @@ def test_of_more_callers_than_may_wait_the_last_are_refused_at_once(
         server.pause()
         try:
             tasks = [backend.asettle(owe(str(number)), START) for number in range(5)]
-            waiting = [asyncio.create_task(each) for each in tasks[:3]]
+            waiting = [asyncio.ensure_future(each) for each in tasks[:3]]
             await asyncio.sleep(0)
             late = await asyncio.gather(*tasks[3:], return_exceptions=True)
             assert not any(task.done() for task in waiting)

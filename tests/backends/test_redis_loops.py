@@ -32,6 +32,11 @@ OK, REPLAYED = Answer.OK, Answer.REPLAYED
 # Loops, threads and forks
 
 
+async def ask_in_a_task(backend: Backend, name: str) -> Answer:
+    """Ask when the task runs, and not when it is made."""
+    return await backend.asettle(owe(name), START)
+
+
 def test_each_loop_has_connections_of_its_own_and_closes_them(prefix: str) -> None:
     server = redis_servers.single()
     answers: list[Answer] = []
@@ -60,7 +65,7 @@ def test_closing_while_a_loop_runs_closes_its_connections_and_refuses_what_waits
         with opened(server.port, timeout="10s") as backend:
             assert await backend.asettle(owe("n"), START) is OK
             server.pause()
-            waiting = asyncio.create_task(backend.asettle(owe("m"), START))
+            waiting = asyncio.ensure_future(backend.asettle(owe("m"), START))
             await asyncio.sleep(0.05)
             backend.close()
             try:
@@ -96,7 +101,7 @@ def test_a_question_that_begins_while_a_loop_closes_its_connections_is_refused(
     async def ask_late() -> list[Any]:
         with opened(redis_servers.single().port, key_prefix=prefix) as backend:
             assert await backend.asettle(owe("n"), START) is OK
-            late = [asyncio.create_task(backend.asettle(owe(f"{n}"), START)) for n in range(3)]
+            late = [asyncio.create_task(ask_in_a_task(backend, f"{n}")) for n in range(3)]
         return await asyncio.wait_for(asyncio.gather(*late, return_exceptions=True), 10)
 
     refusals = asyncio.run(ask_late())
@@ -131,10 +136,8 @@ def test_one_that_is_cancelled_spoils_none_of_those_that_go_out_with_it(
 ) -> None:
     async def some(backend: Backend) -> list[Any]:
         await backend.asettle(owe("first"), START)
-        tasks = [asyncio.create_task(backend.asettle(owe(str(n)), START)) for n in range(8)]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        tasks[cancelled].cancel()
+        tasks = [asyncio.ensure_future(backend.asettle(owe(str(n)), START)) for n in range(8)]
+        tasks[cancelled].cancel()  # all have gone out, and no reply has been read
         return await asyncio.gather(*tasks, return_exceptions=True)
 
     with opened(redis_servers.single().port, key_prefix=prefix) as backend:
@@ -146,8 +149,7 @@ def test_one_that_is_cancelled_spoils_none_of_those_that_go_out_with_it(
 def test_those_that_are_cancelled_before_they_go_out_are_not_asked(prefix: str) -> None:
     async def none(backend: Backend) -> list[Any]:
         assert await backend.asettle(owe("first"), START) is OK
-        tasks = [asyncio.create_task(backend.asettle(owe(str(n)), START)) for n in range(3)]
-        await asyncio.sleep(0)
+        tasks = [asyncio.ensure_future(backend.asettle(owe(str(n)), START)) for n in range(3)]
         for task in tasks:
             task.cancel()
         return await asyncio.gather(*tasks, return_exceptions=True)
@@ -166,7 +168,7 @@ def test_closing_while_a_connection_opens_refuses_what_waits_for_it(
     async def closed() -> list[Any]:
         with opened(server.port, timeout="10s") as backend:
             server.pause()
-            waiting = asyncio.create_task(backend.asettle(owe("n"), START))
+            waiting = asyncio.ensure_future(backend.asettle(owe("n"), START))
             await asyncio.sleep(0.05)
             backend.close()
             try:
@@ -224,14 +226,14 @@ def test_one_that_has_waited_long_costs_those_behind_it_no_answer(
         assert await backend.asettle(owe("spent"), START) is OK
         server.pause()
         patience(backend, 1)
-        early = [asyncio.create_task(backend.asettle(owe("a"), START))]
+        early = [asyncio.ensure_future(backend.asettle(owe("a"), START))]
         await asyncio.sleep(0)
         await asyncio.sleep(0)  # it has gone out
-        early.append(asyncio.create_task(backend.asettle(owe("b"), START)))
+        early.append(asyncio.ensure_future(backend.asettle(owe("b"), START)))
         await asyncio.sleep(0)
         patience(backend, 60)
         names = ("spent", "c", "spent", "d")
-        later = [asyncio.create_task(backend.asettle(owe(name), START)) for name in names]
+        later = [asyncio.ensure_future(backend.asettle(owe(name), START)) for name in names]
         refusals = await asyncio.gather(*early, return_exceptions=True)
         server.resume()
         assert [str(each).rpartition(": ")[2] for each in refusals] == ["no answer in time"] * 2
@@ -249,11 +251,11 @@ def test_a_silent_connection_is_given_up_though_somebody_always_waits(prefix: st
         assert await backend.asettle(owe("first"), START) is OK
         patience(backend, 0.25)
         proxy.mute()
-        number, asked = 0, set[asyncio.Task[Answer]]()
+        number, asked = 0, set[asyncio.Future[Answer]]()
         async with asyncio.timeout(60):
             while not any(task.done() and task.exception() is None for task in asked):
                 number += 1
-                asked.add(asyncio.create_task(backend.asettle(owe(str(number)), START)))
+                asked.add(asyncio.ensure_future(backend.asettle(owe(str(number)), START)))
                 await asyncio.sleep(0.05)
         await asyncio.wait(asked)
         assert {task.result() for task in asked if task.exception() is None} == {OK}
@@ -289,10 +291,10 @@ def test_what_is_asked_while_nobody_is_there_is_refused_by_each_ones_own_time(
 
     async def ask_before_there_is_a_connection(backend: Backend) -> list[Any]:
         server.pause()
-        first = asyncio.create_task(backend.asettle(owe("a"), START))
+        first = asyncio.ensure_future(backend.asettle(owe("a"), START))
         await asyncio.sleep(0)
         patience(backend, 60)
-        second = asyncio.create_task(backend.asettle(owe("b"), START))
+        second = asyncio.ensure_future(backend.asettle(owe("b"), START))
         refused = await asyncio.gather(first, return_exceptions=True)
         server.resume()
         return [*refused, await second]

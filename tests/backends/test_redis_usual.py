@@ -36,8 +36,9 @@ class Side:
     def ask(self, question: Question, server: bytes, *, again: bool) -> Any:
         """Return the reply to *question*, whose keys begin with `{a:`, about this side's keys."""
         script = self._settle if question.script is SETTLE else question.script
-        keys = question.keys.replace(b"{a:", b"{%b:" % self._prefix)
-        here = Question(question.bucket, script, keys, question.rest, question.arguments, True)
+        start = question.start.replace(b"{a:", b"{%b:" % self._prefix)
+        start = start.replace(question.script.by_hash, script.by_hash)
+        here = Question(question.bucket, script, start, question.rest, True)
         self._connection.send_packed_command([here.command(server, again, True)])
         return self._connection.read_response()
 

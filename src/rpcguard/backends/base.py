@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from rpcguard.owed import Answer, Owed, Record, Revocation
@@ -37,8 +37,12 @@ class Backend(Protocol):
         """
         ...
 
-    async def asettle(self, owed: Owed, now: float) -> Answer:
-        """`settle` without ever blocking the running event loop for long."""
+    def asettle(self, owed: Owed, now: float) -> Awaitable[Answer]:
+        """
+        `settle` without ever blocking the running event loop for long.
+
+        A coroutine or a future: whoever asks awaits it, and makes no task of it.
+        """
         ...
 
     def epoch(self, bucket: int) -> bytes:

@@ -8,8 +8,8 @@ server that fails, moves or restarts stands in `redis_flow` and `lua/bucket.lua`
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import threading
 from collections.abc import Sequence
 from time import monotonic
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from rpcguard.backends import forking
 from rpcguard.backends.redis_flow import Flow, answering
 from rpcguard.backends.redis_loops import Loops
+from rpcguard.backends.redis_places import Places
 from rpcguard.backends.redis_questions import BUCKETS, Asking, Question, answer_of, read_of
 from rpcguard.backends.redis_search import Search
 from rpcguard.backends.redis_settings import Settings
@@ -37,16 +38,15 @@ class RedisBackend:
         """Take the settings; nothing is connected before the first question, or `start`."""
         self._settings = settings
         self._asking = Asking(settings.key_prefix, settings.timeout)
-        self._under_way = 0
         self._closed = False
         self._set_up()
         forking.watch(self)
 
     def _set_up(self) -> None:
-        self._lock = threading.Lock()
+        self._places = Places(self._settings.max_waiting)
         self._search = Search(self._settings, self._meet)
         self._threads = Threads(self._settings, self._search)
-        self._loops = Loops(self._settings, self._search)
+        self._loops = Loops(self._settings, self._search, self._places)
 
     def start(self, now: float) -> None:
         """
@@ -81,22 +81,27 @@ class RedisBackend:
             return Answer.OK
         return answer_of(self._ask(self._asking.settle(owed, now)))
 
-    async def asettle(self, owed: Owed, now: float) -> Answer:
+    def asettle(self, owed: Owed, now: float) -> asyncio.Future[Answer]:
         """
         `settle` without blocking the event loop; what many tasks ask at once goes out together.
 
-        Raises:
-            BackendError: As `settle`.
+        The question is put at once, in the loop that runs. No coroutine: who waits for many needs
+        no task for each, which would cost more than to put the question.
+
+        Returns:
+            What will have the answer, or a `BackendError` as `settle` raises it.
         """
-        if owed.nonce is None and not owed:
-            self._check_open()
-            return Answer.OK
-        question = self._asking.settle(owed, now)
-        self._enter()
         try:
-            return answer_of(await self._loops.run(question))
-        finally:
-            self._leave()
+            self._check_open()
+            if owed.nonce is not None or owed:
+                return self._loops.settle(self._asking.settle(owed, now))
+        except BackendError as error:
+            refused: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+            refused.set_exception(error)
+            return refused
+        nothing: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        nothing.set_result(Answer.OK)
+        return nothing
 
     def epoch(self, bucket: int) -> bytes:
         """
@@ -178,7 +183,6 @@ class RedisBackend:
     def after_fork_in_child(self) -> None:
         """Go on with connections of one's own."""
         _inherited.append((self._threads, self._loops, self._search))
-        self._under_way = 0
         self._set_up()
 
     def _meet(self, buckets: Sequence[int]) -> None:
@@ -200,30 +204,21 @@ class RedisBackend:
 
     def _ask(self, question: Question) -> Any:
         deadline = monotonic() + self._settings.timeout
-        self._enter()
+        self._check_open()
+        self._places.take()
         try:
             return self._threads.run(self._flow(question), deadline)
         finally:
-            self._leave()
+            self._places.give_back()
 
     def _ask_all(self, questions: Sequence[Question], patience: float) -> None:
         deadline = monotonic() + self._settings.timeout * patience
-        self._enter()
+        self._check_open()
+        self._places.take()
         try:
             self._threads.run_all([self._flow(each) for each in questions], deadline)
         finally:
-            self._leave()
-
-    def _enter(self) -> None:
-        self._check_open()
-        with self._lock:
-            if self._under_way >= self._settings.max_waiting:
-                raise BackendError("redis: as many questions as may wait are waiting")
-            self._under_way += 1
-
-    def _leave(self) -> None:
-        with self._lock:
-            self._under_way -= 1
+            self._places.give_back()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -17,51 +17,58 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rpcguard.backends.redis_flow import LostError, Outcome, Send
-from rpcguard.backends.redis_links import AsyncLink, outcomes, written
+from rpcguard.backends.redis_items import Batch, Item, commands, settles, steps
+from rpcguard.backends.redis_links import OK_REPLY, AsyncLink, outcomes
+from rpcguard.backends.redis_places import Places
+from rpcguard.backends.redis_questions import Question
 from rpcguard.backends.redis_settings import Address, Settings
+from rpcguard.owed import Answer
 
 _EARLY = 4  # questions that do not wait for the end of the loop's turn
 _AT_ONCE = 32  # questions in one pipeline
 _UNDER_WAY = 128  # questions that a server has at a time: a slow one answers more of them too late
 _GRAIN = 1 / 64  # of the timeout: those that end so close together are told in one go
 
-# A question that waits: its step, its deadline, and what will have its outcome. An object with a
-# constructor would cost each question a third of a microsecond more.
-_Item = tuple[Send, float, "asyncio.Future[Outcome]"]
-
-
-class _Batch:
-    """Questions that went out together, and the replies to them that have come."""
-
-    __slots__ = ("items", "missing", "replies")
-
-    def __init__(self, items: list[_Item], missing: int) -> None:
-        self.items = items
-        self.missing = missing
-        self.replies: list[Any] = []
+# Gives a settle its answer, from where it was sent and an outcome that is not the usual one.
+Conclude = Callable[[Address, Item, Outcome], None]
 
 
 class Line:
     """Puts the questions of one loop to one server."""
 
     __slots__ = (
-        *("_address", "_due", "_leaving", "_link", "_loop", "_opening", "_queue", "_sent"),
-        *("_settings", "_timer", "_under_way", "_waking"),
+        *("_address", "_conclude", "_due", "_leaving", "_link", "_loop", "_opening", "_places"),
+        *("_queue", "_sent", "_settings", "_timer", "_under_way", "_waking"),
     )
 
     def __init__(
-        self, settings: Settings, address: Address, loop: asyncio.AbstractEventLoop
+        self,
+        settings: Settings,
+        address: Address,
+        loop: asyncio.AbstractEventLoop,
+        places: Places,
+        conclude: Conclude,
     ) -> None:
+        """
+        Args:
+            settings: The backend's.
+            address: The server.
+            loop: The loop.
+            places: Where each settle has one, until its reply has come or will not come.
+            conclude: Gives a settle its answer when its outcome is not the usual one.
+        """
         self._settings = settings
+        self._places = places
+        self._conclude = conclude
         self._address = address
         self._loop = loop
-        self._queue: deque[_Item] = deque()  # not yet sent
+        self._queue: deque[Item] = deque()  # not yet sent
         self._waking = False  # whether the queue will be sent at the end of this turn
-        self._sent: deque[_Batch] = deque()
+        self._sent: deque[Batch] = deque()
         self._under_way = 0  # questions in it
         self._link: AsyncLink | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -78,7 +85,24 @@ class Line:
             deadline: When to give up, by the loop's clock.
         """
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._queue.append((step, deadline, future))
+        self._put((step.question, deadline, future, step))
+        return future
+
+    def settle(self, question: Question, deadline: float) -> asyncio.Future[Answer]:
+        """
+        Put *question*, which has taken a place; return what will have its answer.
+
+        Args:
+            question: A settle that was not put before.
+            deadline: When to give up, by the loop's clock.
+        """
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        self._put((question, deadline, future, None))
+        return future
+
+    def _put(self, item: Item) -> None:
+        self._queue.append(item)
+        deadline = item[1]
         if deadline < self._due:
             self._look_at(deadline)
         if not self._waking:
@@ -86,7 +110,6 @@ class Line:
             self._loop.call_soon(self._wake)
         elif len(self._queue) >= _EARLY and not self._settings.min_replicas:  # one WAIT is enough
             self._send()
-        return future
 
     async def close(self) -> None:
         """Close the connections, whatever is under way."""
@@ -97,7 +120,7 @@ class Line:
         waiting = [*self._items(), *self._queue]
         self._queue.clear()
         self._sent.clear()
-        _tell(waiting, LostError("closed", sent=True, late=True))
+        self._gone(waiting, LostError("closed", sent=True, late=True))
         link, self._link = self._link, None
         cancelled: asyncio.CancelledError | None = None
         for each in [*self._leaving, *([] if link is None else [link])]:
@@ -127,10 +150,7 @@ class Line:
             if not batch.missing:
                 self._sent.popleft()
                 self._under_way -= len(batch.items)
-                found = outcomes([step for step, _, _ in batch.items], batch.replies)
-                for (_, _, future), outcome in zip(batch.items, found, strict=True):
-                    if not future.done():
-                        future.set_result(outcome)
+                self._answer(batch.items, batch.replies)
         if self._queue:
             self._send()
 
@@ -143,8 +163,23 @@ class Line:
         self._sent.clear()
         link.abort()
         self._leaving[link] = self._loop.create_task(self._leave(link))
-        _tell(waiting, error)
+        self._gone(waiting, error)
         self._send()
+
+    def _answer(self, items: list[Item], replies: list[Any]) -> None:
+        """Tell the outcomes of *items*, from the replies to all that went out with them."""
+        if replies == [0] * len(items):  # the usual: nothing else was sent, and all are OK
+            settled = 0
+            for _, _, future, step in items:
+                settled += step is None
+                if not future.done():
+                    future.set_result(Answer.OK if step is None else OK_REPLY)
+            self._places.give_back(settled)
+            return
+        found = outcomes(steps(items, self._address), replies)
+        for item, outcome in zip(items, found, strict=True):
+            self._tell(item, outcome)
+        self._places.give_back(settles(items))
 
     def _wake(self) -> None:
         self._waking = False
@@ -163,19 +198,21 @@ class Line:
                 return
             left = 0.0
             if replicas:  # WAIT ends before the last gives up; who gives up earlier is told then
-                left = max(deadline for _, deadline, _ in items) - self._loop.time()
-            commands = written([step for step, _, _ in items], link.server, replicas, left)
-            self._sent.append(_Batch(items, len(commands)))
+                left = max(deadline for _, deadline, _, _ in items) - self._loop.time()
+            sent = commands(items, self._address, link.server, replicas, left)
+            self._sent.append(Batch(items, len(sent)))
             self._under_way += len(items)
-            link.send(b"".join(commands))
+            link.send(b"".join(sent))
 
-    def _next(self) -> list[_Item]:
+    def _next(self) -> list[Item]:
         """Take the next questions out of the queue, but for those that nobody waits for."""
-        items: list[_Item] = []
+        items: list[Item] = []
         while self._queue and len(items) < _AT_ONCE:
             item = self._queue.popleft()
             if not item[2].done():
                 items.append(item)
+            elif item[3] is None:
+                self._places.give_back()
         return items
 
     def _look_at(self, when: float) -> None:
@@ -189,12 +226,11 @@ class Line:
         self._timer, self._due = None, math.inf
         now = self._loop.time() + self._settings.timeout * _GRAIN
         over = [item for item in (*self._items(), *self._queue) if item[1] <= now]
-        _tell(over, LostError("no answer in time", sent=True, late=True))
+        for item in over:
+            self._tell(item, LostError("no answer in time", sent=True, late=True))
         if self._link is not None and self._is_hopeless(now):
             self.lost(self._link, LostError("no answer in time", sent=True))
-        waiting = [
-            deadline for _, deadline, future in (*self._items(), *self._queue) if not future.done()
-        ]
+        waiting = [item[1] for item in (*self._items(), *self._queue) if not item[2].done()]
         if waiting:
             self._look_at(min(waiting))
 
@@ -202,11 +238,11 @@ class Line:
         """Return whether nobody waits for what was sent, or the next reply is long overdue."""
         if not self._sent:
             return False
-        _, oldest, _ = self._sent[0].items[0]
+        oldest = self._sent[0].items[0][1]
         overdue = oldest + self._settings.timeout <= now
-        return overdue or all(future.done() for _, _, future in self._items())
+        return overdue or all(item[2].done() for item in self._items())
 
-    def _items(self) -> Iterator[_Item]:
+    def _items(self) -> Iterator[Item]:
         """Return the questions that were sent and have no reply, the oldest first."""
         return (item for batch in self._sent for item in batch.items)
 
@@ -230,7 +266,7 @@ class Line:
             self._opening = None
             if self._link is None:
                 waiting, self._queue = self._queue, deque()
-                _tell(waiting, error)
+                self._gone(waiting, error)
                 if link is not None:
                     await link.close()
         self._send()
@@ -239,9 +275,23 @@ class Line:
         await link.close()
         del self._leaving[link]
 
+    def _tell(self, item: Item, outcome: Outcome) -> None:
+        """Tell *outcome* to *item*, if it waits."""
+        _, _, future, step = item
+        if future.done():
+            return
+        if step is None:
+            self._conclude(self._address, item, outcome)
+        else:
+            future.set_result(outcome)
 
-def _tell(items: Iterable[_Item], error: LostError) -> None:
-    """Tell *error* to those of *items* that wait."""
-    for _, _, future in items:
-        if not future.done():
-            future.set_result(error)
+    def _gone(self, items: Iterable[Item], error: LostError) -> None:
+        """Tell *error* to those of *items* that wait: there will be no reply to any."""
+        items = list(items)
+        for item in items:
+            self._tell(item, error)
+        self._places.give_back(settles(items))
+
+    def forget(self) -> None:
+        """Give the places back of all that waits, and tell nobody: the loop has ended."""
+        self._places.give_back(settles([*self._items(), *self._queue]))

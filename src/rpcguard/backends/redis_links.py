@@ -51,7 +51,7 @@ _REFUSALS = {
     "NOAUTH ": "the server does not accept the user and password",
     "max number of clients": "the server has as many clients as it may",
 }
-_OK = Reply(0)
+OK_REPLY = Reply(0)
 
 
 def packed(*arguments: str) -> bytes:
@@ -120,7 +120,7 @@ def outcomes(steps: Sequence[Send], replies: list[Any]) -> Sequence[Outcome]:
     """Return what came back for each of *steps*, from the replies to all commands."""
     # the usual: nothing else was sent, and all are answered with OK
     if replies == [0] * len(steps):
-        return [_OK] * len(steps)
+        return [OK_REPLY] * len(steps)
     iterator = iter(replies)
     found = []
     for step in steps:

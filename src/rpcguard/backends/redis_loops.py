@@ -8,12 +8,15 @@ import threading
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-from rpcguard.backends.redis_flow import PAUSE, Flow, Outcome, Reply, Send, Wait, answering
+from rpcguard.backends.redis_flow import PAUSE, Flow, Outcome, Send, Wait, answering
+from rpcguard.backends.redis_items import Item
 from rpcguard.backends.redis_lines import Line
-from rpcguard.backends.redis_questions import Question
+from rpcguard.backends.redis_places import Places
+from rpcguard.backends.redis_questions import Question, answer_of
 from rpcguard.backends.redis_search import Search
 from rpcguard.backends.redis_settings import Address, Settings
 from rpcguard.errors import BackendError
+from rpcguard.owed import Answer
 
 
 class _Client:
@@ -24,13 +27,16 @@ class _Client:
         life: Ends with the loop.
     """
 
-    __slots__ = ("_closed", "_ended", "_ending", "_lines", "_loop", "_settings", "life")
+    __slots__ = ("_closed", "_ended", "_ending", "_lines", "_loop", "_new_line", "life")
 
     def __init__(
-        self, settings: Settings, loop: asyncio.AbstractEventLoop, ended: Callable[[], object]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        new_line: Callable[[Address, asyncio.AbstractEventLoop], Line],
+        ended: Callable[[], object],
     ) -> None:
-        self._settings = settings
         self._loop = loop
+        self._new_line = new_line
         self._ended = ended
         self._lines: dict[Address, Line] = {}
         self._closed = False
@@ -69,6 +75,11 @@ class _Client:
         if cancelled is not None:
             raise cancelled
 
+    def forget(self) -> None:
+        """Give the places back of what was under way when the loop ended without a word."""
+        for line in self._lines.values():
+            line.forget()
+
     def line(self, address: Address) -> Line:
         """
         Return the line to *address*.
@@ -80,43 +91,51 @@ class _Client:
             raise BackendError("redis: the backend is closed")
         line = self._lines.get(address)
         if line is None:
-            line = self._lines[address] = Line(self._settings, address, self._loop)
+            line = self._lines[address] = self._new_line(address, self._loop)
         return line
 
 
 class Loops:
     """The connections of a process for its event loops."""
 
-    __slots__ = ("_clients", "_lock", "_search", "_settings")
+    __slots__ = ("_clients", "_lock", "_places", "_retrying", "_search", "_settings")
 
-    def __init__(self, settings: Settings, search: Search) -> None:
+    def __init__(self, settings: Settings, search: Search, places: Places) -> None:
         self._settings = settings
         self._search = search
+        self._places = places
         self._lock = threading.Lock()
         self._clients: dict[asyncio.AbstractEventLoop, _Client] = {}
+        self._retrying: set[asyncio.Task[Answer]] = set()  # a loop itself would forget them
 
-    async def run(self, question: Question) -> Any:
+    def settle(self, question: Question) -> asyncio.Future[Answer]:
         """
-        Return the script's reply to *question*, within the timeout.
+        Put *question* in the running loop; return what will have its answer, within the timeout.
 
         Raises:
-            BackendError: If there is no answer that counts.
+            BackendError: If no place is left, or the connections have been closed.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._settings.timeout
         client = self._clients.get(loop)
-        if client is None:
-            client = await self._begin(loop)
-        replicas = self._settings.min_replicas
         address = self._search.locate(question.bucket)
-        if address is None:
-            return await self.follow(answering(question, self._search, replicas), deadline)
-        outcome = await client.line(address).ask(Send(address, question), deadline)
-        # The first step of every flow has been taken; most end with it, and need none then.
-        if type(outcome) is Reply and not replicas:
-            return outcome.value
-        taken = (address, outcome)
-        return await self.follow(answering(question, self._search, replicas, taken), deadline)
+        if client is None or address is None:
+            return loop.create_task(self._begin(question))
+        line = client.line(address)
+        self._places.take()
+        return line.settle(question, loop.time() + self._settings.timeout)
+
+    async def _begin(self, question: Question) -> Answer:
+        """Settle where the loop has put no question before, or nobody knows yet where to."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.timeout
+        if loop not in self._clients:
+            await self._begin_client(loop)
+        self._places.take()
+        try:
+            flow = answering(question, self._search, self._settings.min_replicas)
+            return answer_of(await self.follow(flow, deadline))
+        finally:
+            self._places.give_back()
 
     async def follow(self, flow: Flow, deadline: float) -> Any:
         """
@@ -125,11 +144,18 @@ class Loops:
         Raises:
             BackendError: If there is none by *deadline*.
         """
+        try:
+            step = next(flow)
+        except StopIteration as done:
+            return done.value
+        return await self._take(step, flow, deadline)
+
+    async def _take(self, step: Send | Wait, flow: Flow, deadline: float) -> Any:
+        """Take *step* of *flow*, and all that follow."""
         client = self._clients.get(asyncio.get_running_loop())
         if client is None:
             raise BackendError("redis: the backend is closed")
         try:
-            step = next(flow)
             while True:
                 outcome: Outcome | None = None
                 if isinstance(step, Send):
@@ -140,20 +166,65 @@ class Loops:
         except StopIteration as done:
             return done.value
 
+    def _conclude(self, address: Address, item: Item, outcome: Outcome) -> None:
+        """
+        Give a question its answer that was settled on a line and has not come back with OK.
+
+        Most flows end with their first step, which has been taken; the others go on in a task.
+        """
+        question, deadline, future, _ = item
+        taken = (address, outcome)
+        replicas = self._settings.min_replicas
+        flow = _to_answer(answering(question, self._search, replicas, taken))
+        try:
+            step = next(flow)
+        except StopIteration as done:
+            future.set_result(done.value)
+        except BackendError as error:
+            future.set_exception(error)
+        else:
+            task = future.get_loop().create_task(self._go_on(step, flow, deadline))
+            self._retrying.add(task)
+            task.add_done_callback(lambda _: self._retried(task, future))
+            future.add_done_callback(lambda _: task.cancel())  # nobody waits for it any more
+
+    async def _go_on(self, step: Send | Wait, flow: Flow, deadline: float) -> Answer:
+        self._places.keep()
+        try:
+            answer: Answer = await self._take(step, flow, deadline)
+            return answer
+        finally:
+            self._places.give_back()
+
+    def _retried(self, task: asyncio.Task[Answer], future: asyncio.Future[Answer]) -> None:
+        self._retrying.discard(task)
+        if task.cancelled():
+            future.cancel()
+            return
+        error = task.exception()
+        if future.done():
+            return
+        if error is None:
+            future.set_result(task.result())
+        else:
+            future.set_exception(error)
+
     def close(self) -> None:
         """Close all connections; a loop that runs does so at its next turn."""
         for loop, client in list(self._clients.items()):
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(client.end)
 
-    async def _begin(self, loop: asyncio.AbstractEventLoop) -> _Client:
-        client = _Client(self._settings, loop, lambda: self._clients.pop(loop, None))
+    def _line(self, address: Address, loop: asyncio.AbstractEventLoop) -> Line:
+        return Line(self._settings, address, loop, self._places, self._conclude)
+
+    async def _begin_client(self, loop: asyncio.AbstractEventLoop) -> None:
+        client = _Client(loop, self._line, lambda: self._clients.pop(loop, None))
         with self._lock:
             for other in [each for each in self._clients if each.is_closed()]:
-                del self._clients[other]  # it ended without a word
+                self._clients.pop(other).forget()  # it ended without a word
             self._clients[loop] = client
         await anext(client.life)
-        return client
 
     async def _wait(self, step: Wait, deadline: float) -> None:
         left = deadline - asyncio.get_running_loop().time()
@@ -168,3 +239,8 @@ class Loops:
                 await asyncio.wrap_future(search)
         except TimeoutError:
             raise BackendError("redis: nobody has said in time where the primary is") from None
+
+
+def _to_answer(flow: Flow) -> Flow:
+    """Return *flow* with what its reply means for a result."""
+    return answer_of((yield from flow))

@@ -37,19 +37,20 @@ _ANSWERS: tuple[Answer, ...] = tuple(
 )  # as `bucket.lua`
 _TAKEN = len(_ANSWERS)
 _NOT_OURS = "redis: the server gave an answer that is none of ours"
-_YES, _NO = bulk(b"1"), bulk(b"0")
 
 _STATE, _REVOKED, _NAMES, _RECORDS = b"state", b"revoked", b"names", b"records"
 _NONCES, _LIVE, _ATTEMPT = b"nonces:", b"live:", b"attempt:"
 
-# What one settle says beside names: see `settle.lua`. Packed, it costs Lua and us half of what
-# texts would.
-_MOMENTS = struct.Struct("<ddddBB")
-_LIMITS = struct.Struct("<dd")
-_NOW = struct.Struct("<d")
-_BEGINNING = b"$%d\r\n%%b\r\n$%d\r\n%%b\r\n%%b" % (_MOMENTS.size, _RANDOM_BYTES)
-_REST = b"$%d\r\n%%b\r\n$%d\r\n%%b\r\n%%b" % (_NOW.size, _RANDOM_BYTES)
-_MEMBER = b"$%d\r\n%b%b\r\n%b"
+# The second argument of every script, and that of a settle; see `bucket.lua` and `owed.lua`.
+# Packed, they cost Lua and us half of what texts would. The first byte: whether it is asked again.
+_PLAIN = struct.Struct("<B16sd")
+_OWED = struct.Struct("<B16sddddBB24s")
+_ACCOUNTS = struct.Struct("<dd8s")
+_NO_ACCOUNTS = bytes(_ACCOUNTS.size)
+_FIRST_TIME, _AGAIN = b"\r\n\x00", b"\r\n\x01"
+_REST = b"$%d\r\n%%b\r\n%%b" % _PLAIN.size
+_REST_OF_OWED = b"$%d\r\n%%b\r\n" % _OWED.size
+_REST_WITH_NONCE = _REST_OF_OWED + b"$%d\r\n%b%b\r\n"
 
 
 @dataclass(slots=True)  # not frozen: that would cost each question some microseconds
@@ -60,17 +61,15 @@ class Question:
     Attributes:
         bucket: Which of the 256 buckets it is about.
         script: The script.
-        keys: The number of keys, and the keys.
-        rest: The arguments behind those that `command` is given.
-        arguments: How many arguments the command has in all.
+        start: The command up to the keys: its script called by hash, their number, and the keys.
+        rest: The arguments behind the first one, asked for the first time.
         writes: Whether it may write something that must not be lost.
     """
 
     bucket: int
     script: Script
-    keys: bytes
+    start: bytes
     rest: bytes
-    arguments: int
     writes: bool
 
     def command(self, server: bytes, again: bool, in_full: bool) -> bytes:
@@ -82,14 +81,12 @@ class Question:
             again: Whether an earlier sending may have arrived.
             in_full: Whether to send the script's text instead of its hash.
         """
-        return b"*%d\r\n%b%b%b%b%b" % (
-            self.arguments,
-            self.script.in_full if in_full else self.script.by_hash,
-            self.keys,
-            server,
-            _YES if again else _NO,
-            self.rest,
-        )
+        start, rest = self.start, self.rest
+        if again:
+            rest = rest.replace(_FIRST_TIME, _AGAIN, 1)
+        if in_full:
+            start = start.replace(self.script.by_hash, self.script.in_full, 1)
+        return start + server + rest
 
 
 class Asking:
@@ -118,13 +115,14 @@ class Asking:
         """Return what asks for everything in *owed*."""
         nonce, record, slot = owed.nonce, owed.record, owed.slot
         shown = 0 if record is None else 1 if slot is None else 2
+        count = len(owed.revocable) + shown
         if nonce is None:
             number = _place(owed.project, owed.subject)[0] if owed.bucket is None else owed.bucket
             names = (_STATE, _REVOKED, _NAMES, _RECORDS) if shown else (_STATE, _REVOKED)
-            keys, count = _keys(self._prefix, number, names), 2 + 2 * (shown > 0)
-            spends, deadline = b"", 0
+            start = _start(self._prefix, number, scripts.SETTLE, names, count)
+            deadline, accounts = 0, _NO_ACCOUNTS
         else:
-            number, keys, of_subject, budgets = _spender(
+            number, start, of_subject, accounts = _spender(
                 self._prefix,
                 owed.project,
                 owed.subject,
@@ -132,25 +130,30 @@ class Asking:
                 nonce.subject_limit,
                 owed.bucket,
                 shown > 0,
+                count + 1,
             )
-            spends = _MEMBER % (len(of_subject) + len(nonce.name), of_subject, nonce.name, budgets)
             deadline = math.ceil(nonce.expires_at) if now < nonce.expires_at < LATEST else 0
-            count = 7 + 2 * (shown > 0)
-        moments = _MOMENTS.pack(
+        packed = _OWED.pack(
+            0,
+            os.urandom(_RANDOM_BYTES),
             max(_LONG_AGO, now),  # what is no number counts as long ago
             max(_LONG_AGO, owed.issued_at),
             deadline,
             now // 1 + self._asked_again,
             nonce is not None,
             shown,
+            accounts,
         )
-        rest = _BEGINNING % (moments, os.urandom(_RANDOM_BYTES), spends)
+        if nonce is None:
+            rest = _REST_OF_OWED % packed
+        else:
+            size = len(of_subject) + len(nonce.name)
+            rest = _REST_WITH_NONCE % (packed, size, of_subject, nonce.name)
         for name in owed.revocable:  # each request pays for this: `bulk` would take twice as long
             rest += BULK % (len(name), name)
         if record is not None:
             rest += bulk(record) if slot is None else bulk(record, slot)
-        count += 7 + len(owed.revocable) + shown
-        return Question(number, scripts.SETTLE, keys, rest, count, nonce is not None)
+        return Question(number, scripts.SETTLE, start, rest, nonce is not None)
 
     def epoch(self, number: int) -> Question:
         """Return what asks for the epoch of a bucket."""
@@ -214,12 +217,9 @@ class Asking:
         *,
         writes: bool = False,
     ) -> Question:
-        tag = slot_key(self._prefix, number)
-        block = bulk(b"%d" % len(keys), *(tag + key for key in keys))
-        rest = _REST % (_NOW.pack(max(_LONG_AGO, now)), os.urandom(_RANDOM_BYTES), arguments)
-        # the call and its hash, the number of keys; the server, whether it was asked before, now,
-        # and the random bytes
-        return Question(number, script, block, rest, 3 + len(keys) + 4 + count, writes)
+        start = _started(self._prefix, number, script, keys, count)
+        packed = _PLAIN.pack(0, os.urandom(_RANDOM_BYTES), max(_LONG_AGO, now))
+        return Question(number, script, start, _REST % (packed, arguments), writes)
 
 
 def share(project_limit: int, subject_limit: int) -> int:
@@ -289,10 +289,11 @@ def _spender(
     subject_limit: int,
     named_bucket: int | None,
     shown: bool,
+    count: int,
 ) -> tuple[int, bytes, bytes, bytes]:
     """
-    Return what is the same in all questions of a subject that spend a nonce: the bucket, the keys,
-    the subject as members have it, and the arguments that name two budgets and how much they hold.
+    Return what is the same in all questions of a subject that spend a nonce: the bucket, how the
+    command starts, the subject as members have it; and packed, two budgets and the project.
     """
     number, of_project, of_subject = _place(project, subject)
     if named_bucket is not None:
@@ -301,8 +302,9 @@ def _spender(
     keys = [_STATE, _REVOKED, _NONCES + name, _LIVE + name]
     if shown:
         keys += [_NAMES, _RECORDS]
-    limits = _LIMITS.pack(subject_limit, share(project_limit, subject_limit))
-    return number, _keys(prefix, number, tuple(keys)), of_subject, bulk(limits, of_project)
+    accounts = _ACCOUNTS.pack(subject_limit, share(project_limit, subject_limit), of_project)
+    start = _start(prefix, number, scripts.SETTLE, tuple(keys), count)
+    return number, start, of_subject, accounts
 
 
 def _packed(record: Record) -> tuple[bytes, ...]:
@@ -325,11 +327,26 @@ def _time(seconds: float) -> bytes:
     return repr(float(max(_LONG_AGO, seconds))).encode("ascii")
 
 
-@functools.lru_cache(maxsize=8192)
-def _keys(prefix: str, number: int, names: tuple[bytes, ...]) -> bytes:
-    """Return the number of keys, and the keys."""
+def _started(
+    prefix: str, number: int, script: Script, names: tuple[bytes, ...], count: int
+) -> bytes:
+    """
+    Return how a command starts; see `Question`.
+
+    Args:
+        prefix: What every key begins with.
+        number: The bucket.
+        script: The script.
+        names: Of the keys, behind what the bucket's keys begin with.
+        count: The number of arguments behind those that every script has.
+    """
     tag = slot_key(prefix, number)
-    return bulk(b"%d" % len(names), *(tag + name for name in names))
+    keys = bulk(b"%d" % len(names), *(tag + name for name in names))
+    # the call and its hash, the number of keys; the server, and what is packed
+    return b"*%d\r\n%b%b" % (3 + len(names) + 2 + count, script.by_hash, keys)
+
+
+_start = functools.lru_cache(maxsize=8192)(_started)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -1,6 +1,6 @@
--- Put a record in its slot. ARGV[7] and so on: the record.
+-- Put a record in its slot. ARGV[5] and so on: the record.
 
-local record = asked(7)
+local record = asked(5)
 
 local function full()
   if tonumber(redis.call('HGET', HELD, record.subject) or 0) >= record.subject_limit then

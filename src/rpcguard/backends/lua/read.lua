@@ -2,12 +2,12 @@
 --
 -- KEYS[3]  zset    nonces of the project
 --
--- ARGV[5]  and so on: nonces with their subject, as in the zset
+-- ARGV[3]  and so on: nonces with their subject, as in the zset
 
 local _, epoch = state('epoch')
 refuse_on_a_replica()
 local spent = {}
-for i = 5, #ARGV do
+for i = 3, #ARGV do
   local held = redis.call('ZSCORE', KEYS[3], ARGV[i])
   spent[#spent + 1] = held and NOW < tonumber(held) and 1 or 0
 end

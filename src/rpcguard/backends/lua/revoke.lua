@@ -2,18 +2,18 @@
 --
 -- KEYS[3]  zset    revocations that end: name -> end
 --
--- ARGV[5]  and so on, by threes: name, before, end; texts of times, 'inf' for ever
+-- ARGV[3]  and so on, by threes: name, before, end; texts of times, 'inf' for ever
 
 local STEP = 64
 local ENDS = KEYS[3]
 
 local over =
-  redis.call('ZRANGEBYSCORE', ENDS, '-inf', NOW, 'LIMIT', 0, STEP + (#ARGV - 4) / 3)
+  redis.call('ZRANGEBYSCORE', ENDS, '-inf', NOW, 'LIMIT', 0, STEP + (#ARGV - 2) / 3)
 if #over > 0 then
   redis.call('HDEL', REVOCATIONS, unpack(over))
   redis.call('ZREM', ENDS, unpack(over))
 end
-for i = 5, #ARGV, 3 do
+for i = 3, #ARGV, 3 do
   local name, before, ends = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   local found = redis.call('HGET', REVOCATIONS, name)
   if found then

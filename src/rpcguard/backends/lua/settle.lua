@@ -21,7 +21,6 @@ if SPENDS == 0 then
 end
 
 local SUBJECT = MEMBER:sub(1, 8)
-local SUBJECT_LIMIT, PROJECT_LIMIT = struct.unpack('<dd', ARGV[6])
 local STEP, STEP_WHEN_FULL = 64, 1024 -- entries that are dropped at once
 local HOUR = 3600 -- seconds by which keys last longer than they must, so that it is seldom put off
 

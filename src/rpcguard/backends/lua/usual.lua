@@ -20,7 +20,6 @@ if usual then
   local server, known, packed = found[1], found[2], found[3]
   if server and (SERVER == '' or SERVER == server) and known and packed then
     local pruned, through, lasting = struct.unpack('<ddd', packed)
-    local subject_limit, project_limit = struct.unpack('<dd', ARGV[6])
     local size = redis.call('ZCARD', NONCES) + 2
     if
       MADE > struct.unpack('<d', known)
@@ -28,7 +27,7 @@ if usual then
       and DEADLINE <= lasting
       and through > pruned -- there are nonces, and the keys last
       and size > 2
-      and size <= project_limit
+      and size <= PROJECT_LIMIT
       and size % PRUNE_EVERY >= 2
     then
       local until_ = ASKED_UNTIL - MARKS
@@ -36,7 +35,7 @@ if usual then
       if added == 2 then
         local subject = MEMBER:sub(1, 8)
         local mine = redis.call('HINCRBY', LIVE, subject, 1)
-        if mine <= subject_limit then
+        if mine <= SUBJECT_LIMIT then
           if DEADLINE > through then
             redis.call('HSET', STATE, PROJECT, struct.pack('<ddd', pruned, DEADLINE, lasting))
           end

@@ -4,11 +4,11 @@
 -- KEYS[4]  zset    slots of the records that end -> end
 -- KEYS[5]  hash    how many records a subject has, and a project in this bucket
 --
--- ARGV[5]  milliseconds for which KEYS[3] is kept
--- ARGV[6]  the slot that is written
+-- ARGV[3]  milliseconds for which KEYS[3] is kept
+-- ARGV[4]  the slot that is written
 
 local STEP, STEP_WHEN_FULL = 64, 1024 -- ended records that one question drops
-local ATTEMPT, ENDS, HELD, SLOT = KEYS[3], KEYS[4], KEYS[5], ARGV[6]
+local ATTEMPT, ENDS, HELD, SLOT = KEYS[3], KEYS[4], KEYS[5], ARGV[4]
 local TAKEN = 7
 
 local function count(record, by)
@@ -107,6 +107,6 @@ local function once(work)
     packed = cmsgpack.pack({ work() })
   end
   -- Written again too, so that WAIT on this connection waits for what was written on another.
-  redis.call('SET', ATTEMPT, packed, 'PX', ARGV[5])
+  redis.call('SET', ATTEMPT, packed, 'PX', ARGV[3])
   return cmsgpack.unpack(packed)
 end
