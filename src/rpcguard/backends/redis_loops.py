@@ -239,9 +239,10 @@ class Loops:
         with self._lock:
             if self._closed:
                 raise BackendError("redis: the backend is closed")
-            # other loops end meanwhile, so this goes through a copy
-            for other in [each for each in list(self._clients) if each.is_closed()]:
-                self._clients.pop(other).forget()  # it ended without a word
+            for other, its in list(self._clients.items()):  # others end meanwhile
+                if other.is_closed():
+                    self._clients.pop(other, None)
+                    its.forget()  # it ended without a word
             self._clients[loop] = client
         client.begin()
         return client
