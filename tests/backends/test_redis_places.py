@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import random
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -198,6 +201,49 @@ def test_a_loop_that_ends_without_a_word_gives_its_places_back_once(
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["3 answered, 3 refused"] * 2
+
+
+def test_places_are_kept_and_no_nonce_is_accepted_twice_whatever_befalls_two_loops(
+    serve: Callable[..., Server],
+) -> None:
+    server, seeds = serve(), iter(range(10))
+    accepted: list[str] = []
+    complaints: list[Any] = []
+
+    async def ask_one(backend: Backend, name: str, draw: random.Random) -> None:
+        with contextlib.suppress(BackendError, TimeoutError, asyncio.CancelledError):
+            async with asyncio.timeout(draw.choice((None, None, 0.0005, 0.002))):
+                if await backend.asettle(owe(name), START) is OK:
+                    accepted.append(name)
+
+    async def ask_all(backend: Backend, proxy: Proxy) -> None:
+        draw, loop = random.Random(next(seeds)), asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: complaints.append(context))
+        befalls = (proxy.cut, lambda: proxy.lose(1), proxy.mute, server.client.script_flush)
+        asked: list[asyncio.Task[None]] = []
+        for turn in range(300):
+            names = [str(draw.randrange(1000)) for _ in range(draw.choice((1, 3, 20)))]
+            asked += [asyncio.create_task(ask_one(backend, name, draw)) for name in names]
+            for _ in range(draw.randrange(4)):
+                await asyncio.sleep(0)
+            for task in draw.sample(asked[-20:], draw.choice((0, 0, 1))):
+                task.cancel()
+            if turn % 20 == 0:
+                with contextlib.suppress(OSError):  # who is cut off has gone already
+                    draw.choice(befalls)()
+                await asyncio.sleep(draw.choice((0, 0.002, 0.3)))
+        await asyncio.gather(*asked, return_exceptions=True)
+        gc.collect()  # what nobody has asked for the outcome of is complained of then
+
+    with (
+        proxied(server.port) as proxy,
+        opened(proxy.port, max_waiting=50, timeout="250ms") as backend,
+    ):
+        run_in_threads(lambda: asyncio.run(ask_all(backend, proxy)), 2)
+        free = len(backend._places._free)  # type: ignore[attr-defined]
+    assert free == 50
+    assert complaints == []
+    assert len(accepted) == len(set(accepted)) > 100
 
 
 def test_threads_and_loops_share_the_places(serve: Callable[..., Server]) -> None:
