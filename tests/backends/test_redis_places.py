@@ -159,6 +159,29 @@ def test_the_first_of_a_loop_give_their_places_back(prefix: str) -> None:
             asyncio.run(all_places(backend))
 
 
+def test_who_waits_until_it_is_known_where_the_primary_is_has_a_place() -> None:
+    async def ask_all(backend: Backend) -> list[str]:
+        found = await asyncio.gather(*ask(backend, *"abcd"), return_exceptions=True)
+        return [str(each) for each in found]
+
+    async def ask_and_cancel(backend: Backend, turns: int) -> None:
+        asked = ask(backend, *"abc")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for each in asked:
+            each.cancel()
+        assert set(await found(asked)) <= {asyncio.CancelledError, BackendError}
+
+    nobody = f"redis+sentinel://127.0.0.1:{redis_servers.free_port()}/service"
+    with opened(nobody, max_waiting=PLACES) as backend:
+        for turns in range(4):
+            asyncio.run(ask_and_cancel(backend, turns))
+            assert asyncio.run(ask_all(backend)) == [
+                *["redis: nobody says where the primary is"] * 3,
+                "redis: as many questions as may wait are waiting",
+            ]
+
+
 def test_a_loop_whose_tasks_are_ended_gives_their_places_back(
     serve: Callable[..., Server],
 ) -> None:
