@@ -223,6 +223,20 @@ def test_what_cannot_be_asked_is_told_by_the_future(prefix: str) -> None:
     assert [str(each) for each in refusals] == ["redis: the backend is closed"] * 2
 
 
+def test_what_is_asked_first_in_a_loop_opens_nothing_once_the_backend_is_closed(
+    prefix: str,
+) -> None:
+    async def ask_and_close(backend: Backend) -> list[Any]:
+        asked = ask(backend, "a", "b")
+        backend.close()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    with opened(redis_servers.single().port, key_prefix=prefix) as backend:
+        refusals = asyncio.run(ask_and_close(backend))
+        assert backend._loops._clients == {}  # type: ignore[attr-defined]
+    assert [str(each) for each in refusals] == ["redis: the backend is closed"] * 2
+
+
 def test_who_owes_nothing_is_answered_without_a_question(serve: Callable[..., Server]) -> None:
     server = serve()
 

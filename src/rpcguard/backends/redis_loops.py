@@ -98,13 +98,14 @@ class _Client:
 class Loops:
     """The connections of a process for its event loops."""
 
-    __slots__ = ("_clients", "_lock", "_places", "_retrying", "_search", "_settings")
+    __slots__ = ("_clients", "_closed", "_lock", "_places", "_retrying", "_search", "_settings")
 
     def __init__(self, settings: Settings, search: Search, places: Places) -> None:
         self._settings = settings
         self._search = search
         self._places = places
         self._lock = threading.Lock()
+        self._closed = False
         self._clients: dict[asyncio.AbstractEventLoop, _Client] = {}
         self._retrying: set[asyncio.Task[Answer]] = set()  # a loop itself would forget them
 
@@ -139,16 +140,12 @@ class Loops:
 
     async def follow(self, flow: Flow, deadline: float) -> Any:
         """
-        Return the result of *flow*, in a loop that has put a question before.
+        Return the result of *flow*, which has not begun, in a loop that has put a question before.
 
         Raises:
             BackendError: If there is none by *deadline*.
         """
-        try:
-            step = next(flow)
-        except StopIteration as done:
-            return done.value
-        return await self._take(step, flow, deadline)
+        return await self._take(next(flow), flow, deadline)
 
     async def _take(self, step: Send | Wait, flow: Flow, deadline: float) -> Any:
         """Take *step* of *flow*, and all that follow."""
@@ -211,6 +208,8 @@ class Loops:
 
     def close(self) -> None:
         """Close all connections; a loop that runs does so at its next turn."""
+        with self._lock:
+            self._closed = True
         for loop, client in list(self._clients.items()):
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(client.end)
@@ -221,6 +220,8 @@ class Loops:
     async def _begin_client(self, loop: asyncio.AbstractEventLoop) -> None:
         client = _Client(loop, self._line, lambda: self._clients.pop(loop, None))
         with self._lock:
+            if self._closed:
+                raise BackendError("redis: the backend is closed")
             for other in [each for each in self._clients if each.is_closed()]:
                 self._clients.pop(other).forget()  # it ended without a word
             self._clients[loop] = client
