@@ -112,7 +112,7 @@ class ClaimRules:
         if name not in claims:
             return None
         value = claims[name]
-        if type(value) not in (int, float) or value < 0:  # bool is an int in Python
+        if type(value) not in (int, float) or not value >= 0:  # no bool, which is an int; no NaN
             raise AuthError("invalid_claims", detail=f"{name} is not a NumericDate")
         if self.milliseconds:
             if value < UNIT_BORDER or value > UNIT_BORDER * 1000:
