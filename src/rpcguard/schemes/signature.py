@@ -25,6 +25,7 @@ from rpcguard.schemes.signature_rules import KEY_BYTES, SIGNATURE_BYTES, Signatu
 from rpcguard.schemes.wallets import Wallet
 
 KNOWN_SIGNERS = 4096  # wallets of a project whose keys are not read again
+KNOWN_TIMES = 256  # timestamps, likewise; those within a window and more
 _VERSION = re.compile(r"0|[1-9][0-9]{0,2}")
 _MAX_TIMESTAMP = 16  # digits; no clock counts further
 
@@ -59,6 +60,8 @@ class SignatureScheme:
         }
         # One wallet signs many requests; what is not a key is read anew, and refused, each time.
         self._signer = functools.lru_cache(KNOWN_SIGNERS)(self._read_signer)
+        # All requests of one second have one timestamp.
+        self._time = functools.lru_cache(KNOWN_TIMES)(self._read_time)
         echoed = {name for version in rules.versions.values() for name, _ in version.echo}
         self.fields = frozenset({*self._own, *echoed, *filter(None, [rules.version_header])})
         self.security: tuple[Mapping[str, dict[str, Any]], ...] = (
@@ -96,7 +99,8 @@ class SignatureScheme:
         except ValueError as error:
             raise AuthError("malformed_credentials", detail=f"key or signature: {error}") from None
         timestamp = timestamp or incoming.single(rules.timestamp)
-        if not (_is_number(timestamp) and rules.timestamp_form.fullmatch(timestamp)):
+        issued_at = self._time(timestamp)
+        if issued_at is None:
             raise AuthError("malformed_credentials", detail="the timestamp's form")
         nonce = nonce or incoming.single(rules.nonce)
         self._check_nonce(nonce, incoming)
@@ -110,7 +114,6 @@ class SignatureScheme:
             trace.note("binding", ", ".join(f"{name} is the {word}" for name, word in version.echo))
         if version.echo:
             self._check_echo(version, incoming)
-        issued_at = float(timestamp)
         if trace is not None:
             trace.time("timestamp", issued_at - now, f"limit {rules.window:g} s either way")
         if now - issued_at > rules.window and not standing:
@@ -172,10 +175,10 @@ class SignatureScheme:
         wallet = signer.wallet
         if wallet is None or number < wallet.min_version or signer.policies:
             return None
-        if not (_is_number(timestamp) and rules.timestamp_form.fullmatch(timestamp)):
+        issued_at = self._time(timestamp)
+        if issued_at is None or not abs(now - issued_at) <= rules.window:
             return None
-        issued_at = float(timestamp)
-        if not abs(now - issued_at) <= rules.window or not rules.nonce_form.fullmatch(nonce):
+        if not rules.nonce_form.fullmatch(nonce):
             return None
         if rules.nonce_refused is not None and rules.nonce_refused.match(nonce):
             return None
@@ -208,6 +211,14 @@ class SignatureScheme:
             wallet,
             Principal(text, rules.project, self.name, name=name, key_id=text),
             () if wallet is None or wallet.allow is None else (wallet.allow,),
+        )
+
+    def _read_time(self, timestamp: str) -> float | None:
+        """Return the Unix seconds that *timestamp* spells, None where it has not the form."""
+        # digits, whatever an operator's own pattern lets through: "nan" is in every window
+        digits = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _MAX_TIMESTAMP
+        return (
+            float(timestamp) if digits and self._rules.timestamp_form.fullmatch(timestamp) else None
         )
 
     def _check_nonce(self, nonce: str, incoming: Incoming) -> None:
@@ -254,8 +265,3 @@ class SignatureScheme:
     def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:  # noqa: ARG002 - a wallet has no dates
         """What applies to this wallet; see `Scheme.policies`."""
         return self._rules.wallets.policies(principal.subject)
-
-
-def _is_number(timestamp: str) -> bool:
-    """Ask for digits, whatever an operator's own pattern lets through: "nan" is in every window."""
-    return timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _MAX_TIMESTAMP
