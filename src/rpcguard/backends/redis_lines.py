@@ -15,6 +15,7 @@ later is thrown away.
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -166,7 +167,7 @@ class Line:
         self._sent.clear()
         link.abort()
         leaving = self._leaving[link] = self._loop.create_task(link.close())
-        leaving.add_done_callback(lambda _: self._leaving.pop(link))
+        leaving.add_done_callback(functools.partial(self._left, link))
         self._gone(waiting, error)
         self._send()
 
@@ -274,6 +275,10 @@ class Line:
                 if link is not None:
                     await link.close()
         self._send()
+
+    def _left(self, link: AsyncLink, leaving: asyncio.Task[None]) -> None:
+        if not leaving.cancelled():  # else the loop ends, and `close` sees to it
+            del self._leaving[link]
 
     def _tell(self, item: Item, outcome: Outcome) -> bool:
         """Tell *outcome* to *item*, if it waits; return whether it is a settle that is over."""
