@@ -6,6 +6,7 @@ it gives nothing, and the long way is taken.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,9 @@ from rpcguard.keys import verify_ed25519
 from rpcguard.pending import Pending
 from rpcguard.registry.compile import load
 from rpcguard.schemes import signature
+from rpcguard.schemes.signature import SignatureScheme
+from rpcguard.schemes.signature_rules import DECODERS, SignatureRules, Version
+from rpcguard.schemes.wallets import Wallets
 from rpcguard.steps import PLAIN, Asked, BodyWanted, Counting
 
 TARGET, OTHER_TARGET = "/rpc", "/rpc/other"
@@ -273,7 +277,10 @@ def test_no_change_of_a_usual_request_makes_a_difference(tmp_path: Path, project
 @pytest.mark.parametrize("project", sorted({*USUAL, *LONG}))
 def test_the_usual_request_takes_the_short_way_and_no_other(tmp_path: Path, project: str) -> None:
     pair = Pair.of(tmp_path, project)
-    for change in ({}, {"body": None}, {"target": OTHER_TARGET}, {"asked": Asked(project="one")}):
+    for change in (
+        *({}, {"body": None}, {"target": OTHER_TARGET}, {"asked": Asked(project="one")}),
+        *({"timestamp": str(NOW - 30)}, {"timestamp": str(NOW + 30)}, {"facts": {"joined": True}}),
+    ):
         ask = replace(Ask(), **change)
         known = project != "keys in paths" or "target" not in change
         assert pair.went_short(ask) is (project not in NEVER and known), change
@@ -288,6 +295,37 @@ def test_the_usual_request_takes_the_short_way_and_no_other(tmp_path: Path, proj
         {"asked": Asked(schemes=["signature"])},
     ):
         assert not pair.went_short(replace(Ask(), **change)), change
+
+
+@pytest.mark.parametrize("word", ["method", "path", "target"])
+@pytest.mark.parametrize("is_", ["method", "path", "target"])
+def test_a_field_echoes_what_its_version_says(word: str, is_: str) -> None:
+    payload = "{timestamp}:{nonce}:{sha256_hex_of_body}"
+    rules = SignatureRules(
+        project="one",
+        pubkey="x-pubkey",
+        signature="x-signature",
+        timestamp="x-timestamp",
+        nonce="x-nonce",
+        version_header="",
+        versions={"1": Version(payload, (("x-echo", word),))},
+        default_version="1",
+        min_version=0,
+        decode=DECODERS["base58"],
+        timestamp_form=re.compile("[0-9]+"),
+        nonce_form=re.compile("[0-9]+"),
+        nonce_refused=None,
+        window=30,
+        skew=30,
+        wallets=Wallets(None),
+    )
+    real = {"method": "POST", "path": "/rpc", "target": "/rpc?a=b"}
+    fields = {name.lower(): value for name, value in LISTED.v1()} | {"x-echo": real[is_]}
+    request = Request("POST", "/rpc?a=b", [], CALL)
+    step = SignatureScheme(rules).usual(
+        fields, request, real["path"], real["target"], NOW, lambda error: error
+    )
+    assert isinstance(step, Pending) is (word == is_)
 
 
 @pytest.mark.parametrize("wallet", [STRICT, JUDGED, STRANGER])
