@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -122,7 +123,8 @@ def test_a_question_that_waits_while_a_loop_closes_its_connections_opens_none(
             assert await backend.asettle(owe("n"), START) is OK
             flow = patient(backend._flow(backend._asking.settle(owe("m"), START)))
             soon = asyncio.get_running_loop().time() + 5
-            waiting = asyncio.create_task(backend._loops.follow(flow, soon))
+            (client,) = backend._loops._clients.values()
+            waiting = asyncio.create_task(backend._loops._take(client, next(flow), flow, soon))
             await asyncio.sleep(0)
         return await asyncio.gather(waiting, return_exceptions=True)
 
@@ -417,3 +419,16 @@ def test_a_backend_that_is_given_up_by_many_threads_at_once_refuses_in_all(
         run_in_threads(run, 4, close)
     assert len(refused) == 4
     until(lambda: len(server.client.client_list(_type="normal")) == 1, "all closed")
+
+
+def test_a_thread_that_meets_a_server_while_the_backend_closes_leaves_no_connection_open(
+    serve: Callable[..., Server],
+) -> None:
+    server = serve()
+    with opened(server.port) as backend:
+        flow = backend._flow(backend._asking.settle(owe("n"), START))  # type: ignore[attr-defined]
+        threads = backend._threads  # type: ignore[attr-defined]
+        threads.keep(())
+        backend.close()
+        assert threads.run(flow, monotonic() + 60) == 0
+        until(lambda: len(server.client.client_list(_type="normal")) == 1, "all closed")

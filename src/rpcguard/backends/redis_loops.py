@@ -149,20 +149,13 @@ class Loops:
         self._go_on(client, next(flow), flow, deadline, future)
         return future
 
-    async def follow(self, flow: Flow, deadline: float) -> Any:
+    async def _take(self, client: _Client, step: Send | Wait, flow: Flow, deadline: float) -> Any:
         """
-        Return the result of *flow*, which has not begun, in a loop that has put a question before.
+        Take *step* of *flow*, and all that follow; return its result.
 
         Raises:
-            BackendError: If there is none by *deadline*.
+            BackendError: If there is none by *deadline*, or the connections have been closed.
         """
-        return await self._take(next(flow), flow, deadline)
-
-    async def _take(self, step: Send | Wait, flow: Flow, deadline: float) -> Any:
-        """Take *step* of *flow*, and all that follow."""
-        client = self._clients.get(asyncio.get_running_loop())
-        if client is None:
-            raise BackendError("redis: the backend is closed")
         try:
             while True:
                 outcome: Outcome | None = None
@@ -221,7 +214,7 @@ class Loops:
             else:
                 future.set_exception(error)
 
-        task = future.get_loop().create_task(self._take(step, flow, deadline))
+        task = future.get_loop().create_task(self._take(client, step, flow, deadline))
         client.going_on.add(task)
         task.add_done_callback(end)
         future.add_done_callback(lambda _: task.cancel())  # nobody waits for it any more

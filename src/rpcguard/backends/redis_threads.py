@@ -19,12 +19,13 @@ from rpcguard.errors import BackendError
 class Threads:
     """The connections of a process for its threads."""
 
-    __slots__ = ("_pools", "_search", "_settings")
+    __slots__ = ("_closed", "_pools", "_search", "_settings")
 
     def __init__(self, settings: Settings, search: Search) -> None:
         self._settings = settings
         self._search = search
         self._pools: dict[Address, Pool] = {}
+        self._closed = False
 
     def run(self, flow: Flow, deadline: float) -> Any:
         """
@@ -88,7 +89,8 @@ class Threads:
                 pool.close()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; who has one in use, or opens one, closes it after that."""
+        self._closed = True
         for pool in list(self._pools.values()):
             pool.close()
 
@@ -98,6 +100,8 @@ class Threads:
         pool = self._pools.get(address)
         if pool is None:
             pool = self._pools.setdefault(address, Pool(self._settings, address))
+            if self._closed:
+                pool.close()
         try:
             link = pool.take(deadline)
         except LostError as lost:
