@@ -107,7 +107,10 @@ async def where_the_server_has_no_script(backend: Backend, proxy: Proxy, server:
     assert await found(ask(backend, "a", "a", "b")) == [OK, REPLAYED, OK]
 
 
-async def cancelled_while_it_is_asked_again(backend: Backend, proxy: Proxy, server: Server) -> None:
+async def asked_again(
+    backend: Backend, proxy: Proxy, server: Server
+) -> list[asyncio.Future[Answer]]:
+    """Stop the server; return settles that have lost one connection and wait for another."""
     server.pause()
     asked = ask(backend, "a", "b", "c")
     await asyncio.sleep(0)
@@ -115,6 +118,11 @@ async def cancelled_while_it_is_asked_again(backend: Backend, proxy: Proxy, serv
     async with asyncio.timeout(60):
         while len(retrying(backend)) < 3:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+    return asked
+
+
+async def cancelled_while_it_is_asked_again(backend: Backend, proxy: Proxy, server: Server) -> None:
+    asked = await asked_again(backend, proxy, server)
     asked[0].cancel()
     asked[1].cancel()
     assert await found(asked[:2]) == [asyncio.CancelledError] * 2
@@ -320,6 +328,25 @@ def test_what_is_asked_first_in_a_loop_opens_nothing_once_the_backend_is_closed(
         refusals = asyncio.run(ask_and_close(backend))
         assert backend._loops._clients == {}  # type: ignore[attr-defined]
     assert [str(each).rpartition(": ")[2] for each in refusals] == ["closed"] * 2
+
+
+def test_closing_refuses_those_that_are_asked_again(serve: Callable[..., Server]) -> None:
+    server = serve()
+
+    async def close_meanwhile(backend: Backend, proxy: Proxy) -> list[Any]:
+        assert await backend.asettle(owe("first"), START) is OK
+        asked = await asked_again(backend, proxy, server)
+        backend.close()
+        server.resume()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    with (
+        proxied(server.port) as proxy,
+        opened(proxy.port, max_waiting=PLACES, timeout="10s") as backend,
+    ):
+        refusals = asyncio.run(close_meanwhile(backend, proxy))
+        assert len(backend._places._free) == PLACES  # type: ignore[attr-defined]
+    assert [str(each).rpartition(": ")[2] for each in refusals] == ["closed"] * 3
 
 
 def test_who_owes_nothing_is_answered_without_a_question(serve: Callable[..., Server]) -> None:
