@@ -257,8 +257,11 @@ class Pair:
 
     def went_short(self, ask: Ask) -> bool:
         """Return whether *ask* is answered without the long way."""
-        request = ask.request(self.project)
-        return self.short._short_signed(request, ask.now, ask.asked) is not None
+        try:
+            step = self.short._short_signed(ask.request(self.project), ask.now, ask.asked)
+        except AuthError:
+            return True
+        return step is not None
 
 
 @pytest.mark.parametrize("project", [*USUAL, *LONG])
@@ -290,13 +293,28 @@ def test_the_usual_request_takes_the_short_way_and_no_other(tmp_path: Path, proj
         assert not pair.went_short(replace(Ask(), **change)), change
 
 
-@pytest.mark.parametrize("wallet", [STRICT, JUDGED, STRANGER])
-def test_who_is_judged_after_the_signature_goes_the_long_way(
-    tmp_path: Path, wallet: Wallet
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("signed_body", [CALL, b"another"], ids=["signed", "forged"])
+def test_who_is_listed_takes_no_other_way_than_who_is_not(
+    tmp_path: Path, signed_body: bytes, version: str
 ) -> None:
+    # else the time would tell who is listed, to anybody and without a signature
     pair = Pair.of(tmp_path, "listed")
-    assert not pair.went_short(Ask(wallet=wallet, version="v1"))
-    assert pair.went_short(Ask(wallet=wallet)) is (wallet is STRICT)
+    for wallet in (LISTED, STRICT, JUDGED, STRANGER):
+        ask = Ask(wallet=wallet, version=version, signed_body=signed_body)
+        assert pair.went_short(ask)
+        pair.same(ask)
+
+
+def test_what_a_wallet_may_do_is_judged_on_the_short_way(tmp_path: Path) -> None:
+    pair = Pair.of(tmp_path, "listed")
+    allowed = CALL.replace(b"eth_blockNumber", b"eth_call")
+    for body, reason in ((CALL, "forbidden_method"), (b"x", "invalid_body"), (allowed, None)):
+        ask = Ask(wallet=JUDGED, body=body, signed_body=body)
+        assert pair.went_short(ask)
+        assert pair.same(ask) is (reason is None)
+        if reason:
+            assert verdict(pair.short, "listed", ask)[0] == reason
 
 
 def test_a_signature_is_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
