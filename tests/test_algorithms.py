@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -173,6 +174,43 @@ def test_a_signature_with_another_bit_is_none(alg: str, text: bytes, bit: int) -
     assert _agreed(alg, text, signature)
     assert not _agreed(alg, text, changed)
     assert not _agreed(alg, text + b"x", signature)
+
+
+# A prime is a modulus too: these, of Mersenne, have sizes that no generator of keys makes, and all
+# their bits are set.
+@pytest.mark.parametrize("bits", [1279, 2203, 3217])
+@pytest.mark.parametrize("alg", ["RS256", "RS384", "RS512"])
+def test_a_key_of_odd_size_is_judged_as_cryptography_judges_it(alg: str, bits: int) -> None:
+    modulus, size = (1 << bits) - 1, (bits + 7) // 8
+    exponent = next(e for e in (17, 257, 65537) if math.gcd(e, modulus - 1) == 1)
+    private = pow(exponent, -1, modulus - 1)
+    key = rsa.RSAPublicNumbers(exponent, modulus).public_key()
+    check = rsa_check(alg, key)
+    data = _encoded(alg).partition(b"\xff\0")[2]
+    good = b"\0\1" + b"\xff" * (size - 3 - len(data)) + b"\0" + data
+    for encoded in (
+        good,
+        good[1:] + b"\0",  # all of it, a place further to the left
+        b"\0\1" + b"\xff" * 8 + b"\0" + data + bytes(size - 11 - len(data)),
+        b"\0\1" + bytes(size - 2 - len(data)) + data,
+        bytes(size),
+    ):
+        number = pow(int.from_bytes(encoded, "big") % modulus, private, modulus)
+        for signature in (
+            number.to_bytes(size, "big"),
+            (modulus - number).to_bytes(size, "big"),
+            number.to_bytes(size + 1, "big"),
+            number.to_bytes(size, "big")[:-1],
+        ):
+            try:
+                key.verify(signature, TEXT, padding.PKCS1v15(), HASHES[alg[2:]])
+            except InvalidSignature:
+                assert not check(TEXT, signature)
+            else:
+                assert check(TEXT, signature)
+                assert (encoded, len(signature)) == (good, size)
+    signed = pow(int.from_bytes(good, "big"), private, modulus)
+    assert check(TEXT, signed.to_bytes(size, "big"))
 
 
 def test_a_signature_has_one_number_and_one_length() -> None:

@@ -24,6 +24,7 @@ from rpcguard.keys import verify_ed25519
 from rpcguard.pending import Pending
 from rpcguard.registry.compile import load
 from rpcguard.schemes import signature
+from rpcguard.schemes.base import Proof
 from rpcguard.schemes.signature import SignatureScheme
 from rpcguard.schemes.signature_rules import DECODERS, SignatureRules, Version
 from rpcguard.schemes.wallets import Wallets
@@ -38,6 +39,11 @@ LIST = f"""wallets:
       - {{pubkey: {JUDGED.pubkey}, allow: {{methods: [eth_call]}}}}"""
 KEYS = f'api_keys: [{{id: k, digest: "{key_digest(API_KEY)}"}}]'
 OPEN = "preset: nodius\n    wallets: open"
+TOKENS = f"""{OPEN}
+    schemes: [signature, session, jwt, api_key]
+    key_by: secret
+    algorithms: [HS256]
+    secrets: [{{id: s, secret: "${{env:SECRET}}"}}]"""
 # By name: the project; its requests may take the short way.
 USUAL = {
     "open": OPEN,
@@ -48,6 +54,7 @@ USUAL = {
     "sessions": f'{OPEN}\n    {KEYS}\n    session: {{secret: "${{env:SECRET}}"}}',
     "keys in paths": f"{OPEN}\n    {KEYS}\n    api_key: {{read: [path]}}",
     "2026": f"preset: nodius-2026\n    wallets: open\n    {KEYS}",
+    "tokens beside": TOKENS,
     "keys beside": f"{OPEN}\n    {KEYS}\n    api_key: {{read: [header], header: X-Nonce}}",
 }
 # What looks at more than the signature, whatever the request.
@@ -57,6 +64,7 @@ LONG = {
     "limits": f"{OPEN}\n    limits: {{per_key: 5/minute}}",
     "https": f"{OPEN}\n    require_https: true",
 }
+ALL = USUAL | LONG
 NEVER = {*LONG, "keys beside"}  # its field holds a key of the other scheme too
 
 
@@ -200,11 +208,30 @@ CHANGES: list[dict[str, Any]] = [
 
 def opened(folder: Path, project: str) -> Authenticator:
     """Return a new authenticator of *project* alone."""
-    body = USUAL[project] if project in USUAL else LONG[project]
+    return loaded(folder, f"  one:\n    match: {{path: {TARGET}}}\n    {ALL[project]}\n")
+
+
+def all_opened(folder: Path) -> Authenticator:
+    """Return a new authenticator of all the projects, each on a host of its own."""
+    return loaded(
+        folder,
+        "".join(
+            f"  {slug(name)}:\n    match: {{path: {TARGET}, host: {slug(name)}.example}}\n    {body}\n"
+            for name, body in ALL.items()
+        ),
+    )
+
+
+def slug(project: str) -> str:
+    """Return the name of *project* where it is one of many."""
+    return project.replace(" ", "-")
+
+
+def loaded(folder: Path, projects: str) -> Authenticator:
+    """Return a new authenticator of *projects*, in YAML."""
     file = folder / "registry.yaml"
     file.write_text(
-        "version: 1\nbackend: memory://\nbounds: {max_body: 2000}\nprojects:\n"
-        f"  one:\n    match: {{path: {TARGET}}}\n    {body}\n"
+        f"version: 1\nbackend: memory://\nbounds: {{max_body: 2000}}\nprojects:\n{projects}"
     )
     return load(file, {"SECRET": SECRET}).authenticator
 
@@ -261,11 +288,14 @@ class Pair:
 
     def went_short(self, ask: Ask) -> bool:
         """Return whether *ask* is answered without the long way."""
-        request = ask.request(self.project)
-        return self.short._short_signed(request, ask.now, ask.asked) is not None
+        try:
+            step = self.short._short_signed(ask.request(self.project), ask.now, ask.asked)
+        except AuthError:
+            return True
+        return step is not None
 
 
-@pytest.mark.parametrize("project", [*USUAL, *LONG])
+@pytest.mark.parametrize("project", [*ALL])
 def test_no_change_of_a_usual_request_makes_a_difference(tmp_path: Path, project: str) -> None:
     pair = Pair.of(tmp_path, project)
     accepted = sum(pair.same(replace(Ask(), **change)) for change in CHANGES)
@@ -274,7 +304,26 @@ def test_no_change_of_a_usual_request_makes_a_difference(tmp_path: Path, project
     assert accepted >= (1 if project in LONG else 20) or project == "keys beside"
 
 
-@pytest.mark.parametrize("project", sorted({*USUAL, *LONG}))
+@pytest.mark.parametrize("named", [True, False])
+def test_projects_of_one_registry_keep_to_themselves(tmp_path: Path, named: bool) -> None:
+    # each reads fields that say nothing to another
+    short, long = all_opened(tmp_path), all_opened(tmp_path)
+    long._signing = frozenset()
+    accepted = 0
+    for change in (*CHANGES, *reversed(CHANGES)):
+        for project in ALL:
+            asked = Asked(project=slug(project)) if named else PLAIN
+            ask = replace(Ask(), **{"asked": asked, **change})
+            host = _set("host", f"{slug(project)}.example")
+            if not named and "edit" not in change:
+                ask = replace(ask, edit=host)
+            told = verdict(short, project, ask)
+            assert told == verdict(long, project, ask), (project, change)
+            accepted += isinstance(told[0], Principal)
+    assert accepted > 10 * len(USUAL)
+
+
+@pytest.mark.parametrize("project", sorted(ALL))
 def test_the_usual_request_takes_the_short_way_and_no_other(tmp_path: Path, project: str) -> None:
     pair = Pair.of(tmp_path, project)
     for change in (
@@ -322,19 +371,32 @@ def test_a_field_echoes_what_its_version_says(word: str, is_: str) -> None:
     real = {"method": "POST", "path": "/rpc", "target": "/rpc?a=b"}
     fields = {name.lower(): value for name, value in LISTED.v1()} | {"x-echo": real[is_]}
     request = Request("POST", "/rpc?a=b", [], CALL)
-    step = SignatureScheme(rules).usual(
-        fields, request, real["path"], real["target"], NOW, lambda error: error
-    )
-    assert isinstance(step, Pending) is (word == is_)
+    step = SignatureScheme(rules).usual(fields, request, real["path"], real["target"], NOW)
+    assert isinstance(step, Proof) is (word == is_)
 
 
-@pytest.mark.parametrize("wallet", [STRICT, JUDGED, STRANGER])
-def test_who_is_judged_after_the_signature_goes_the_long_way(
-    tmp_path: Path, wallet: Wallet
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("signed_body", [CALL, b"another"], ids=["signed", "forged"])
+def test_who_is_listed_takes_no_other_way_than_who_is_not(
+    tmp_path: Path, signed_body: bytes, version: str
 ) -> None:
+    # else the time would tell who is listed, to anybody and without a signature
     pair = Pair.of(tmp_path, "listed")
-    assert not pair.went_short(Ask(wallet=wallet, version="v1"))
-    assert pair.went_short(Ask(wallet=wallet)) is (wallet is STRICT)
+    for wallet in (LISTED, STRICT, JUDGED, STRANGER):
+        ask = Ask(wallet=wallet, version=version, signed_body=signed_body)
+        assert pair.went_short(ask)
+        pair.same(ask)
+
+
+def test_what_a_wallet_may_do_is_judged_on_the_short_way(tmp_path: Path) -> None:
+    pair = Pair.of(tmp_path, "listed")
+    allowed = CALL.replace(b"eth_blockNumber", b"eth_call")
+    for body, reason in ((CALL, "forbidden_method"), (b"x", "invalid_body"), (allowed, None)):
+        ask = Ask(wallet=JUDGED, body=body, signed_body=body)
+        assert pair.went_short(ask)
+        assert pair.same(ask) is (reason is None)
+        if reason:
+            assert verdict(pair.short, "listed", ask)[0] == reason
 
 
 def test_a_signature_is_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,7 +459,7 @@ ASKS = st.builds(
 
 
 @settings(max_examples=200, deadline=None)
-@given(project=st.sampled_from([*USUAL, *LONG]), asks=st.lists(ASKS, min_size=1, max_size=6))
+@given(project=st.sampled_from([*ALL]), asks=st.lists(ASKS, min_size=1, max_size=6))
 def test_no_history_makes_a_difference(
     tmp_path_factory: pytest.TempPathFactory, project: str, asks: list[Ask]
 ) -> None:

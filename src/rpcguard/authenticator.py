@@ -265,10 +265,14 @@ class Authenticator:
         if not others.isdisjoint(fields) or (body and len(body) > self.bounds.max_body):
             return None
         try:
-            step = scheme.usual(fields, request, place.raw_path, place.raw_target, now, dress)
+            proof = scheme.usual(fields, request, place.raw_path, place.raw_target, now)
+            if isinstance(proof, Proof) and proof.policies:
+                return self._pend(*self._match(request, project), proof, asked)
         except AuthError as error:
             raise dress(error) from None
-        return BodyWanted(self.bounds.max_body, place.project) if step is NEED_BODY else step
+        if isinstance(proof, Proof):
+            return Pending(proof.principal, proof.owed, dress, proof.principal)
+        return BodyWanted(self.bounds.max_body, place.project) if proof is NEED_BODY else None
 
     def message(self, principal: Principal, text: bytes | str, now: float) -> Counting:
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from minting import (
@@ -22,6 +23,7 @@ from minting import (
 )
 
 from rpcguard import AuthError, ConfigError, Request
+from rpcguard.registry.compile import load
 from rpcguard.verifier import Verifier
 
 KID = "54f26cb4-15a9-11ee-a1d8-0a58538e0d0c"
@@ -643,3 +645,14 @@ projects:
 """
     with pytest.raises(ConfigError, match=r"wallets\[1\]\.pubkey: listed before"):
         guard(registry)
+
+
+def test_no_repr_of_a_generation_shows_the_backend_s_password(tmp_path: Path) -> None:
+    file = tmp_path / "registry.yaml"
+    file.write_text(
+        "version: 1\nbackend: redis://user:hunter2@127.0.0.1\nprojects:\n"
+        f"  one: {{preset: meganode, secrets: [{{id: a, secret: {'s' * 32}}}]}}\n"
+    )
+    compiled = load(file, {})
+    assert compiled.backend.startswith("redis://user:hunter2@")
+    assert repr(compiled) == str(compiled) == "Compiled(projects=['one'])"

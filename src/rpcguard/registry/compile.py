@@ -42,6 +42,9 @@ class Compiled(NamedTuple):
     files: Files
     warnings: tuple[Problem, ...]
 
+    def __repr__(self) -> str:  # the backend's URL may hold a password
+        return f"Compiled(projects={sorted(self.authenticator.projects)})"
+
     def waiting_for(self, files: tuple[str, ...]) -> Compiled:
         """Return this generation, watching the *files* of a newer one that did not load, too."""
         return self._replace(files=self.files.also(files))

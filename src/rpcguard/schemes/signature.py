@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, NoReturn
 from rpcguard import owed
 from rpcguard.errors import AuthError
 from rpcguard.keys import verify_ed25519
-from rpcguard.pending import Pending
 from rpcguard.policy import Policy
 from rpcguard.principal import Principal
 from rpcguard.request import Request
@@ -146,11 +145,12 @@ class SignatureScheme:
         path: str,
         target: str,
         now: float,
-        dress: Callable[[AuthError], AuthError],
-    ) -> Pending | NeedBody | None:
+    ) -> Proof | NeedBody | None:
         """
-        Return what `prove` leads to for the usual request, in one go; None for any other, and for
-        every one that is to be refused for something else than its signature: `prove` tells why.
+        Return what `prove` would for the usual request, in one go; None for any other, and for
+        every one that is to be refused before its signature is looked at: `prove` tells why.
+
+        Which wallets are listed makes no difference until then: nobody learns it by the time.
 
         Args:
             fields: The header fields of this scheme, each of which the request has once or never.
@@ -158,10 +158,9 @@ class SignatureScheme:
             path: See `Incoming.raw_path`.
             target: See `Incoming.raw_target`.
             now: Unix seconds.
-            dress: Gives a refusal the project's form.
 
         Raises:
-            AuthError: If the signature is not the wallet's.
+            AuthError: If the signature is not the wallet's, or the wallet may not call.
         """
         rules = self._rules
         try:
@@ -171,9 +170,6 @@ class SignatureScheme:
             wanted = fields.get(rules.version_header, rules.default_version)
             number, version = self._accepted[wanted]
         except (KeyError, ValueError):
-            return None
-        wallet = signer.wallet
-        if wallet is None or number < wallet.min_version or signer.policies:
             return None
         issued_at = self._time(timestamp)
         if issued_at is None or not abs(now - issued_at) <= rules.window:
@@ -195,8 +191,7 @@ class SignatureScheme:
         payload = version.fill(method, path, target, timestamp, nonce, hashed)
         if not verify_ed25519(signer.public, payload.encode("utf-8", "surrogatepass"), signature):
             raise AuthError("invalid_credentials", cause="bad_signature")
-        principal = signer.principal
-        return Pending(principal, self._owed(text, signer, nonce, issued_at), dress, principal)
+        return self._proof(text, signer, number, nonce, issued_at)
 
     def _read_signer(self, text: str) -> _Signer:
         rules = self._rules
@@ -246,21 +241,19 @@ class SignatureScheme:
     def _proof(
         self, text: str, signer: _Signer, number: int, nonce: str, issued_at: float
     ) -> Proof:
+        rules = self._rules
         if signer.wallet is None:
             raise AuthError("not_listed")
         if number < signer.wallet.min_version:
             raise AuthError("unsupported_algorithm", detail="this wallet must use a later version")
-        return Proof(signer.principal, self._owed(text, signer, nonce, issued_at), signer.policies)
-
-    def _owed(self, text: str, signer: _Signer, nonce: str, issued_at: float) -> owed.Owed:
-        rules = self._rules
         ends = issued_at + rules.window + rules.skew
         spent = owed.make_nonce(
             (signer.nonce_name(nonce), ends, rules.project_limit, rules.subject_limit)
         )
-        return owed.make_owed(
+        questions = owed.make_owed(
             (rules.project, text, issued_at, signer.revocable, spent, None, None, None)
         )
+        return Proof(signer.principal, questions, signer.policies)
 
     def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:  # noqa: ARG002 - a wallet has no dates
         """What applies to this wallet; see `Scheme.policies`."""
