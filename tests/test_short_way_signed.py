@@ -6,6 +6,7 @@ it gives nothing, and the long way is taken.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,10 @@ from rpcguard.keys import verify_ed25519
 from rpcguard.pending import Pending
 from rpcguard.registry.compile import load
 from rpcguard.schemes import signature
+from rpcguard.schemes.base import Proof
+from rpcguard.schemes.signature import SignatureScheme
+from rpcguard.schemes.signature_rules import DECODERS, SignatureRules, Version
+from rpcguard.schemes.wallets import Wallets
 from rpcguard.steps import PLAIN, Asked, BodyWanted, Counting
 
 TARGET, OTHER_TARGET = "/rpc", "/rpc/other"
@@ -321,7 +326,10 @@ def test_projects_of_one_registry_keep_to_themselves(tmp_path: Path, named: bool
 @pytest.mark.parametrize("project", sorted(ALL))
 def test_the_usual_request_takes_the_short_way_and_no_other(tmp_path: Path, project: str) -> None:
     pair = Pair.of(tmp_path, project)
-    for change in ({}, {"body": None}, {"target": OTHER_TARGET}, {"asked": Asked(project="one")}):
+    for change in (
+        *({}, {"body": None}, {"target": OTHER_TARGET}, {"asked": Asked(project="one")}),
+        *({"timestamp": str(NOW - 30)}, {"timestamp": str(NOW + 30)}, {"facts": {"joined": True}}),
+    ):
         ask = replace(Ask(), **change)
         known = project != "keys in paths" or "target" not in change
         assert pair.went_short(ask) is (project not in NEVER and known), change
@@ -336,6 +344,36 @@ def test_the_usual_request_takes_the_short_way_and_no_other(tmp_path: Path, proj
         {"asked": Asked(schemes=["signature"])},
     ):
         assert not pair.went_short(replace(Ask(), **change)), change
+
+
+@pytest.mark.parametrize("word", ["method", "path", "target"])
+@pytest.mark.parametrize("is_", ["method", "path", "target"])
+def test_a_field_echoes_what_its_version_says(word: str, is_: str) -> None:
+    payload = "{timestamp}:{nonce}:{sha256_hex_of_body}"
+    rules = SignatureRules(
+        project="one",
+        pubkey="x-pubkey",
+        signature="x-signature",
+        timestamp="x-timestamp",
+        nonce="x-nonce",
+        version_header="",
+        versions={"1": Version(payload, (("x-echo", word),))},
+        default_version="1",
+        min_version=0,
+        decode=DECODERS["base58"],
+        timestamp_form=re.compile("[0-9]+"),
+        nonce_form=re.compile("[0-9]+"),
+        nonce_refused=None,
+        window=30,
+        skew=30,
+        wallets=Wallets(None),
+    )
+    real = {"method": "POST", "path": "/rpc", "target": "/rpc?a=b"}
+    fields = {name.lower(): value for name, value in LISTED.v1()} | {"x-echo": real[is_]}
+    request = Request("POST", "/rpc?a=b", [], CALL)
+    scheme = SignatureScheme(rules)
+    proof = scheme.usual(fields, request, real["path"], real["target"], NOW)
+    assert isinstance(proof, Proof) is (word == is_)
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
@@ -360,6 +398,16 @@ def test_what_a_wallet_may_do_is_judged_on_the_short_way(tmp_path: Path) -> None
         assert pair.same(ask) is (reason is None)
         if reason:
             assert verdict(pair.short, "listed", ask)[0] == reason
+
+
+@pytest.mark.parametrize("text", ["x" * 60_000, "nan", "9" * 17, "0", ""])
+def test_nothing_is_kept_of_what_is_no_timestamp(tmp_path: Path, text: str) -> None:
+    guard = opened(tmp_path, "open")
+    (scheme,) = (each for each in guard.projects["one"].schemes if each.name == "signature")
+    assert isinstance(scheme, SignatureScheme)
+    for timestamp, kept in ((text, 0), (str(NOW), 1), (text, 1)):
+        verdict(guard, "open", Ask(timestamp=timestamp))
+        assert scheme._time.cache_info().currsize == kept
 
 
 def test_a_signature_is_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,10 +41,21 @@ def loads(data: bytes | str, *, exact: bool = False) -> Any:
             data.encode("utf-8")  # fails on a lone surrogate
             text = data
         objects = text.count("{")
-        if objects == 1 and not exact:
-            found = _flat_object(text)
-            if found is not None:
-                return found
+        # One object, as almost all claims are, in two thirds of the time. Without blanks and
+        # escapes each member's name ends in `":`, so there are no more members than that occurs,
+        # and an object that has as many has not lost one to another of the same name.
+        if (
+            objects == 1
+            and not exact
+            and text[0] == "{"
+            and not (
+                ("[" in text or "\\" in text)
+                or (" " in text or "\n" in text or "\t" in text or "\r" in text)
+            )
+        ):
+            value, end = _FLAT(text, 0)
+            if end == len(text) and len(value) == text.count('":'):
+                return value
         # Counting brackets is enough for almost every body; only a suspicious one is walked.
         if objects + text.count("[") > MAX_DEPTH:
             _bound_depth(text)
@@ -62,22 +73,6 @@ def loads(data: bytes | str, *, exact: bool = False) -> Any:
     except (ValueError, RecursionError) as error:
         raise ValueError(_describe(error)) from None
     return value
-
-
-def _flat_object(text: str) -> dict[str, Any] | None:
-    """
-    Return the one object in *text*, as almost all claims are, in two thirds of the time; None if it
-    has to be read with more care.
-
-    Without blanks and escapes each member's name ends in `":`, so there are no more members than
-    that occurs. An object that has as many has not lost one to another of the same name.
-    """
-    if text[0] != "{" or "[" in text or "\\" in text:
-        return None
-    if " " in text or "\n" in text or "\t" in text or "\r" in text:
-        return None
-    value, end = _FLAT(text, 0)
-    return value if end == len(text) and len(value) == text.count('":') else None
 
 
 def _describe(error: Exception) -> str:

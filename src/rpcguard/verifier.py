@@ -151,7 +151,7 @@ class Verifier:
         """
         now, authenticator = self._clock(), self._live.compiled.authenticator
         short = None
-        if schemes is None and not standing:
+        if authenticator.short_ways and schemes is None and not standing:
             short = self._short(authenticator, request, project, now)
         if short is not None:
             return self._settled(short, now)
@@ -208,7 +208,7 @@ class Verifier:
         """`verify` for a running event loop; see there."""
         now, authenticator = self._clock(), self._live.compiled.authenticator
         short = None
-        if schemes is None and not standing:
+        if authenticator.short_ways and schemes is None and not standing:
             short = self._short(authenticator, request, project, now)
         if short is not None:
             return await self._asettled(short, now)
@@ -291,7 +291,7 @@ class Verifier:
         self, authenticator: Authenticator, request: Request, project: str | None, now: float
     ) -> Pending | None:
         """Return what is left for the backend if *request* is the usual one; see `known`."""
-        if not authenticator.short_ways or request.websocket or self._heard or _audited():
+        if request.websocket or self._heard or _audited():
             return None
         fields = request.bearer_fields()
         if fields is None:

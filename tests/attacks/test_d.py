@@ -126,11 +126,11 @@ def test_D6_base58_has_one_spelling(wallets, name, change):
         assert reason == MALFORMED
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(30)
 @pytest.mark.parametrize("name", ["X-Pubkey", "X-Signature"])
 @pytest.mark.parametrize("letter", ["1", "z"])
 def test_D7_endless_base58_is_refused_by_its_length(site, name, letter):
-    for size in (200, 100_000, 300_000):
+    for size in (200, 100_000, 3_000_000):
         headers = replaced(ALICE.v1(), name, letter * size)
         assert site.denies("/wallet", headers) == MALFORMED
 

@@ -17,7 +17,8 @@ SCRIPTS = Path(__file__).parent / "scripts"
 
 
 @contextmanager
-def opened(path: Path, now: float = START, timeout: float = 0.25) -> Iterator[SqliteBackend]:
+def opened(path: Path, now: float = START, timeout: float = 10.0) -> Iterator[SqliteBackend]:
+    """Open a backend that is more patient than the default."""
     with closing(SqliteBackend(path, now=now, timeout=timeout)) as backend:
         yield backend
 

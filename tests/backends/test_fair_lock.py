@@ -66,7 +66,7 @@ def test_a_thread_that_takes_it_again_and_again_starves_nobody() -> None:
         thread.start()
     had = 0
     for _ in range(200):
-        had += lock.acquire(5)
+        had += lock.acquire(30)
         lock.release()
     stop.set()
     for thread in hogs:

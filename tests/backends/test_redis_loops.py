@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -128,6 +129,67 @@ def test_a_question_that_waits_while_a_loop_closes_its_connections_opens_none(
     (refusal,) = asyncio.run(wait_and_ask())
     assert str(refusal) == "redis: the backend is closed"
     gc.collect()
+
+
+# How tasks are made: the loop's own way, and where Python has it, such that they begin at once.
+FACTORIES = [None] if sys.version_info < (3, 12) else [None, asyncio.eager_task_factory]
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_a_server_that_comes_later_is_used_however_tasks_begin(
+    factory: Any, tmp_path: Path, serve: Callable[..., Server]
+) -> None:
+    async def ask_before_and_after(backend: Backend) -> list[Any]:
+        asyncio.get_running_loop().set_task_factory(factory)
+        refused = await asyncio.gather(
+            *(backend.asettle(owe(name), START) for name in "ab"), return_exceptions=True
+        )
+        server = serve("--unixsocket", str(tmp_path / "s"))
+        found = [await backend.asettle(owed, START)]
+        server.client.client_kill_filter(_type="normal", skipme=True)
+        found.append(await backend.asettle(owed, START))
+        assert [type(each) for each in refused] == [BackendError] * 2
+        return found
+
+    owed = owe("a", issued_at=START + 1)  # what is older than the first question is refused
+    with opened(f"redis+unix://{tmp_path}/s") as backend:  # nobody is there: that is told at once
+        assert asyncio.run(ask_before_and_after(backend)) == [OK, REPLAYED]
+        assert len(backend._places._free) == backend._settings.max_waiting
+
+
+def test_loops_that_end_while_another_begins_are_no_matter_to_it(prefix: str) -> None:
+    ends = threading.Event()
+
+    class Asked(asyncio.SelectorEventLoop):
+        """A loop that lets another one end when it is asked whether it has."""
+
+        def is_closed(self) -> bool:
+            if ends.is_set() and other.is_alive():
+                goes_on.set()
+                other.join(60)
+            return super().is_closed()
+
+    begun, goes_on = threading.Event(), threading.Event()
+
+    async def ask_and_wait(backend: Backend) -> None:
+        assert await backend.asettle(owe("other"), START) is OK
+        begun.set()
+        await asyncio.to_thread(goes_on.wait, 60)
+
+    with opened(redis_servers.single().port, key_prefix=prefix) as backend:
+        other = threading.Thread(target=lambda: asyncio.run(ask_and_wait(backend)))
+        with closing(Asked()) as asked:
+            asked.run_until_complete(backend_asks(backend, "asked"))
+            other.start()
+            assert begun.wait(60)
+            ends.set()
+            asyncio.run(backend_asks(backend, "third"))
+            other.join(60)
+            asked.run_until_complete(asked.shutdown_asyncgens())
+
+
+async def backend_asks(backend: Backend, name: str) -> None:
+    assert await backend.asettle(owe(name), START) is OK
 
 
 @pytest.mark.parametrize("cancelled", [0, 1, 7])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import random
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -38,6 +41,12 @@ async def found(futures: list[asyncio.Future[Answer]]) -> list[Any]:
     """Return answers, and the kinds of what came in their place."""
     each = await asyncio.gather(*futures, return_exceptions=True)
     return [type(one) if isinstance(one, BaseException) else one for one in each]
+
+
+def retrying(backend: Backend) -> set[asyncio.Task[Answer]]:
+    """Return who asks again in the running loop."""
+    client = backend._loops._clients[asyncio.get_running_loop()]  # type: ignore[attr-defined]
+    return client.going_on
 
 
 async def all_places(backend: Backend) -> None:
@@ -103,7 +112,7 @@ async def cancelled_while_it_is_asked_again(backend: Backend, proxy: Proxy, serv
     await asyncio.sleep(0)
     proxy.cut()
     async with asyncio.timeout(60):
-        while len(backend._loops._retrying) < 3:  # type: ignore[attr-defined]  # noqa: ASYNC110
+        while len(retrying(backend)) < 3:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     asked[0].cancel()
     asked[1].cancel()
@@ -135,7 +144,7 @@ def test_a_settle_gives_its_place_back(ending: Ending, serve: Callable[..., Serv
             while await found(ask(backend, "last")) == [BackendError]:  # it recovers
                 pass
         await all_places(backend)
-        assert not backend._loops._retrying  # type: ignore[attr-defined]
+        assert not retrying(backend)
 
     with (
         proxied(server.port) as proxy,
@@ -148,6 +157,29 @@ def test_the_first_of_a_loop_give_their_places_back(prefix: str) -> None:
     with opened(redis_servers.single().port, key_prefix=prefix, max_waiting=PLACES) as backend:
         for _ in range(3):
             asyncio.run(all_places(backend))
+
+
+def test_who_waits_until_it_is_known_where_the_primary_is_has_a_place() -> None:
+    async def ask_all(backend: Backend) -> list[str]:
+        found = await asyncio.gather(*ask(backend, *"abcd"), return_exceptions=True)
+        return [str(each) for each in found]
+
+    async def ask_and_cancel(backend: Backend, turns: int) -> None:
+        asked = ask(backend, *"abc")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for each in asked:
+            each.cancel()
+        assert set(await found(asked)) <= {asyncio.CancelledError, BackendError}
+
+    nobody = f"redis+sentinel://127.0.0.1:{redis_servers.free_port()}/service"
+    with opened(nobody, max_waiting=PLACES) as backend:
+        for turns in range(4):
+            asyncio.run(ask_and_cancel(backend, turns))
+            assert asyncio.run(ask_all(backend)) == [
+                *["redis: nobody says where the primary is"] * 3,
+                "redis: as many questions as may wait are waiting",
+            ]
 
 
 def test_a_loop_whose_tasks_are_ended_gives_their_places_back(
@@ -167,14 +199,23 @@ def test_a_loop_whose_tasks_are_ended_gives_their_places_back(
         asyncio.run(all_places(backend))
 
 
-def test_a_loop_that_ends_without_a_word_gives_its_places_back(
-    serve: Callable[..., Server],
+@pytest.mark.parametrize(
+    "when",
+    [
+        "in_the_first_turns",
+        "when_they_have_gone_out",
+        "while_a_connection_opens",
+        "while_they_are_asked_again",
+    ],
+)
+def test_a_loop_that_ends_without_a_word_gives_its_places_back_once(
+    when: str, serve: Callable[..., Server]
 ) -> None:
     server = serve()
     assert server.process is not None
     script = Path(__file__).parent / "scripts" / "abandoned_loop.py"
     done = subprocess.run(  # in a process of its own: such a loop leaves much behind
-        [sys.executable, script, str(server.port), str(server.process.pid)],
+        [sys.executable, script, str(server.port), str(server.process.pid), when],
         capture_output=True,
         text=True,
         timeout=60,
@@ -182,7 +223,50 @@ def test_a_loop_that_ends_without_a_word_gives_its_places_back(
         cwd=Path(__file__).parents[1],
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["ok", *["replayed"] * 3]
+    assert done.stdout.splitlines() == ["3 answered, 3 refused"] * 2
+
+
+def test_places_are_kept_and_no_nonce_is_accepted_twice_whatever_befalls_two_loops(
+    serve: Callable[..., Server],
+) -> None:
+    server, seeds = serve(), iter(range(10))
+    accepted: list[str] = []
+    complaints: list[Any] = []
+
+    async def ask_one(backend: Backend, name: str, draw: random.Random) -> None:
+        with contextlib.suppress(BackendError, TimeoutError, asyncio.CancelledError):
+            async with asyncio.timeout(draw.choice((None, None, 0.0005, 0.002))):
+                if await backend.asettle(owe(name), START) is OK:
+                    accepted.append(name)
+
+    async def ask_all(backend: Backend, proxy: Proxy) -> None:
+        draw, loop = random.Random(next(seeds)), asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: complaints.append(context))
+        befalls = (proxy.cut, lambda: proxy.lose(1), proxy.mute, server.client.script_flush)
+        asked: list[asyncio.Task[None]] = []
+        for turn in range(300):
+            names = [str(draw.randrange(1000)) for _ in range(draw.choice((1, 3, 20)))]
+            asked += [asyncio.create_task(ask_one(backend, name, draw)) for name in names]
+            for _ in range(draw.randrange(4)):
+                await asyncio.sleep(0)
+            for task in draw.sample(asked[-20:], draw.choice((0, 0, 1))):
+                task.cancel()
+            if turn % 20 == 0:
+                with contextlib.suppress(OSError):  # who is cut off has gone already
+                    draw.choice(befalls)()
+                await asyncio.sleep(draw.choice((0, 0.002, 0.3)))
+        await asyncio.gather(*asked, return_exceptions=True)
+        gc.collect()  # what nobody has asked for the outcome of is complained of then
+
+    with (
+        proxied(server.port) as proxy,
+        opened(proxy.port, max_waiting=50, timeout="250ms") as backend,
+    ):
+        run_in_threads(lambda: asyncio.run(ask_all(backend, proxy)), 2)
+        free = len(backend._places._free)  # type: ignore[attr-defined]
+    assert free == 50
+    assert complaints == []
+    assert len(accepted) == len(set(accepted)) > 100
 
 
 def test_threads_and_loops_share_the_places(serve: Callable[..., Server]) -> None:
@@ -221,6 +305,20 @@ def test_what_cannot_be_asked_is_told_by_the_future(prefix: str) -> None:
     with opened(redis_servers.single().port, key_prefix=prefix) as backend:
         refusals = asyncio.run(ask_closed(backend))
     assert [str(each) for each in refusals] == ["redis: the backend is closed"] * 2
+
+
+def test_what_is_asked_first_in_a_loop_opens_nothing_once_the_backend_is_closed(
+    prefix: str,
+) -> None:
+    async def ask_and_close(backend: Backend) -> list[Any]:
+        asked = ask(backend, "a", "b")
+        backend.close()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    with opened(redis_servers.single().port, key_prefix=prefix) as backend:
+        refusals = asyncio.run(ask_and_close(backend))
+        assert backend._loops._clients == {}  # type: ignore[attr-defined]
+    assert [str(each).rpartition(": ")[2] for each in refusals] == ["closed"] * 2
 
 
 def test_who_owes_nothing_is_answered_without_a_question(serve: Callable[..., Server]) -> None:

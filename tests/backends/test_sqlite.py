@@ -351,14 +351,16 @@ def test_closing_leaves_no_connection_and_no_thread(path: Path) -> None:
         links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
         return {os.readlink(link) for link in links if os.path.lexists(link)}
 
-    with opened(path) as backend, locked(path) as holder:
+    before = set(threading.enumerate())  # of earlier tests
+    with opened(path, timeout=0.25) as backend, locked(path) as holder:
         backend.settle(ask(TOKEN), START)
         with pytest.raises(BackendError):
             asyncio.run(backend.asettle(owe("n"), START))
         assert str(path) in open_files()
         unlock(holder)
     assert not {each for each in open_files() if each.startswith(str(path))}
-    assert not [each for each in threading.enumerate() if each.name.startswith("rpcguard-sqlite")]
+    left = set(threading.enumerate()) - before
+    assert not [each for each in left if each.name.startswith("rpcguard-sqlite")]
 
 
 def test_the_log_is_bounded(path: Path) -> None:

@@ -166,7 +166,7 @@ def _recent(path: Path) -> int:
 def test_what_a_killed_process_acknowledged_stays_spent(path: Path) -> None:
     acknowledged: list[int] = []
     for _ in range(3):
-        with racing(f"sqlite:///{path}", "stream", 1) as race:
+        with racing(f"sqlite:///{path}?timeout=10s", "stream", 1) as race:
             (racer,) = race.racers
             assert racer.stdout is not None
             for _ in range(200):
@@ -214,7 +214,7 @@ def test_processes_that_are_killed_accept_nothing_twice(path: Path) -> None:
 def test_what_a_killed_process_acknowledged_of_records_stands(path: Path) -> None:
     for _ in range(3):
         path.unlink(missing_ok=True)
-        with racing(f"sqlite:///{path}", "stream_records", 1) as race:
+        with racing(f"sqlite:///{path}?timeout=10s", "stream_records", 1) as race:
             (racer,) = race.racers
             assert racer.stdout is not None
             acknowledged = [int(racer.stdout.readline()) for _ in range(50)]

@@ -22,10 +22,11 @@ from rpcguard.owed import Answer, Revocation, Verdict
 
 OK, FORGOTTEN, REPLAYED = Answer.OK, Answer.FORGOTTEN, Answer.REPLAYED
 TOKEN = b"t" * 16
+QUICK = 0.25  # seconds, the default
 
 
 def test_a_locked_file_refuses_in_time_and_serves_again_afterwards(path: Path) -> None:
-    with opened(path) as backend, locked(path) as holder:
+    with opened(path, timeout=QUICK) as backend, locked(path) as holder:
         with pytest.raises(BackendError, match="locked"):
             backend.settle(owe("n"), START)
         with pytest.raises(BackendError, match="locked"):
@@ -47,7 +48,7 @@ def test_a_question_without_a_nonce_does_not_mind_the_lock(path: Path) -> None:
 
 
 def test_a_locked_file_takes_no_record_and_the_previous_one_stands(path: Path) -> None:
-    with opened(path) as backend:
+    with opened(path, timeout=QUICK) as backend:
         backend.put(issue("a"), START)
         with locked(path) as holder:
             for write in (
@@ -99,7 +100,7 @@ def answers_of_a_crowd(ask: Callable[[int], object]) -> list[str]:
 def test_many_threads_that_write_records_to_a_locked_file_are_all_refused_in_time(
     path: Path,
 ) -> None:
-    with opened(path) as backend, locked(path):
+    with opened(path, timeout=QUICK) as backend, locked(path):
         answers = answers_of_a_crowd(lambda number: backend.put(issue(str(number)), START))
     assert answers == ["refused"] * 100
 
@@ -115,7 +116,7 @@ def test_a_lock_that_goes_in_time_delays_and_does_not_refuse(path: Path) -> None
 
 
 def test_many_threads_at_a_locked_file_are_all_refused_in_time(path: Path) -> None:
-    with opened(path) as backend, locked(path):
+    with opened(path, timeout=QUICK) as backend, locked(path):
         answers = answers_of_a_crowd(lambda number: backend.settle(owe(str(number)), START))
     assert answers == ["refused"] * 100
 
@@ -134,7 +135,7 @@ def test_many_tasks_at_a_locked_file_are_all_refused_in_time(path: Path) -> None
         async with asyncio.timeout(15):  # one after the other would take 25 seconds
             return await asyncio.gather(*questions, return_exceptions=True)
 
-    with opened(path) as backend, locked(path) as holder:
+    with opened(path, timeout=QUICK) as backend, locked(path) as holder:
         refused = asyncio.run(ask_all(backend, "a"))
         assert {type(each) for each in refused} <= {BackendError, *BackendError.__subclasses__()}
         unlock(holder)

@@ -21,6 +21,7 @@ from rpcguard.owed import Answer, Nonce, Owed, Revocation, Verdict
 
 OK, REPLAYED = Answer.OK, Answer.REPLAYED
 TOKEN = b"t" * 16
+QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
 @pytest.fixture
@@ -216,7 +217,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("small")
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=QUIET)
 @given(
     asked=st.lists(ASKED, min_size=1, max_size=40),
     guard=st.sampled_from([None, START - 5, START + 1]),

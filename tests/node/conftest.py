@@ -37,7 +37,7 @@ def scripts() -> Path:
             cwd=made,
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=400,
             check=False,
         )
         assert done.returncode == 0, done.stderr

@@ -21,7 +21,7 @@ from minting import private_key, public_pem
 from rpcguard import client
 from rpcguard.client import Wallet
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.timeout(600)]  # the packages are installed first
 
 ORDER = b'{"currency": "BTC", "amount": "0.001", "orderId": "1"}'
 
@@ -39,7 +39,7 @@ def run(scripts: Path, way: str, url: str, body: bytes = WHOAMI, **given: Any) -
         ["node", str(scripts / "clients.mjs"), arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -130,7 +130,7 @@ def node(scripts: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"
         assert process.stdin is not None
         process.stdin.close()  # tells it to end
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
 
 
 every_library = pytest.mark.parametrize("shim", LIBRARIES, ids=lambda shim: shim.name)

@@ -46,11 +46,11 @@ def scraping(folder: Path, port: int) -> Iterator[httpx.Client]:
         ]
     )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{own}/api/v1", timeout=20) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{own}/api/v1", timeout=60) as client:
             yield client
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
 
 
 def ask(client: httpx.Client, path: str, **parameters: str) -> Any:
@@ -90,7 +90,8 @@ def test_it_reads_every_series_and_answers_every_panel(tmp_path):
         for title, query in panels():
             chosen = query.replace("$__rate_interval", "5m")
             chosen = chosen.replace("$instance", ".*").replace("$project", ".*")
-            assert ask(client, "/query", query=chosen)["result"], f"{title} shows nothing"
+            # a scrape that a busy machine does not answer in its second has no samples
+            until(lambda chosen=chosen: ask(client, "/query", query=chosen)["result"], title)
         for name, query in variables():
             label = query.rpartition(", ")[2].rstrip(")")
             assert ask(client, f"/label/{label}/values"), f"{name} has no values"

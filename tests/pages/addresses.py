@@ -8,11 +8,18 @@ from collections.abc import Iterable
 from backends.redis_servers import free_port
 
 
+def _free_port(page: str) -> int:
+    """Return a free port that is no number of the *page* already, such as that of an order."""
+    while str(port := free_port()) in page:
+        pass
+    return port
+
+
 class Addresses:
     """Puts real ports in the place of those shown, and back."""
 
-    def __init__(self, shown: Iterable[int]) -> None:
-        self._real = {port: free_port() for port in sorted(set(shown))}
+    def __init__(self, shown: Iterable[int], page: str) -> None:
+        self._real = {port: _free_port(page) for port in sorted(set(shown))}
         self._aliases: list[str] = []
 
     def add_alias(self, host: str) -> None:

@@ -55,7 +55,8 @@ def run(path: Path) -> list[Difference]:
 class _Page:
     def __init__(self, path: Path, stack: ExitStack) -> None:
         self._name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
-        self._steps = steps(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        self._steps = steps(text)
         own = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rpcguard-page-")))
         self._logs = own / "logs"
         self._home = own / "srv"
@@ -63,7 +64,7 @@ class _Page:
         self._home.mkdir()
         self._shell = stack.enter_context(Shell(self._home, _environ(self._home)))
         self._python = stack.enter_context(Interpreter())
-        self._addresses = Addresses(_ports(self._steps))
+        self._addresses = Addresses(_ports(self._steps), text)
         self._running: dict[int, int] = {}  # shown port -> process id
         stack.callback(self._end_all)
         self._said = ""  # what the last Python block printed

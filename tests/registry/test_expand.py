@@ -168,7 +168,7 @@ def content(data: bytes) -> Callable[[Path], None]:
     return make
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(30)
 @pytest.mark.parametrize(("make", "reason"), [
     (lambda path: None, "no such file"), (directory, "a directory"), (fifo, "not a regular file"),
     (device, "not a regular file"), (loop, "a loop of symbolic links"), (content(b""), "empty"),
@@ -282,7 +282,7 @@ def test_modes_are_not_judged_where_they_mean_nothing(
     assert secret(project(SECRET % "${file:s}", "meganode")) == "x" * 32
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(30)
 def test_a_file_that_becomes_a_fifo_just_before_it_is_opened_is_refused(
     tmp_path: Path, write: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

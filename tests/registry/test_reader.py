@@ -191,7 +191,7 @@ def bomb(levels: int, width: int) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(30)
 def test_an_alias_bomb_is_refused(read: Any) -> None:
     found = complaints(read(bomb(9, 9)))
     assert len(found) == 1

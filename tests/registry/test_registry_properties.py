@@ -28,7 +28,8 @@ projects:
   sol: {preset: nodius, match: {host: h}, wallets: [{pubkey: x, allow: {methods: [a]}}]}
   pay: {preset: oppiwallet, match: {path: /p}, digest_fields: {/p: [a]}}
 """
-SETTINGS = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+SETTINGS = settings(max_examples=150, suppress_health_check=QUIET)
 
 
 def load(tmp_path: Path, data: bytes) -> ConfigError | None:
@@ -131,7 +132,7 @@ PLACES = [
 
 
 @pytest.mark.parametrize("place", PLACES)
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=QUIET)
 @given(text=st.text(st.characters(codec="utf-8"), max_size=10))
 @example(text="${env:A}")
 @example(text="${")

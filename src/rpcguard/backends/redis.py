@@ -205,20 +205,14 @@ class RedisBackend:
     def _ask(self, question: Question) -> Any:
         deadline = monotonic() + self._settings.timeout
         self._check_open()
-        self._places.take()
-        try:
+        with self._places:
             return self._threads.run(self._flow(question), deadline)
-        finally:
-            self._places.give_back()
 
     def _ask_all(self, questions: Sequence[Question], patience: float) -> None:
         deadline = monotonic() + self._settings.timeout * patience
         self._check_open()
-        self._places.take()
-        try:
+        with self._places:
             self._threads.run_all([self._flow(each) for each in questions], deadline)
-        finally:
-            self._places.give_back()
 
     def _check_open(self) -> None:
         if self._closed:

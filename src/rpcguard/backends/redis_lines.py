@@ -33,16 +33,17 @@ _AT_ONCE = 32  # questions in one pipeline
 _UNDER_WAY = 128  # questions that a server has at a time: a slow one answers more of them too late
 _GRAIN = 1 / 64  # of the timeout: those that end so close together are told in one go
 
-# Gives a settle its answer, from where it was sent and an outcome that is not the usual one.
-Conclude = Callable[[Address, Item, Outcome], None]
+# Gives a settle its answer, from where it was sent and an outcome that is not the usual one; says
+# whether that is all. If not, it asks again, and has the place from then on.
+Conclude = Callable[[Address, Item, Outcome], bool]
 
 
 class Line:
     """Puts the questions of one loop to one server."""
 
     __slots__ = (
-        *("_address", "_conclude", "_due", "_leaving", "_link", "_loop", "_opening", "_places"),
-        *("_queue", "_sent", "_settings", "_timer", "_under_way", "_waking"),
+        *("_address", "_conclude", "_due", "_is_opening", "_leaving", "_link", "_loop", "_opening"),
+        *("_places", "_queue", "_sent", "_settings", "_timer", "_under_way", "_waking"),
     )
 
     def __init__(
@@ -71,6 +72,8 @@ class Line:
         self._sent: deque[Batch] = deque()
         self._under_way = 0  # questions in it
         self._link: AsyncLink | None = None
+        # A task can have ended before whoever has made it has it (`asyncio.eager_task_factory`).
+        self._is_opening = False
         self._opening: asyncio.Task[None] | None = None
         self._leaving: dict[AsyncLink, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -162,7 +165,8 @@ class Line:
         self._link, self._under_way = None, 0
         self._sent.clear()
         link.abort()
-        self._leaving[link] = self._loop.create_task(self._leave(link))
+        leaving = self._leaving[link] = self._loop.create_task(link.close())
+        leaving.add_done_callback(lambda _: self._leaving.pop(link))
         self._gone(waiting, error)
         self._send()
 
@@ -177,9 +181,8 @@ class Line:
             self._places.give_back(settled)
             return
         found = outcomes(steps(items, self._address), replies)
-        for item, outcome in zip(items, found, strict=True):
-            self._tell(item, outcome)
-        self._places.give_back(settles(items))
+        pairs = zip(items, found, strict=True)
+        self._places.give_back(sum([self._tell(item, outcome) for item, outcome in pairs]))
 
     def _wake(self) -> None:
         self._waking = False
@@ -189,7 +192,8 @@ class Line:
         """Send what waits, as far as the server may have it already."""
         link, replicas = self._link, self._settings.min_replicas
         if link is None:
-            if self._queue and self._opening is None:
+            if self._queue and not self._is_opening:
+                self._is_opening = True
                 self._opening = self._loop.create_task(self._open())
             return
         while self._queue and self._under_way < _UNDER_WAY:
@@ -263,7 +267,7 @@ class Line:
             error = LostError("closed", late=True)
             raise
         finally:
-            self._opening = None
+            self._is_opening = False
             if self._link is None:
                 waiting, self._queue = self._queue, deque()
                 self._gone(waiting, error)
@@ -271,27 +275,21 @@ class Line:
                     await link.close()
         self._send()
 
-    async def _leave(self, link: AsyncLink) -> None:
-        await link.close()
-        del self._leaving[link]
-
-    def _tell(self, item: Item, outcome: Outcome) -> None:
-        """Tell *outcome* to *item*, if it waits."""
+    def _tell(self, item: Item, outcome: Outcome) -> bool:
+        """Tell *outcome* to *item*, if it waits; return whether it is a settle that is over."""
         _, _, future, step = item
-        if future.done():
-            return
         if step is None:
-            self._conclude(self._address, item, outcome)
-        else:
+            return future.done() or self._conclude(self._address, item, outcome)
+        if not future.done():
             future.set_result(outcome)
+        return False
 
     def _gone(self, items: Iterable[Item], error: LostError) -> None:
         """Tell *error* to those of *items* that wait: there will be no reply to any."""
-        items = list(items)
-        for item in items:
-            self._tell(item, error)
-        self._places.give_back(settles(items))
+        self._places.give_back(sum([self._tell(item, error) for item in items]))
 
     def forget(self) -> None:
         """Give the places back of all that waits, and tell nobody: the loop has ended."""
         self._places.give_back(settles([*self._items(), *self._queue]))
+        self._queue.clear()  # the end of who opens a connection must not find them
+        self._sent.clear()

@@ -37,10 +37,16 @@ def revoked_sql(names: int, first: int) -> str:
 
     Parameters: ?1 `issued_at`, ?2 `now`, and the names from the *first* on.
     """
-    # one after the other: for `name IN (…)` SQLite builds a table first, at a quarter of the cost
-    # of the whole statement
-    one = "EXISTS(SELECT 1 FROM revocation WHERE name = ?{} AND before >= ?1 AND expires > ?2)"
-    return f"({' OR '.join(map(one.format, range(first, first + names)))})" if names else "0"
+    # Rows to be joined: for `name IN (…)` SQLite builds a table first, at a quarter of the cost of
+    # the whole statement, and for one question after the other it opens the table each time.
+    if not names:
+        return "0"
+    asked = ", ".join(f"(?{number})" for number in range(first, first + names))
+    return (
+        f"EXISTS(SELECT 1 FROM (VALUES {asked}) AS asked"  # noqa: S608 - marks alone
+        " CROSS JOIN revocation ON revocation.name = asked.column1"
+        " WHERE before >= ?1 AND expires > ?2)"
+    )
 
 
 @functools.lru_cache(maxsize=64)

@@ -160,7 +160,12 @@ class JwtScheme:
                 return None
             self._cache.put(name, verified)
         begin, end = verified.surely
-        return (verified.pending or verified.pend(dress)) if begin <= now < end else None
+        if not begin <= now < end:
+            return None
+        if verified.pending is None:
+            who = verified.principal
+            verified.pending = Pending(who, verified.owed, dress, who)
+        return verified.pending
 
     def watch_lookups(self, tell: Callable[[bool], None]) -> None:
         """Begin with an empty cache that tells at each look-up whether the token was there."""

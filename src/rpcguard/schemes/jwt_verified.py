@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rpcguard import owed
-from rpcguard.errors import AuthError
 from rpcguard.keys import Key
 from rpcguard.pending import Pending
 from rpcguard.policy import Policy
@@ -62,7 +61,7 @@ class Verified:
         policies: Policies of the key, and what the claims narrow.
         surely: From when until when, in Unix seconds, all that is left of a request that nothing
             else binds is to ask the backend.
-        pending: What is left then, None before `pend`. One serves all such requests with this
+        pending: What is left then, None before the first such request. One serves all with this
             token: nothing is charged, so nobody changes it.
     """
 
@@ -97,16 +96,6 @@ class Verified:
     def proof(self) -> Proof:
         """What it proves."""
         return Proof(self.principal, self.owed, self.policies)
-
-    def pend(self, dress: Callable[[AuthError], AuthError]) -> Pending:
-        """
-        Set and return `pending`.
-
-        Args:
-            dress: Gives a refusal the project's form.
-        """
-        self.pending = Pending(self.principal, self.owed, dress, self.principal)
-        return self.pending
 
 
 class Judge:
@@ -191,24 +180,18 @@ class Judge:
         who = make_principal(
             subject, rules.project, self._scheme, key.name, key.kid, times.exp, claims
         )
-        revocable = self._revocable(name, subject, claims, signer) if rules.revocable else ()
+        revocable: tuple[bytes, ...] = ()
+        if rules.revocable:
+            revocable = (name, owed.subject_name(rules.project, subject), signer.key_name)
+            if rules.subject_is_key:
+                revocable += (owed.key_name(rules.project, subject),)
+            if claims.get("sid"):
+                revocable += (owed.session_name(rules.project, claims["sid"]),)
         nonce = self._nonce(name, times) if rules.single_use else None
         questions = owed.make_owed(
             (rules.project, subject, times.iat or 0.0, revocable, nonce, None, None, None)
         )
         return Verified(opener, signer, claims, times, who, questions, policies, surely)
-
-    def _revocable(
-        self, name: bytes, subject: str, claims: Mapping[str, Any], signer: Signer
-    ) -> tuple[bytes, ...]:
-        rules = self._rules
-        found: tuple[bytes, ...]
-        found = (name, owed.subject_name(rules.project, subject), signer.key_name)
-        if rules.subject_is_key:
-            found += (owed.key_name(rules.project, subject),)
-        if claims.get("sid"):
-            found += (owed.session_name(rules.project, claims["sid"]),)
-        return found
 
     def _nonce(self, name: bytes, times: Times) -> owed.Nonce | None:
         rules = self._rules

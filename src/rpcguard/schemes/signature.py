@@ -24,6 +24,7 @@ from rpcguard.schemes.signature_rules import KEY_BYTES, SIGNATURE_BYTES, Signatu
 from rpcguard.schemes.wallets import Wallet
 
 KNOWN_SIGNERS = 4096  # wallets of a project whose keys are not read again
+KNOWN_TIMES = 256  # timestamps, likewise; those within a window and more
 _VERSION = re.compile(r"0|[1-9][0-9]{0,2}")
 _MAX_TIMESTAMP = 16  # digits; no clock counts further
 
@@ -58,6 +59,8 @@ class SignatureScheme:
         }
         # One wallet signs many requests; what is not a key is read anew, and refused, each time.
         self._signer = functools.lru_cache(KNOWN_SIGNERS)(self._read_signer)
+        # All requests of one second have one timestamp; what is none is read anew too.
+        self._time = functools.lru_cache(KNOWN_TIMES)(self._read_time)
         echoed = {name for version in rules.versions.values() for name, _ in version.echo}
         self.fields = frozenset({*self._own, *echoed, *filter(None, [rules.version_header])})
         self.security: tuple[Mapping[str, dict[str, Any]], ...] = (
@@ -95,8 +98,10 @@ class SignatureScheme:
         except ValueError as error:
             raise AuthError("malformed_credentials", detail=f"key or signature: {error}") from None
         timestamp = timestamp or incoming.single(rules.timestamp)
-        if not (_is_number(timestamp) and rules.timestamp_form.fullmatch(timestamp)):
-            raise AuthError("malformed_credentials", detail="the timestamp's form")
+        try:
+            issued_at = self._time(timestamp)
+        except ValueError:
+            raise AuthError("malformed_credentials", detail="the timestamp's form") from None
         nonce = nonce or incoming.single(rules.nonce)
         self._check_nonce(nonce, incoming)
         if trace is not None:
@@ -109,7 +114,6 @@ class SignatureScheme:
             trace.note("binding", ", ".join(f"{name} is the {word}" for name, word in version.echo))
         if version.echo:
             self._check_echo(version, incoming)
-        issued_at = float(timestamp)
         if trace is not None:
             trace.time("timestamp", issued_at - now, f"limit {rules.window:g} s either way")
         if now - issued_at > rules.window and not standing:
@@ -164,13 +168,11 @@ class SignatureScheme:
             text, signed, timestamp, nonce = self._four(fields)
             signer = self._signer(text)
             signature = rules.decode(signed, SIGNATURE_BYTES)
+            issued_at = self._time(timestamp)
             wanted = fields.get(rules.version_header, rules.default_version)
             number, version = self._accepted[wanted]
         except (KeyError, ValueError):
             return None
-        if not (_is_number(timestamp) and rules.timestamp_form.fullmatch(timestamp)):
-            return None
-        issued_at = float(timestamp)
         if not abs(now - issued_at) <= rules.window or not rules.nonce_form.fullmatch(nonce):
             return None
         if rules.nonce_refused is not None and rules.nonce_refused.match(nonce):
@@ -204,6 +206,14 @@ class SignatureScheme:
             Principal(text, rules.project, self.name, name=name, key_id=text),
             () if wallet is None or wallet.allow is None else (wallet.allow,),
         )
+
+    def _read_time(self, timestamp: str) -> float:
+        """Return the Unix seconds that *timestamp* spells."""
+        # digits, whatever an operator's own pattern lets through: "nan" is in every window
+        digits = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _MAX_TIMESTAMP
+        if not (digits and self._rules.timestamp_form.fullmatch(timestamp)):
+            raise ValueError("not a timestamp")  # so that nothing that callers make up is kept
+        return float(timestamp)
 
     def _check_nonce(self, nonce: str, incoming: Incoming) -> None:
         rules = self._rules
@@ -247,8 +257,3 @@ class SignatureScheme:
     def policies(self, principal: Principal, now: float) -> tuple[Policy, ...]:  # noqa: ARG002 - a wallet has no dates
         """What applies to this wallet; see `Scheme.policies`."""
         return self._rules.wallets.policies(principal.subject)
-
-
-def _is_number(timestamp: str) -> bool:
-    """Ask for digits, whatever an operator's own pattern lets through: "nan" is in every window."""
-    return timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _MAX_TIMESTAMP

@@ -11,7 +11,7 @@ from rpcguard.backends.sqlite import SqliteBackend
 from rpcguard.owed import Answer
 
 path = Path(sys.argv[2])
-backend = SqliteBackend(path, now=START)
+backend = SqliteBackend(path, now=START, timeout=10)
 assert backend.settle(owe("before"), START) is Answer.OK
 assert backend.settle(ask(b"t"), START) is Answer.OK
 go_read, go_write = os.pipe()

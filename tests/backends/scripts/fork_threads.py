@@ -13,7 +13,7 @@ from rpcguard.backends.sqlite import SqliteBackend
 from rpcguard.errors import BackendError
 from rpcguard.owed import Answer, Verdict
 
-backend = SqliteBackend(Path(sys.argv[2]), now=START, timeout=5)
+backend = SqliteBackend(Path(sys.argv[2]), now=START, timeout=30)
 stop = threading.Event()
 bad = []
 
