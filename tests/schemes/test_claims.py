@@ -257,6 +257,7 @@ def test_the_span_without_an_objection_is_all_but_its_edges(times: Times, rules:
         for now in (begin, math.nextafter(min(end, 1e6), 0), (begin + min(end, 1e6)) / 2):
             rules.check_times(times, now)
     if math.isinf(begin):  # no time is good
+        assert times.exp is None
         assert reason(rules.check_times, times, 1e6) is not None
     elif begin > 0.001:
         assert reason(rules.check_times, times, begin - 0.002) is not None
