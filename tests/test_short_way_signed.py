@@ -371,8 +371,9 @@ def test_a_field_echoes_what_its_version_says(word: str, is_: str) -> None:
     real = {"method": "POST", "path": "/rpc", "target": "/rpc?a=b"}
     fields = {name.lower(): value for name, value in LISTED.v1()} | {"x-echo": real[is_]}
     request = Request("POST", "/rpc?a=b", [], CALL)
-    step = SignatureScheme(rules).usual(fields, request, real["path"], real["target"], NOW)
-    assert isinstance(step, Proof) is (word == is_)
+    scheme = SignatureScheme(rules)
+    proof = scheme.usual(fields, request, real["path"], real["target"], NOW)
+    assert isinstance(proof, Proof) is (word == is_)
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
@@ -397,6 +398,16 @@ def test_what_a_wallet_may_do_is_judged_on_the_short_way(tmp_path: Path) -> None
         assert pair.same(ask) is (reason is None)
         if reason:
             assert verdict(pair.short, "listed", ask)[0] == reason
+
+
+@pytest.mark.parametrize("text", ["x" * 60_000, "nan", "9" * 17, "0", ""])
+def test_nothing_is_kept_of_what_is_no_timestamp(tmp_path: Path, text: str) -> None:
+    guard = opened(tmp_path, "open")
+    (scheme,) = (each for each in guard.projects["one"].schemes if each.name == "signature")
+    assert isinstance(scheme, SignatureScheme)
+    for timestamp, kept in ((text, 0), (str(NOW), 1), (text, 1)):
+        verdict(guard, "open", Ask(timestamp=timestamp))
+        assert scheme._time.cache_info().currsize == kept
 
 
 def test_a_signature_is_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ class SignatureScheme:
         }
         # One wallet signs many requests; what is not a key is read anew, and refused, each time.
         self._signer = functools.lru_cache(KNOWN_SIGNERS)(self._read_signer)
-        # All requests of one second have one timestamp.
+        # All requests of one second have one timestamp; what is none is read anew too.
         self._time = functools.lru_cache(KNOWN_TIMES)(self._read_time)
         echoed = {name for version in rules.versions.values() for name, _ in version.echo}
         self.fields = frozenset({*self._own, *echoed, *filter(None, [rules.version_header])})
@@ -98,9 +98,10 @@ class SignatureScheme:
         except ValueError as error:
             raise AuthError("malformed_credentials", detail=f"key or signature: {error}") from None
         timestamp = timestamp or incoming.single(rules.timestamp)
-        issued_at = self._time(timestamp)
-        if issued_at is None:
-            raise AuthError("malformed_credentials", detail="the timestamp's form")
+        try:
+            issued_at = self._time(timestamp)
+        except ValueError:
+            raise AuthError("malformed_credentials", detail="the timestamp's form") from None
         nonce = nonce or incoming.single(rules.nonce)
         self._check_nonce(nonce, incoming)
         if trace is not None:
@@ -167,14 +168,12 @@ class SignatureScheme:
             text, signed, timestamp, nonce = self._four(fields)
             signer = self._signer(text)
             signature = rules.decode(signed, SIGNATURE_BYTES)
+            issued_at = self._time(timestamp)
             wanted = fields.get(rules.version_header, rules.default_version)
             number, version = self._accepted[wanted]
         except (KeyError, ValueError):
             return None
-        issued_at = self._time(timestamp)
-        if issued_at is None or not abs(now - issued_at) <= rules.window:
-            return None
-        if not rules.nonce_form.fullmatch(nonce):
+        if not abs(now - issued_at) <= rules.window or not rules.nonce_form.fullmatch(nonce):
             return None
         if rules.nonce_refused is not None and rules.nonce_refused.match(nonce):
             return None
@@ -208,13 +207,13 @@ class SignatureScheme:
             () if wallet is None or wallet.allow is None else (wallet.allow,),
         )
 
-    def _read_time(self, timestamp: str) -> float | None:
-        """Return the Unix seconds that *timestamp* spells, None where it has not the form."""
+    def _read_time(self, timestamp: str) -> float:
+        """Return the Unix seconds that *timestamp* spells."""
         # digits, whatever an operator's own pattern lets through: "nan" is in every window
         digits = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _MAX_TIMESTAMP
-        return (
-            float(timestamp) if digits and self._rules.timestamp_form.fullmatch(timestamp) else None
-        )
+        if not (digits and self._rules.timestamp_form.fullmatch(timestamp)):
+            raise ValueError("not a timestamp")  # so that nothing that callers make up is kept
+        return float(timestamp)
 
     def _check_nonce(self, nonce: str, incoming: Incoming) -> None:
         rules = self._rules
