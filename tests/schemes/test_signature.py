@@ -14,7 +14,7 @@ from rpcguard import AuthError, Principal
 from rpcguard.owed import digest
 from rpcguard.policy import Policy
 from rpcguard.schemes.base import NEED_BODY, Proof
-from rpcguard.schemes.signature import KNOWN_SIGNERS, SignatureScheme
+from rpcguard.schemes.signature import KNOWN_SIGNERS, KNOWN_TIMES, SignatureScheme
 from rpcguard.schemes.signature_rules import DECODERS, SignatureRules, Version
 from rpcguard.schemes.wallets import Wallet as Listed
 from rpcguard.schemes.wallets import Wallets
@@ -291,7 +291,9 @@ def test_a_wallet_that_was_let_in_brings_its_policy_as_it_is_now():
 
 
 def test_signers_are_remembered_within_a_bound():
-    assert SignatureScheme(RULES)._signer.cache_info().maxsize == KNOWN_SIGNERS
+    scheme = SignatureScheme(RULES)
+    assert scheme._signer.cache_info().maxsize == KNOWN_SIGNERS
+    assert scheme._time.cache_info().maxsize == KNOWN_TIMES
 
 
 # --- One of the four fields is not there once ---------------------------------------------------------
