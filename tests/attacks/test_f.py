@@ -295,7 +295,9 @@ def test_F17_no_secret_shows_in_a_repr_an_error_or_a_pickle(make, tmp_path):
         if type(thing).__module__.startswith("rpcguard"):
             shown.append(repr(thing))
             shown.append(str(thing))
-            for name in {*getattr(type(thing), "__slots__", ()), *getattr(thing, "__dict__", {})}:
+            kind = type(thing)
+            names = {*getattr(kind, "__slots__", ()), *getattr(kind, "_fields", ())}
+            for name in {*names, *getattr(thing, "__dict__", {})}:
                 walk(getattr(thing, name, None), depth + 1)
         elif isinstance(thing, dict):
             for value in list(thing.values()):
