@@ -329,6 +329,7 @@ def test_the_usual_request_takes_the_short_way_and_no_other(tmp_path: Path, proj
     for change in (
         *({}, {"body": None}, {"target": OTHER_TARGET}, {"asked": Asked(project="one")}),
         *({"timestamp": str(NOW - 30)}, {"timestamp": str(NOW + 30)}, {"facts": {"joined": True}}),
+        {"body": b"x" * 2000, "signed_body": b"x" * 2000},
     ):
         ask = replace(Ask(), **change)
         known = project != "keys in paths" or "target" not in change
@@ -387,6 +388,16 @@ def test_who_is_listed_takes_no_other_way_than_who_is_not(
         ask = Ask(wallet=wallet, version=version, signed_body=signed_body)
         assert pair.went_short(ask)
         pair.same(ask)
+
+
+def test_the_usual_request_is_not_matched_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = Pair.of(tmp_path, "open")
+    monkeypatch.delattr(Authenticator, "_match")
+    assert pair.short.authenticate(Ask().request("open"), NOW) is not None
+    with pytest.raises(AttributeError):
+        pair.long.authenticate(Ask().request("open"), NOW)
 
 
 def test_what_a_wallet_may_do_is_judged_on_the_short_way(tmp_path: Path) -> None:
