@@ -6,7 +6,6 @@ it gives nothing, and the long way is taken.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,8 +25,7 @@ from rpcguard.registry.compile import load
 from rpcguard.schemes import signature
 from rpcguard.schemes.base import Proof
 from rpcguard.schemes.signature import SignatureScheme
-from rpcguard.schemes.signature_rules import DECODERS, SignatureRules, Version
-from rpcguard.schemes.wallets import Wallets
+from rpcguard.schemes.signature_rules import Version
 from rpcguard.steps import PLAIN, Asked, BodyWanted, Counting
 
 TARGET, OTHER_TARGET = "/rpc", "/rpc/other"
@@ -236,6 +234,12 @@ def loaded(folder: Path, projects: str) -> Authenticator:
     return load(file, {"SECRET": SECRET}).authenticator
 
 
+def signing(guard: Authenticator) -> SignatureScheme:
+    """Return the scheme of signed requests of its project."""
+    schemes = guard.projects["one"].schemes
+    return next(each for each in schemes if isinstance(each, SignatureScheme))
+
+
 def verdict(guard: Authenticator, project: str, ask: Ask) -> tuple[Any, ...]:
     """Return all that anybody can learn of what *guard* says."""
     try:
@@ -349,31 +353,16 @@ def test_the_usual_request_takes_the_short_way_and_no_other(tmp_path: Path, proj
 
 @pytest.mark.parametrize("word", ["method", "path", "target"])
 @pytest.mark.parametrize("is_", ["method", "path", "target"])
-def test_a_field_echoes_what_its_version_says(word: str, is_: str) -> None:
-    payload = "{timestamp}:{nonce}:{sha256_hex_of_body}"
-    rules = SignatureRules(
-        project="one",
-        pubkey="x-pubkey",
-        signature="x-signature",
-        timestamp="x-timestamp",
-        nonce="x-nonce",
-        version_header="",
-        versions={"1": Version(payload, (("x-echo", word),))},
-        default_version="1",
-        min_version=0,
-        decode=DECODERS["base58"],
-        timestamp_form=re.compile("[0-9]+"),
-        nonce_form=re.compile("[0-9]+"),
-        nonce_refused=None,
-        window=30,
-        skew=30,
-        wallets=Wallets(None),
+def test_a_field_echoes_what_its_version_says(tmp_path: Path, word: str, is_: str) -> None:
+    version = Version("{timestamp}:{nonce}:{sha256_hex_of_body}", (("x-echo", word),))
+    rules = replace(
+        signing(opened(tmp_path, "open"))._rules, version_header="", versions={"1": version}
     )
     real = {"method": "POST", "path": "/rpc", "target": "/rpc?a=b"}
     fields = {name.lower(): value for name, value in LISTED.v1()} | {"x-echo": real[is_]}
     request = Request("POST", "/rpc?a=b", [], CALL)
-    scheme = SignatureScheme(rules)
-    proof = scheme.usual(fields, request, real["path"], real["target"], NOW)
+    usual = SignatureScheme(rules).usual
+    proof = usual(fields, request, real["path"], real["target"], NOW)
     assert isinstance(proof, Proof) is (word == is_)
 
 
@@ -414,8 +403,7 @@ def test_what_a_wallet_may_do_is_judged_on_the_short_way(tmp_path: Path) -> None
 @pytest.mark.parametrize("text", ["x" * 60_000, "nan", "9" * 17, "0", ""])
 def test_nothing_is_kept_of_what_is_no_timestamp(tmp_path: Path, text: str) -> None:
     guard = opened(tmp_path, "open")
-    (scheme,) = (each for each in guard.projects["one"].schemes if each.name == "signature")
-    assert isinstance(scheme, SignatureScheme)
+    scheme = signing(guard)
     for timestamp, kept in ((text, 0), (str(NOW), 1), (text, 1)):
         verdict(guard, "open", Ask(timestamp=timestamp))
         assert scheme._time.cache_info().currsize == kept

@@ -1,6 +1,5 @@
 """
-JWTs in the Bearer scheme (RFC 7519, 6750, 8725): `meganode`, `allthatnode`, `oppiwallet`, `bearer`,
-`engine-api`.
+JWTs in the Bearer scheme (RFC 7519, 6750, 8725), for every preset that takes them.
 
 What does not change between two requests with one token (signature, types, audience, the names that
 can be revoked) is worked out once and kept in a bounded cache, keyed by the token's SHA-256. What
@@ -140,9 +139,8 @@ class JwtScheme:
         self, token: bytes, now: float, dress: Callable[[AuthError], AuthError]
     ) -> Pending | None:
         """
-        Return what `prove` leads to for the usual *token*, if nothing remains but to ask the
-        backend; None if there is more to it, and for every token that `prove` understands only
-        after a longer look.
+        Return what `prove` leads to for the usual *token*, if only the backend remains to be asked;
+        None if there is more to it, and for a token that takes a longer look to understand.
 
         Args:
             token: The bearer token of a request of which nothing else counts.
