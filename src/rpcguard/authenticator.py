@@ -6,7 +6,7 @@ clock and no I/O: where the body is needed and not read, the answer is "read it 
 where a limit counts requests before anything is checked, "count it and ask again".
 
 A request that has nothing to judge but its bearer token, as most have, may go a shorter way first,
-which says the same or nothing (`Authenticator.short`), and so does one that has nothing but a
+which says the same or nothing (`Authenticator.learn`), and so does one that has nothing but a
 wallet's signature (`Authenticator._short_signed`).
 
 Longer than other modules because the whole way of a request is read here, in its order.
@@ -14,9 +14,8 @@ Longer than other modules because the whole way of a request is read here, in it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from rpcguard.callers import FIELDS as CALLER_FIELDS
 from rpcguard.callers import Callers
@@ -28,46 +27,25 @@ from rpcguard.owed import Owed
 from rpcguard.peer import FIELDS as PEER_FIELDS
 from rpcguard.peer import Proxies
 from rpcguard.pending import Pending
+from rpcguard.places import Places
 from rpcguard.policy import Policy, charges_of
 from rpcguard.principal import Principal
 from rpcguard.project import Bounds, Project
 from rpcguard.rates import Charge, network_of
 from rpcguard.request import Request
 from rpcguard.schemes.base import NEED_BODY, Claim, Incoming, NeedBody, Proof, Scheme
-from rpcguard.schemes.jwt import JwtScheme
-from rpcguard.schemes.signature import SignatureScheme
+from rpcguard.schemes.jwt_verified import Left
 from rpcguard.shown import ShownPaths
 from rpcguard.steps import PLAIN, Asked, BodyWanted, Counting
-from rpcguard.target import Router, host_name, matched_depth, split
+from rpcguard.target import Router
 from rpcguard.trace import Trace
 
-KNOWN_PLACES = 1024  # bounded, because callers choose their Host
-KNOWN_TEXT = 512  # characters of target and Host
+KNOWN_REQUESTS = 4096  # usual requests that are found again in one look-up
 _ALWAYS_READ = CALLER_FIELDS | {"host", "content-encoding"}
 
-
-class _Signed(NamedTuple):
-    """The scheme of signed requests of a project, and the fields in which anything else stands."""
-
-    scheme: SignatureScheme
-    others: frozenset[str]
-
-
-class _Place(NamedTuple):
-    """
-    Where a target leads; see `Incoming` for the members.
-
-    `tokens` is the scheme of a project that looks at nothing of such a request but its bearer
-    token, else None; see `Authenticator.short`. `signed` is likewise for a wallet's signature.
-    """
-
-    project: Project
-    path: str
-    raw_path: str
-    raw_target: str
-    rest: str
-    tokens: JwtScheme | None = None
-    signed: _Signed | None = None
+# A usual request: project, or None to match, raw target, `Host`, which it has once, and `name_of`
+# its token
+Usual = tuple[str | None, str, str, bytes]
 
 
 def refuse_encoded(fields: Mapping[str, list[str]]) -> None:
@@ -80,42 +58,6 @@ def refuse_encoded(fields: Mapping[str, list[str]]) -> None:
     for value in fields.get("content-encoding", ()):
         if value.strip().lower() not in ("", "identity"):
             raise AuthError("unsupported_encoding")
-
-
-def _is_plain(target: str, hosts: Sequence[str]) -> bool:
-    """Return whether a place is worth remembering: an API key in a query never is."""
-    return "?" not in target and len(target) + sum(map(len, hosts)) <= KNOWN_TEXT
-
-
-def _tokens(project: Project) -> JwtScheme | None:
-    """
-    Return the scheme whose tokens are all that *project* looks at in most requests; None if it
-    looks at more in each, or takes no such tokens.
-    """
-    if project.policy is not None or project.require_https:
-        return None
-    if any(scheme.fields - {"authorization"} for scheme in project.schemes):
-        return None  # another credential could stand beside the token
-    for scheme in project.schemes:
-        if isinstance(scheme, JwtScheme) and scheme.unbound:
-            return scheme
-    return None
-
-
-def _signed(project: Project) -> _Signed | None:
-    """
-    Return the scheme whose signatures are all that *project* looks at in most requests; None if it
-    looks at more in each, or takes none.
-    """
-    if project.policy is not None or project.require_https:
-        return None
-    others = {"content-encoding"}.union(
-        *(each.fields for each in project.schemes if not isinstance(each, SignatureScheme))
-    )
-    for scheme in project.schemes:
-        if isinstance(scheme, SignatureScheme):
-            return _Signed(scheme, frozenset(others))
-    return None
 
 
 def _trace_kinds(project: Project, incoming: Incoming, trace: Trace) -> None:
@@ -144,7 +86,9 @@ class Authenticator:
         bounds: What callers may send at most.
         callers: What it makes of where requests come from.
         paths: How targets are shown.
-        short_ways: Whether `short` may ever give something.
+        short_ways: Whether `learn` may ever give something.
+        seen: The usual requests that `learn` has met: when only the backend is to be asked, and
+            what. It is read in place, since a call takes longer than the look-up.
     """
 
     def __init__(
@@ -158,17 +102,9 @@ class Authenticator:
         self.bounds = bounds
         self.callers = Callers(proxies)
         self.paths = ShownPaths(projects.values())
-        self._router = router
-        # Where targets lead: the callers of one application ask for the same few again and again.
-        self._places: dict[tuple[str | None, ...], _Place] = {}
-        self._tokens = {name: _tokens(project) for name, project in projects.items()}
-        self.short_ways = any(self._tokens.values())
-        self._signs = {name: _signed(project) for name, project in projects.items()}
-        # The fields that tell whether a signature is all; none where no project takes any.
-        self._signing: frozenset[str] = frozenset().union(
-            *(each.scheme.fields | each.others | {"host"} for each in self._signs.values() if each)
-        )
-        self._keys_in_path = any(project.keys_in_path for project in projects.values())
+        self._places = Places(projects, router, self.paths)
+        self.seen: dict[Usual, Left] = {}
+        self.short_ways = self._places.by_token
         self._read = _ALWAYS_READ.union(
             *(scheme.fields for project in projects.values() for scheme in project.schemes)
         )
@@ -196,7 +132,7 @@ class Authenticator:
             raise TypeError("schemes is a collection of names, not one name")
         if not now > 0:  # also for NaN, which compares with nothing and so expires nothing
             raise AuthError("backend_unavailable", detail="the clock gives no time")
-        if self._signing:
+        if self._places.signing:
             usual = self._short_signed(request, now, asked)
             if usual is not None:
                 return usual
@@ -207,35 +143,37 @@ class Authenticator:
         except AuthError as error:
             raise found.dress(error) from None
 
-    def short(
-        self, target: str, host: str, authorization: bytes, project: str | None, now: float
-    ) -> Pending | None:
+    def learn(self, asked: Usual, authorization: bytes, now: float) -> Left | None:
         """
-        Return what `authenticate` would, for the usual request, in a fraction of the time; None for
-        any other, which `authenticate` must judge.
+        Return what is left of a usual request, and remember it in `seen`; None of any other, which
+        `authenticate` must judge.
 
         The usual request is no WebSocket, and its target has been asked for before: then nothing of
-        it counts but the two fields and the time. That is decided for its project by `_tokens`, for
-        its target by `_learn`, and for its token by the scheme.
+        it counts but two fields and the time. That is decided for its project and its target by
+        `Places`, and for its token by the scheme.
 
         Args:
-            target: The raw request target.
-            host: The value of `Host`, which the request has once.
+            asked: The request.
             authorization: The value of `Authorization`, which it has once.
-            project: The project's name, whatever the target says; None to match.
             now: Unix seconds.
 
         Raises:
             AuthError: What `authenticate` would raise.
         """
-        place = self._places.get((project, target, host))
+        project, target, host, name = asked
+        place = self._places.known.get((project, target, host))
         if place is None or place.tokens is None or authorization[:7] != b"Bearer ":
             return None
         dress = place.project.dress
         try:
-            return place.tokens.usual(authorization[7:], now, dress)
+            left = place.tokens.usual(authorization[7:], name, now, dress)
         except AuthError as error:
             raise dress(error) from None
+        if left is not None:
+            if len(self.seen) >= KNOWN_REQUESTS:
+                self.seen.clear()  # the tokens are still known
+            self.seen[asked] = left
+        return left
 
     def _short_signed(
         self, request: Request, now: float, asked: Asked
@@ -246,18 +184,18 @@ class Authenticator:
         other.
 
         It is no WebSocket, its target has been asked for before, no field of it is there twice, and
-        none that could hold another credential. The project looks at nothing else (`_signed`), and
-        a target that may hold a key is never remembered (`_learn`).
+        none that could hold another credential. The project looks at nothing else (`Place`), and a
+        target that may hold a key is never remembered.
         """
         project = asked.project
         if request.websocket or asked.standing or isinstance(project, Project):
             return None
         if asked.schemes is not None or asked.trace is not None:
             return None
-        fields = request.once(self._signing)
+        fields = request.once(self._places.signing)
         if fields is None:
             return None
-        place = self._places.get((project, request.target, fields.get("host")))
+        place = self._places.known.get((project, request.target, fields.get("host")))
         if place is None or place.signed is None:
             return None
         scheme, others = place.signed
@@ -327,65 +265,9 @@ class Authenticator:
         self, request: Request, project: str | Project | None, trace: Trace | None = None
     ) -> tuple[Project, Incoming]:
         fields = request.fields(self._read, PEER_FIELDS)
-        hosts, target = fields.get("host", ()), request.target
-        if isinstance(project, Project) or trace is not None:
-            place = self._place(target, hosts, project, trace)
-        else:
-            known = (project, target, *hosts)
-            place = self._places.get(known) or self._learn(known, target, hosts, project)
+        place = self._places.find(request.target, fields.get("host", ()), project, trace)
         found, path, raw_path, raw_target, rest, *_ = place
         return found, Incoming(request, path, raw_path, raw_target, rest, fields, trace)
-
-    def _learn(
-        self,
-        known: tuple[str | None, ...],
-        target: str,
-        hosts: Sequence[str],
-        project: str | None,
-    ) -> _Place:
-        place = self._place(target, hosts, project, None)
-        # nothing that may be a credential is remembered, wherever it was sent
-        hidden = self._keys_in_path and (
-            place.rest or self.paths.shown(target, place.project) != target
-        )
-        if not hidden and _is_plain(target, hosts):
-            if len(self._places) >= KNOWN_PLACES:
-                self._places.clear()
-            # so no API key stands beside the token where a target is remembered
-            name = place.project.name
-            place = place._replace(tokens=self._tokens[name], signed=self._signs[name])
-            self._places[known] = place
-        return place
-
-    def _place(
-        self,
-        target: str,
-        hosts: Sequence[str],
-        project: str | Project | None,
-        trace: Trace | None,
-    ) -> _Place:
-        if trace is not None:
-            trace.note("target", "a path that all parsers read alike")
-        raw, path = split(target)
-        if trace is not None:
-            trace.note("project", "by host and path" if project is None else "by name")
-        depth: int | None
-        if project is None:
-            found, depth = self._router.find(host_name(hosts), path)
-        elif isinstance(project, Project):
-            found, depth = project, None
-        elif project in self.projects:
-            found = self.projects[project]
-            depth = matched_depth(path, found.prefixes)
-        else:
-            raise AuthError("no_project", detail="the route names a project that does not exist")
-        if trace is not None:
-            trace.found(found.name)
-        rest = ""
-        if depth is not None and raw.count("/") > depth:
-            rest = raw.split("/", depth + 1)[-1]
-        prefix = found.public_prefix
-        return _Place(found, path, prefix + raw, prefix + target, rest)
 
     def _judge(
         self,

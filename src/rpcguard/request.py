@@ -42,7 +42,12 @@ class Request:
         return replace(self, body=body)
 
     def bearer_fields(self) -> tuple[str, bytes] | None:
-        """Return the values of `Host` and `Authorization`; None unless each is there once."""
+        """
+        Return the values of `Host` and `Authorization`, by which `Verifier.known` may judge; None
+        unless each is there once, and for a WebSocket.
+        """
+        if self.websocket:
+            return None
         authorization = host = None
         for name, value in self.headers:
             length = len(name)  # most names are of another: to look at their letters takes longer

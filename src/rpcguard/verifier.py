@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from hashlib import blake2b
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,7 +31,7 @@ from rpcguard.issuing import ROUTES, Desk
 from rpcguard.limiter import Limiter
 from rpcguard.measured import MeasuredBackend
 from rpcguard.observer import Observer, together
-from rpcguard.owed import Revocation
+from rpcguard.owed import Answer, Revocation
 from rpcguard.own_threads import NoThreadError, OwnThreads
 from rpcguard.pending import Pending
 from rpcguard.principal import Principal
@@ -149,12 +150,14 @@ class Verifier:
         Raises:
             AuthError: If the request is refused, for whatever reason.
         """
+        fields = None
+        if schemes is None and not standing and self._live.compiled.authenticator.short_ways:
+            fields = request.bearer_fields()
+        if fields is not None:
+            principal = self.known(request.target, *fields, project)
+            if principal is not None:
+                return principal
         now, authenticator = self._clock(), self._live.compiled.authenticator
-        short = None
-        if authenticator.short_ways and schemes is None and not standing:
-            short = self._short(authenticator, request, project, now)
-        if short is not None:
-            return self._settled(short, now)
         started = time.perf_counter()
         asked = PLAIN
         if standing or frames or project is not None or schemes is not None:
@@ -206,12 +209,14 @@ class Verifier:
         frames: bool = False,
     ) -> Principal:
         """`verify` for a running event loop; see there."""
+        fields = None
+        if schemes is None and not standing and self._live.compiled.authenticator.short_ways:
+            fields = request.bearer_fields()
+        if fields is not None:
+            principal = await self.aknown(request.target, *fields, project)
+            if principal is not None:
+                return principal
         now, authenticator = self._clock(), self._live.compiled.authenticator
-        short = None
-        if authenticator.short_ways and schemes is None and not standing:
-            short = self._short(authenticator, request, project, now)
-        if short is not None:
-            return await self._asettled(short, now)
         started = time.perf_counter()
         asked = PLAIN
         if standing or frames or project is not None or schemes is not None:
@@ -274,8 +279,18 @@ class Verifier:
         if self._heard or _audited():
             return None  # `verify` tells what it did
         now, authenticator = self._clock(), self._live.compiled.authenticator
-        step = authenticator.short(target, host, authorization, project, now)
-        return None if step is None else self._settled(step, now)
+        asked = (project, target, host, blake2b(authorization).digest())
+        left = authenticator.seen.get(asked) or authenticator.learn(asked, authorization, now)
+        if left is None:
+            return None
+        begin, end, owed, principal, step = left
+        if not begin <= now < end:
+            return None
+        try:
+            answer = self._backend.settle(owed, now) if owed.revocable else Answer.OK
+        except BackendError as error:
+            raise step.unavailable(str(error)) from error
+        return principal if answer is Answer.OK else step.conclude(answer)
 
     async def aknown(
         self, target: str, host: str, authorization: bytes, project: str | None = None
@@ -284,35 +299,18 @@ class Verifier:
         if self._heard or _audited():
             return None
         now, authenticator = self._clock(), self._live.compiled.authenticator
-        step = authenticator.short(target, host, authorization, project, now)
-        return None if step is None else await self._asettled(step, now)
-
-    def _short(
-        self, authenticator: Authenticator, request: Request, project: str | None, now: float
-    ) -> Pending | None:
-        """Return what is left for the backend if *request* is the usual one; see `known`."""
-        if request.websocket or self._heard or _audited():
+        asked = (project, target, host, blake2b(authorization).digest())
+        left = authenticator.seen.get(asked) or authenticator.learn(asked, authorization, now)
+        if left is None:
             return None
-        fields = request.bearer_fields()
-        if fields is None:
+        begin, end, owed, principal, step = left
+        if not begin <= now < end:
             return None
-        return authenticator.short(request.target, *fields, project, now)
-
-    def _settled(self, short: Pending, now: float) -> Principal:
-        """Return who is calling, of what `Authenticator.short` gives: only revocations are owed."""
         try:
-            answer = self._backend.settle(short.owed, now) if short.owed.revocable else None
+            answer = await self._backend.asettle(owed, now) if owed.revocable else Answer.OK
         except BackendError as error:
-            raise short.unavailable(str(error)) from error
-        return short.conclude(answer)
-
-    async def _asettled(self, short: Pending, now: float) -> Principal:
-        """`_settled` for a running event loop."""
-        try:
-            answer = await self._backend.asettle(short.owed, now) if short.owed.revocable else None
-        except BackendError as error:
-            raise short.unavailable(str(error)) from error
-        return short.conclude(answer)
+            raise step.unavailable(str(error)) from error
+        return principal if answer is Answer.OK else step.conclude(answer)
 
     def check_message(self, principal: Principal, text: bytes | str) -> None:
         """

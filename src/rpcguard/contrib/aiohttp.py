@@ -179,6 +179,7 @@ class RPCAuthMiddleware:
     """The middleware; `rpc_auth_middleware` makes it."""
 
     __middleware_version__ = 1
+    _one = _several = False  # of this process
 
     def __init__(
         self,
@@ -195,6 +196,7 @@ class RPCAuthMiddleware:
         self._exempts = bool(exempt)
         self._project = project
         self._schemes = schemes
+        RPCAuthMiddleware._one, RPCAuthMiddleware._several = True, RPCAuthMiddleware._one
         weakref.finalize(self, source.close)
 
     @property
@@ -228,9 +230,9 @@ class RPCAuthMiddleware:
             return await handler(request)
         try:
             socket = hdrs.UPGRADE in request.headers and is_handshake(request)
-            # Most requests hold nothing yet, and to ask for what is not there costs an exception
-            again = len(request) > 0 and _ADMITTED in tuple(request)
             principal = None
+            # To ask a request what it holds takes a call of Python, and most hold nothing
+            again = RPCAuthMiddleware._several and _ADMITTED in tuple(request)
             if not (socket or again or self._schemes):
                 # Most requests are judged by three of their values; a `Request` takes longer to
                 # make, and each coroutine more than a microsecond
@@ -241,7 +243,8 @@ class RPCAuthMiddleware:
                     else:
                         principal = await verifier.aknown(*values, self._project)
             if principal is None:
-                watch = await self._judge(request, socket, request[_ADMITTED] if again else None)
+                earlier = request[_ADMITTED] if _ADMITTED in tuple(request) else None
+                watch = await self._judge(request, socket, earlier)
                 if watch is not None:
                     return await attend(request, handler, watch)
             else:

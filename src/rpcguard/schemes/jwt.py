@@ -8,7 +8,6 @@ can change (time, key dates, bindings to the request) is checked every time.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +22,7 @@ from rpcguard.schemes.base import NEED_BODY, BearerKinds, Incoming, NeedBody, Pr
 from rpcguard.schemes.jws import claims_of, parse
 from rpcguard.schemes.jwt_keys import named_key, signing_key
 from rpcguard.schemes.jwt_rules import JwtRules
-from rpcguard.schemes.jwt_verified import Judge, Signer, Verified
+from rpcguard.schemes.jwt_verified import Judge, Left, Signer, Verified, name_of
 from rpcguard.schemes.remembered import Remembered, Watched
 
 if TYPE_CHECKING:  # a project without encryption does without joserfc
@@ -121,7 +120,7 @@ class JwtScheme:
         if not token:
             raise AuthError("malformed_credentials", detail="no well-formed bearer token")
         cacheable = len(token) <= CACHED_TOKEN_BYTES and trace is None
-        name = hashlib.sha256(token.encode("ascii")).digest() if cacheable else b""
+        name = name_of(token.encode("ascii")) if cacheable else b""
         verified = self._cache.get(name) if cacheable else self._kept(token, incoming)
         if verified is None or not self._counts(verified, incoming, now):
             verified = self._verify(token, incoming, now, standing)
@@ -136,34 +135,32 @@ class JwtScheme:
         return verified.proof
 
     def usual(
-        self, token: bytes, now: float, dress: Callable[[AuthError], AuthError]
-    ) -> Pending | None:
+        self, token: bytes, name: bytes, now: float, dress: Callable[[AuthError], AuthError]
+    ) -> Left | None:
         """
-        Return what `prove` leads to for the usual *token*, if only the backend remains to be asked;
-        None if there is more to it, and for a token that takes a longer look to understand.
+        Return what `prove` leads to for the usual *token*, and when, if only the backend remains to
+        be asked; None if there is more to it, and for one that takes a longer look to understand.
 
         Args:
             token: The bearer token of a request of which nothing else counts.
+            name: Its `name_of`.
             now: Unix seconds.
             dress: Gives a refusal the project's form.
 
         Raises:
             AuthError: If the token is not good: what `prove` would raise.
         """
-        name = hashlib.sha256(token).digest()
-        verified = self._cache.younger.get(name) or self._cache.get(name)
+        verified = self._cache.get(name)
         if verified is None:
             verified = self._verify_usual(token, now)
             if verified is None:
                 return None
             self._cache.put(name, verified)
-        begin, end = verified.surely
-        if not begin <= now < end:
-            return None
-        if verified.pending is None:
+        if verified.left is None and verified.surely is not None:
             who = verified.principal
-            verified.pending = Pending(who, verified.owed, dress, who)
-        return verified.pending
+            pending = Pending(who, verified.owed, dress, who)
+            verified.left = (*verified.surely, verified.owed, who, pending)
+        return verified.left
 
     def watch_lookups(self, tell: Callable[[bool], None]) -> None:
         """Begin with an empty cache that tells at each look-up whether the token was there."""
