@@ -40,6 +40,7 @@ from rpcguard.request import Request
 from rpcguard.steps import PLAIN, Asked, BodyWanted, Counting
 
 _audited = audit.listening
+_OK = Answer.OK  # found faster here than in its class
 
 
 class Verifier:
@@ -287,10 +288,10 @@ class Verifier:
         if not begin <= now < end:
             return None
         try:
-            answer = self._backend.settle(owed, now) if owed.revocable else Answer.OK
+            answer = self._backend.settle(owed, now) if owed.revocable else _OK
         except BackendError as error:
             raise step.unavailable(str(error)) from error
-        return principal if answer is Answer.OK else step.conclude(answer)
+        return principal if answer is _OK else step.conclude(answer)
 
     async def aknown(
         self, target: str, host: str, authorization: bytes, project: str | None = None
@@ -307,10 +308,10 @@ class Verifier:
         if not begin <= now < end:
             return None
         try:
-            answer = await self._backend.asettle(owed, now) if owed.revocable else Answer.OK
+            answer = await self._backend.asettle(owed, now) if owed.revocable else _OK
         except BackendError as error:
             raise step.unavailable(str(error)) from error
-        return principal if answer is Answer.OK else step.conclude(answer)
+        return principal if answer is _OK else step.conclude(answer)
 
     def check_message(self, principal: Principal, text: bytes | str) -> None:
         """
