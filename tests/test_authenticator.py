@@ -12,9 +12,10 @@ from minting import CALL, NOW
 from presented import GOOD, OWED, SIGNED, Presented, asked, guarding, jwt, refused, signature
 
 from rpcguard import AuthError, Principal, Request
-from rpcguard.authenticator import KNOWN_PLACES, KNOWN_TEXT, Authenticator, refuse_encoded
+from rpcguard.authenticator import Authenticator, refuse_encoded
 from rpcguard.peer import Proxies
 from rpcguard.pending import Pending
+from rpcguard.places import KNOWN_PLACES, KNOWN_TEXT
 from rpcguard.policy import Names, Policy
 from rpcguard.project import Bounds, Project, Refusals
 from rpcguard.schemes.base import Incoming, NeedBody, Proof
@@ -282,8 +283,10 @@ def test_targets_are_remembered_in_bounded_number(target: str):
     guard = guarding(jwt())
     for number in range(KNOWN_PLACES + 10):
         asked(guard, GOOD, target=target.format(number))
-    assert len(guard._places) <= KNOWN_PLACES
-    assert not any(len(target) > KNOWN_TEXT or "?" in target for _, target, *_ in guard._places)
+    assert len(guard._places.known) <= KNOWN_PLACES
+    assert not any(
+        len(target) > KNOWN_TEXT or "?" in target for _, target, *_ in guard._places.known
+    )
 
 
 def test_no_project_and_no_target_are_refused_by_nobody():

@@ -26,14 +26,14 @@ def remembered(guard: Authenticator, *targets: str, **options: Any) -> int:
     """Return how many places *guard* remembers after requests for *targets*."""
     for target in targets:
         guard.matching(Request("POST", target, [], None))
-    return len(guard._places)
+    return len(guard._places.known)
 
 
 def test_a_place_is_remembered_once_and_asked_for_often():
     guard = guarding(jwt())
     assert remembered(guard, "/one", "/one", "/one/x") == 2
     guard.matching(Request("POST", "/one", [("Host", "a.example")], None))
-    assert len(guard._places) == 3
+    assert len(guard._places.known) == 3
 
 
 @pytest.mark.parametrize("length", [512, 513])
@@ -43,7 +43,7 @@ def test_what_is_longer_than_512_characters_is_not_remembered(length):
     guard = guarding(jwt())
     target = "/one/".ljust(length - 9, "x")
     guard.matching(Request("POST", target, [("Host", "a.example")], None))
-    assert len(guard._places) == (1 if length == 512 else 0)
+    assert len(guard._places.known) == (1 if length == 512 else 0)
 
 
 def test_what_may_hold_a_key_is_not_remembered():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rpcguard import AuthError, Request, Verifier
-from rpcguard.authenticator import KNOWN_PLACES, KNOWN_TEXT
+from rpcguard.places import KNOWN_PLACES, KNOWN_TEXT
 
 REGISTRY = """\
 version: 1
@@ -73,11 +73,11 @@ def test_a_reload_forgets_it(verifier: Verifier, tmp_path: Path) -> None:
 def test_callers_cannot_make_it_grow(verifier: Verifier) -> None:
     for number in range(KNOWN_PLACES + 10):
         assert _asked(verifier, "/evm", f"host-{number}.example") == "evm"
-    assert 0 < len(verifier.registry._places) <= KNOWN_PLACES
-    before = len(verifier.registry._places)
+    assert 0 < len(verifier.registry._places.known) <= KNOWN_PLACES
+    before = len(verifier.registry._places.known)
     assert _asked(verifier, f"/evm/{'x' * KNOWN_TEXT}") == "evm"
     assert _asked(verifier, "/evm", "x" * KNOWN_TEXT) == "evm"
-    assert len(verifier.registry._places) == before
+    assert len(verifier.registry._places.known) == before
 
 
 @pytest.mark.parametrize("project", [None, "bsc", "evm", "hosted"])
@@ -90,6 +90,6 @@ def test_no_key_is_remembered_wherever_it_is_sent(
         verifier.verify(Request("POST", target.replace("KEY", KEY), []), project=project)
     except AuthError:
         pass
-    known = verifier.registry._places
+    known = verifier.registry._places.known
     assert known
     assert KEY not in repr(list(known)) + repr(list(known.values()))

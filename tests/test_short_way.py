@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,14 @@ from minting import (
 )
 
 from rpcguard import AuthError, Request, Verifier
-from rpcguard.authenticator import Authenticator
+from rpcguard.authenticator import KNOWN_REQUESTS, Authenticator
 from rpcguard.keys import Key, secret_key
+from rpcguard.owed import Answer
 from rpcguard.pending import Pending
 from rpcguard.registry.compile import load
 from rpcguard.schemes.jwt import KNOWN_HEADS
 from rpcguard.schemes.jwt_rules import JwtRules
-from rpcguard.schemes.jwt_verified import KNOWN_SIGNERS, Judge
+from rpcguard.schemes.jwt_verified import KNOWN_SIGNERS, Judge, name_of
 
 HOST = ("Host", "rpc.example")
 TARGET = "/rpc"
@@ -147,11 +149,17 @@ def short_way(guard: Authenticator, request: Request, now: float) -> tuple[Any, 
     fields = request.bearer_fields()
     if fields is None:
         return None
+    host, authorization = fields
+    asked = (None, request.target, host, blake2b(authorization).digest())
     try:
-        step = guard.short(request.target, *fields, None, now)
+        left = guard.seen.get(asked) or guard.learn(asked, authorization, now)
     except AuthError as error:
         return told(error)
-    return None if step is None else outcome(step)
+    if left is None:
+        return None
+    begin, end, owed, principal, step = left
+    assert (principal, owed) == (step.conclude(Answer.OK), step.owed)
+    return outcome(step) if begin <= now < end else None
 
 
 def asking(*headers: tuple[str, str], target: str = TARGET) -> Request:
@@ -315,16 +323,16 @@ def test_a_token_that_ends_while_it_is_known_is_for_the_long_way(tmp_path: Path)
 def test_a_token_that_something_else_binds_is_never_usual(tmp_path: Path, project: str) -> None:
     guard = opened(tmp_path, project)
     scheme: Any = guard.projects["one"].schemes[0]
-    text = good(project, url=TARGET)
+    text = good(project, url=TARGET).encode()
     for _ in range(2):
-        assert scheme.usual(text.encode(), NOW, guard.projects["one"].dress) is None
+        assert scheme.usual(text, name_of(text), NOW, guard.projects["one"].dress) is None
 
 
 def test_a_token_does_not_name_its_key_where_a_header_does(tmp_path: Path) -> None:
     guard = opened(tmp_path, "header key")
     scheme: Any = guard.projects["one"].schemes[0]
-    forged = token(hour(), OTHER_SECRET, **NAMED)
-    assert scheme.usual(forged.encode(), NOW, guard.projects["one"].dress) is None
+    forged = token(hour(), OTHER_SECRET, **NAMED).encode()
+    assert scheme.usual(forged, name_of(forged), NOW, guard.projects["one"].dress) is None
 
 
 def test_what_the_tokens_of_a_key_share_is_kept_for_a_bounded_number() -> None:
@@ -363,10 +371,11 @@ def test_a_known_token_is_not_verified_again(tmp_path: Path) -> None:
     guard = taught(opened(tmp_path, "plain"), "plain")
     scheme: Any = guard.projects["one"].schemes[0]
     project, text = guard.projects["one"], good("plain").encode()
-    first = scheme.usual(text, NOW, project.dress)
-    assert scheme.usual(text, NOW, project.dress) is first
+    name = name_of(text)
+    first = scheme.usual(text, name, NOW, project.dress)
+    assert scheme.usual(text, name, NOW, project.dress) is first
     scheme._cache.younger, scheme._cache._older = {}, scheme._cache.younger
-    assert scheme.usual(text, NOW, project.dress) is first
+    assert scheme.usual(text, name, NOW, project.dress) is first
     assert len(scheme._cache.younger) == 1  # what is asked for again stays
 
 
@@ -378,6 +387,26 @@ def test_what_has_not_verified_is_not_remembered(tmp_path: Path) -> None:
     for _ in range(2):
         assert short_way(guard, forged, NOW)
     assert scheme._heads == {}
+
+
+def test_usual_requests_are_remembered_in_bounded_number(tmp_path: Path) -> None:
+    guard = taught(opened(tmp_path, "plain"), "plain")
+    for number in range(KNOWN_REQUESTS + 1):
+        request = asking(*bearer(good("plain", jti=str(number))))
+        assert short_way(guard, request, NOW)
+        assert 0 < len(guard.seen) <= KNOWN_REQUESTS
+    assert len(guard.seen) == 1
+    assert short_way(guard, asking(*bearer(good("plain", jti="0"))), NOW)  # one that was forgotten
+
+
+def test_nothing_that_is_remembered_of_a_request_lets_anybody_in(tmp_path: Path) -> None:
+    guard = taught(opened(tmp_path, "plain"), "plain")
+    text = good("plain")
+    assert short_way(guard, asking(*bearer(text)), NOW)
+    assert guard.seen
+    remembered = repr(guard.seen)
+    assert TARGET in remembered
+    assert not any(part in remembered for part in text.split("."))
 
 
 @pytest.mark.parametrize("project", ["plain", "key's policy", "dated key"])
@@ -489,6 +518,30 @@ def test_where_somebody_listens_the_long_way_is_taken(
 def test_an_event_loop_may_ask_at_once_where_the_backend_never_waits(tmp_path: Path) -> None:
     with verifier(tmp_path) as memory, verifier(tmp_path, "sqlite:///a.db") as file:
         assert (memory.at_once, file.at_once) == (True, False)
+
+
+def test_a_token_counts_where_it_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "registry.yaml").write_text(
+        "version: 1\nbackend: memory://\nprojects:\n"
+        f"  one:\n    match: {{path: /one}}\n    preset: bearer\n    audience: one\n    {KEYS}\n"
+        f"  two:\n    match: {{path: /two}}\n    preset: bearer\n    audience: two\n    {KEYS}\n"
+        f"  host:\n    match: {{host: three, path: /one}}\n    preset: bearer\n    {KEYS}\n"
+    )
+    path, text = tmp_path / "registry.yaml", signed("plain", hour(aud="one"))
+    with Verifier.from_yaml(path, environ=ENVIRON, watch=False, clock=lambda: NOW) as guard:
+        for target, host, project, expected in [
+            ("/one", "a", None, "one"),
+            ("/two", "a", None, "invalid_audience"),
+            ("/one", "three", None, "invalid_audience"),  # which asks for none
+            ("/two", "a", "one", "one"),
+            ("/one", "a", "two", "invalid_audience"),
+        ] * 3:
+            request = Request("POST", target, [("Host", host), *bearer(text)], None)
+            try:
+                found = guard.verify(request, project=project).project
+            except AuthError as error:
+                found = error.reason
+            assert found == expected
 
 
 def test_the_clock_is_read_once(tmp_path: Path) -> None:

@@ -279,7 +279,7 @@ class Pair:
     def of(cls, folder: Path, project: str) -> Pair:
         """Return a new pair, both of which have seen the usual requests."""
         pair = cls(project, opened(folder, project), opened(folder, project))
-        pair.long._signing = frozenset()
+        pair.long._places.signing = frozenset()
         for more in ({}, {"target": OTHER_TARGET}, {"asked": Asked(project="one")}):
             pair.same(replace(Ask(), **more))
         return pair
@@ -312,7 +312,7 @@ def test_no_change_of_a_usual_request_makes_a_difference(tmp_path: Path, project
 def test_projects_of_one_registry_keep_to_themselves(tmp_path: Path, named: bool) -> None:
     # each reads fields that say nothing to another
     short, long = all_opened(tmp_path), all_opened(tmp_path)
-    long._signing = frozenset()
+    long._places.signing = frozenset()
     accepted = 0
     for change in (*CHANGES, *reversed(CHANGES)):
         for project in ALL:

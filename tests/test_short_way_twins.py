@@ -86,7 +86,7 @@ _steps = st.one_of(
     st.tuples(st.just("revoke"), st.sampled_from([{"subject": "a"}, {"key": "a"}, {"key": "b"}])),
     st.tuples(st.just("revoke"), st.sampled_from([{"subject": "alice"}, {"session": "s"}])),
     st.tuples(st.just("reload"), st.sampled_from(sorted(AFTER))),
-    st.tuples(st.just("forget"), st.none()),
+    st.tuples(st.just("forget"), st.sampled_from(["places", "requests"])),
 )
 
 
@@ -113,8 +113,9 @@ def run(history: tuple[str, str, list[Ask], list[Step]]) -> int:
                 accepted += isinstance(twins.ask(asks[which], what)[0], Principal)
             elif what == "reload":
                 twins.reload(which)
-            elif what == "forget":  # as strangers can have it, by asking for many places
-                twins.short.registry._places.clear()
+            elif what == "forget":  # as strangers can have it, who ask for many places
+                registry = twins.short.registry
+                (registry.seen if which == "requests" else registry._places.known).clear()
             elif twins.now > 0:
                 for guard in twins.both:
                     guard.revoke("one", **which)

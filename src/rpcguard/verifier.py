@@ -151,14 +151,14 @@ class Verifier:
         Raises:
             AuthError: If the request is refused, for whatever reason.
         """
+        now, authenticator = self._clock(), self._live.compiled.authenticator
         fields = None
-        if schemes is None and not standing and self._live.compiled.authenticator.short_ways:
+        if authenticator.short_ways and schemes is None and not (standing or self._heard):
             fields = request.bearer_fields()
         if fields is not None:
-            principal = self.known(request.target, *fields, project)
+            principal = self.known(request.target, *fields, project, now)
             if principal is not None:
                 return principal
-        now, authenticator = self._clock(), self._live.compiled.authenticator
         started = time.perf_counter()
         asked = PLAIN
         if standing or frames or project is not None or schemes is not None:
@@ -210,14 +210,14 @@ class Verifier:
         frames: bool = False,
     ) -> Principal:
         """`verify` for a running event loop; see there."""
+        now, authenticator = self._clock(), self._live.compiled.authenticator
         fields = None
-        if schemes is None and not standing and self._live.compiled.authenticator.short_ways:
+        if authenticator.short_ways and schemes is None and not (standing or self._heard):
             fields = request.bearer_fields()
         if fields is not None:
-            principal = await self.aknown(request.target, *fields, project)
+            principal = await self.aknown(request.target, *fields, project, now)
             if principal is not None:
                 return principal
-        now, authenticator = self._clock(), self._live.compiled.authenticator
         started = time.perf_counter()
         asked = PLAIN
         if standing or frames or project is not None or schemes is not None:
@@ -259,7 +259,12 @@ class Verifier:
         return principal
 
     def known(
-        self, target: str, host: str, authorization: bytes, project: str | None = None
+        self,
+        target: str,
+        host: str,
+        authorization: bytes,
+        project: str | None = None,
+        now: float | None = None,
     ) -> Principal | None:
         """
         Return who is calling, for the usual request, in a fraction of the time that `verify` takes;
@@ -273,13 +278,16 @@ class Verifier:
             host: The value of `Host`. Do not ask where the request has it never or twice.
             authorization: The value of `Authorization`, likewise.
             project: Name of the project to use whatever the target says.
+            now: Unix seconds; the clock's by default.
 
         Raises:
             AuthError: What `verify` would raise.
         """
         if self._heard or _audited():
             return None  # `verify` tells what it did
-        now, authenticator = self._clock(), self._live.compiled.authenticator
+        if now is None:
+            now = self._clock()
+        authenticator = self._live.compiled.authenticator
         asked = (project, target, host, blake2b(authorization).digest())
         left = authenticator.seen.get(asked) or authenticator.learn(asked, authorization, now)
         if left is None:
@@ -294,12 +302,19 @@ class Verifier:
         return principal if answer is _OK else step.conclude(answer)
 
     async def aknown(
-        self, target: str, host: str, authorization: bytes, project: str | None = None
+        self,
+        target: str,
+        host: str,
+        authorization: bytes,
+        project: str | None = None,
+        now: float | None = None,
     ) -> Principal | None:
         """`known` for a running event loop; see there. Where `at_once`, `known` serves it too."""
         if self._heard or _audited():
             return None
-        now, authenticator = self._clock(), self._live.compiled.authenticator
+        if now is None:
+            now = self._clock()
+        authenticator = self._live.compiled.authenticator
         asked = (project, target, host, blake2b(authorization).digest())
         left = authenticator.seen.get(asked) or authenticator.learn(asked, authorization, now)
         if left is None:

@@ -15,7 +15,7 @@ from contrib import credentials as cred
 from contrib.servers import aio
 from contrib.wire import HANDSHAKE, Answer, chunked_request, request
 from rpcguard import AuthError, ConfigError, Verifier
-from rpcguard.contrib.aiohttp import principal_of, rpc_auth_middleware
+from rpcguard.contrib.aiohttp import RPCAuthMiddleware, principal_of, rpc_auth_middleware
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +44,28 @@ def _serve(handler: Any, *middlewares: Any, **options: Any) -> Any:
         return app
 
     return aio(create)
+
+
+@pytest.mark.parametrize("target", ["/mnt/solana", "/mnt/v1/"])
+@pytest.mark.parametrize("guards", ["one, alone", "one of several", "two"])
+def test_guards_above_each_other_spend_one_credential(
+    verifier: Verifier, monkeypatch: pytest.MonkeyPatch, guards: str, target: str
+) -> None:
+    outer = rpc_auth_middleware(verifier)
+    inner = rpc_auth_middleware(verifier) if guards == "two" else outer
+    monkeypatch.setattr(RPCAuthMiddleware, "_several", guards != "one, alone")
+
+    def create() -> web.Application:
+        app = web.Application(middlewares=[outer, inner])
+        sub = web.Application(middlewares=[inner])
+        sub.router.add_post("/{path:.*}", _echo)
+        app.add_subapp("/mnt", sub)
+        return app
+
+    with aio(create) as port:
+        for _ in range(2):  # and again when its place is known
+            headers = cred.nodius(b"x") if "solana" in target else cred.meganode()
+            assert request(port, "POST", target, headers, b"x").status == 200
 
 
 @pytest.fixture(scope="module")

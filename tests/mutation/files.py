@@ -68,6 +68,13 @@ FILES: dict[str, tuple[str, ...]] = {
         "test_messages.py",
         "test_short_way.py",
         "test_short_way_signed.py",
+    ),
+    "places.py": (
         "test_places.py",
+        "test_authenticator.py",
+        "test_authenticator_targets.py",
+        "test_trace.py",
+        "test_short_way.py",
+        "test_short_way_signed.py",
     ),
 }
