@@ -465,6 +465,20 @@ def test_who_is_known_is_who_verify_gives(tmp_path: Path, ask: Any) -> None:
 
 
 @pytest.mark.parametrize("ask", [known, aknown])
+def test_a_request_that_came_before_is_found_at_once(
+    tmp_path: Path, ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = good("plain", sub="alice")
+    with verifier(tmp_path) as guard:
+        for _ in range(2):
+            guard.verify(asking(*bearer(text)))
+        monkeypatch.delattr(Authenticator, "learn")
+        assert ask(guard, text).subject == "alice"
+        with pytest.raises(AttributeError):
+            ask(guard, good("plain", sub="bob"))
+
+
+@pytest.mark.parametrize("ask", [known, aknown])
 def test_who_is_revoked_is_known_no_more(tmp_path: Path, ask: Any) -> None:
     text = good("plain", sub="alice")
     with verifier(tmp_path) as guard:
