@@ -38,7 +38,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"sessions"}),
     frozenset({"project", "ending"}),
     frozenset({"messages", "steps", "shown"}),
-    frozenset({"callers"}),
+    frozenset({"callers", "places"}),
     frozenset({"authenticator"}),
     frozenset({"registry/", "turns", "own_threads", "measured", "audit", "observers/"}),
     frozenset({"issuing", "limiter"}),
