@@ -152,7 +152,7 @@ def short_way(guard: Authenticator, request: Request, now: float) -> tuple[Any, 
     host, authorization = fields
     asked = (None, request.target, host, blake2b(authorization).digest())
     try:
-        left = guard.seen.get(asked) or guard.learn(asked, authorization, now)
+        left = guard.seen.younger.get(asked) or guard.learn(asked, authorization, now)
     except AuthError as error:
         return told(error)
     if left is None:
@@ -395,16 +395,34 @@ def test_usual_requests_are_remembered_in_bounded_number(tmp_path: Path) -> None
         request = asking(*bearer(good("plain", jti=str(number))))
         assert short_way(guard, request, NOW)
         assert 0 < len(guard.seen) <= KNOWN_REQUESTS
-    assert len(guard.seen) == 1
+    assert len(guard.seen) < KNOWN_REQUESTS
     assert short_way(guard, asking(*bearer(good("plain", jti="0"))), NOW)  # one that was forgotten
+
+
+def test_who_comes_again_while_many_others_do_is_not_verified_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard = taught(opened(tmp_path, "plain"), "plain")
+    verified: list[Any] = []
+    judge = Judge.judge
+
+    def judged(self: Judge, signed: bytes, claims: Any, *more: Any, **options: Any) -> Any:
+        verified.append(claims.get("jti"))
+        return judge(self, signed, claims, *more, **options)
+
+    monkeypatch.setattr(Judge, "judge", judged)
+    again = asking(*bearer(good("plain", jti="again")))
+    for number in range(2 * KNOWN_REQUESTS):
+        assert short_way(guard, again, NOW)
+        assert short_way(guard, asking(*bearer(good("plain", jti=str(number)))), NOW)
+    assert verified.count("again") == 1
 
 
 def test_nothing_that_is_remembered_of_a_request_lets_anybody_in(tmp_path: Path) -> None:
     guard = taught(opened(tmp_path, "plain"), "plain")
     text = good("plain")
     assert short_way(guard, asking(*bearer(text)), NOW)
-    assert guard.seen
-    remembered = repr(guard.seen)
+    remembered = repr(guard.seen.younger)
     assert TARGET in remembered
     assert not any(part in remembered for part in text.split("."))
 

@@ -14,6 +14,7 @@ from minting import flip_bit
 from twins import AFTER, CHANGES, CLAIMS, PROJECTS, TIMES, WAYS, Ask, Twins, usual
 
 from rpcguard import Principal
+from rpcguard.authenticator import Authenticator
 
 COUNTED = {"per ip", "per key", "key's limits"}  # each request counts: a pair for each
 
@@ -86,7 +87,7 @@ _steps = st.one_of(
     st.tuples(st.just("revoke"), st.sampled_from([{"subject": "a"}, {"key": "a"}, {"key": "b"}])),
     st.tuples(st.just("revoke"), st.sampled_from([{"subject": "alice"}, {"session": "s"}])),
     st.tuples(st.just("reload"), st.sampled_from(sorted(AFTER))),
-    st.tuples(st.just("forget"), st.sampled_from(["places", "requests"])),
+    st.tuples(st.just("forget"), st.sampled_from(["places", "requests", "recent requests"])),
 )
 
 
@@ -103,6 +104,15 @@ def histories(draw: st.DrawFn) -> tuple[str, str, list[Ask], list[Step]]:
     return first, second, asks, draw(st.lists(_steps, min_size=3, max_size=14))
 
 
+def forget(guard: Authenticator, which: str) -> None:
+    """Forget *which* things, as strangers can have it, who ask for many places."""
+    if which == "places":
+        guard._places.known.clear()
+    else:
+        guard.seen._older = guard.seen.younger if which == "recent requests" else {}
+        guard.seen.younger = {}
+
+
 def run(history: tuple[str, str, list[Ask], list[Step]]) -> int:
     """Play *history*; return how many requests were let in."""
     first, second, asks, steps = history
@@ -113,9 +123,8 @@ def run(history: tuple[str, str, list[Ask], list[Step]]) -> int:
                 accepted += isinstance(twins.ask(asks[which], what)[0], Principal)
             elif what == "reload":
                 twins.reload(which)
-            elif what == "forget":  # as strangers can have it, who ask for many places
-                registry = twins.short.registry
-                (registry.seen if which == "requests" else registry._places.known).clear()
+            elif what == "forget":
+                forget(twins.short.registry, which)
             elif twins.now > 0:
                 for guard in twins.both:
                     guard.revoke("one", **which)

@@ -287,9 +287,9 @@ class Verifier:
             return None  # `verify` tells what it did
         if now is None:
             now = self._clock()
-        authenticator = self._live.compiled.authenticator
+        judge = self._live.compiled.authenticator
         asked = (project, target, host, blake2b(authorization).digest())
-        left = authenticator.seen.get(asked) or authenticator.learn(asked, authorization, now)
+        left = judge.seen.younger.get(asked) or judge.learn(asked, authorization, now)
         if left is None:
             return None
         begin, end, owed, principal, step = left
@@ -314,9 +314,9 @@ class Verifier:
             return None
         if now is None:
             now = self._clock()
-        authenticator = self._live.compiled.authenticator
+        judge = self._live.compiled.authenticator
         asked = (project, target, host, blake2b(authorization).digest())
-        left = authenticator.seen.get(asked) or authenticator.learn(asked, authorization, now)
+        left = judge.seen.younger.get(asked) or judge.learn(asked, authorization, now)
         if left is None:
             return None
         begin, end, owed, principal, step = left
