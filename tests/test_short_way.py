@@ -482,6 +482,23 @@ def test_who_is_known_is_who_verify_gives(tmp_path: Path, ask: Any) -> None:
         assert ask(guard, text, project="one") == principal
 
 
+def test_a_subclass_may_ask_verify_who_is_known(tmp_path: Path) -> None:
+    class Asking(Verifier):
+        def known(self, target: str, host: str, authorization: bytes, *_: Any) -> Any:
+            headers = [("Host", host), ("Authorization", authorization.decode())]
+            return self.verify(Request("POST", target, headers, None))
+
+        async def aknown(self, target: str, host: str, authorization: bytes, *_: Any) -> Any:
+            headers = [("Host", host), ("Authorization", authorization.decode())]
+            return await self.averify(Request("POST", target, headers, None))
+
+    opened(tmp_path, "plain")
+    path, text = tmp_path / "registry.yaml", good("plain", sub="alice")
+    with Asking.from_yaml(path, environ=ENVIRON, watch=False, clock=lambda: NOW) as guard:
+        for ask in (known, aknown) * 2:
+            assert ask(guard, text).subject == "alice"
+
+
 @pytest.mark.parametrize("ask", [known, aknown])
 def test_who_is_revoked_is_known_no_more(tmp_path: Path, ask: Any) -> None:
     text = good("plain", sub="alice")

@@ -156,7 +156,8 @@ class Verifier:
         if authenticator.short_ways and schemes is None and not (standing or self._heard):
             fields = request.bearer_fields()
         if fields is not None:
-            principal = self.known(request.target, *fields, project, now)
+            # Of this class, since a subclass's own may ask here
+            principal = Verifier.known(self, request.target, *fields, project, now)
             if principal is not None:
                 return principal
         started = time.perf_counter()
@@ -215,7 +216,7 @@ class Verifier:
         if authenticator.short_ways and schemes is None and not (standing or self._heard):
             fields = request.bearer_fields()
         if fields is not None:
-            principal = await self.aknown(request.target, *fields, project, now)
+            principal = await Verifier.aknown(self, request.target, *fields, project, now)
             if principal is not None:
                 return principal
         started = time.perf_counter()
