@@ -427,6 +427,16 @@ def test_nothing_that_is_remembered_of_a_request_lets_anybody_in(tmp_path: Path)
     assert not any(part in remembered for part in text.split("."))
 
 
+def test_a_request_that_comes_again_is_remembered_anew(tmp_path: Path) -> None:
+    guard = taught(opened(tmp_path, "plain"), "plain")
+    request = asking(*bearer(good("plain")))
+    first = short_way(guard, request, NOW)
+    guard.seen._older, guard.seen.younger = guard.seen.younger, {}
+    guard._places.known.clear()  # nor is its place looked at
+    assert first == short_way(guard, request, NOW)
+    assert len(guard.seen.younger) == 1
+
+
 @pytest.mark.parametrize("project", ["plain", "key's policy", "dated key"])
 def test_an_unknown_key_costs_what_a_wrong_one_does(
     tmp_path: Path, project: str, monkeypatch: pytest.MonkeyPatch
