@@ -78,6 +78,15 @@ def test_no_time_of_a_token_makes_a_difference(project: str) -> None:
     assert play(project, changes) > 0
 
 
+def test_what_stands_need_not_be_fresh_on_any_way() -> None:
+    with Twins.of("strict") as twins:
+        taught("strict", twins)
+        for number, way in enumerate(WAYS):
+            late = usual("strict").but({"claims": {"jti": str(number)}, "now": 3300})
+            assert isinstance(twins.ask(late.but({"asked": {"standing": True}}), way)[0], Principal)
+            assert twins.ask(late, way)[0] == "expired"
+
+
 # --- Histories: caches are warm, kept and lost ----------------------------------------------------
 
 Step = tuple[str, Any]  # what happens, and what to
