@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import pytest
@@ -537,6 +538,35 @@ def test_a_backend_that_does_not_answer_lets_nobody_in(tmp_path: Path, ask: Any)
         guard.verify(asking(*bearer(text)), schemes=["jwt"])
     assert told(short.value) == told(long.value)
     assert short.value.reason == "backend_unavailable"
+
+
+def verify(of: Verifier, text: str) -> Any:
+    return of.verify(asking(*bearer(text)))
+
+
+def averify(of: Verifier, text: str) -> Any:
+    return asyncio.run(of.averify(asking(*bearer(text))))
+
+
+@pytest.mark.parametrize("ask", [known, aknown, verify, averify])
+@pytest.mark.parametrize("seen", [True, False])
+def test_no_traceback_shows_a_token_that_may_be_good(tmp_path: Path, ask: Any, seen: bool) -> None:
+    text = good("plain")
+    guard = verifier(tmp_path)
+    for each in (text, text) if seen else (good("plain", jti="1"),):
+        guard.verify(asking(*bearer(each)))
+    guard.close()
+    with pytest.raises(AuthError, match="backend_unavailable") as caught:
+        ask(guard, text)
+    frames = [
+        frame
+        for error in (caught.value, caught.value.__cause__)
+        for frame, _ in walk_tb(error and error.__traceback__)
+        if frame.f_globals["__name__"].startswith("rpcguard.")
+    ]
+    assert frames
+    for frame in frames:
+        assert not any(text in repr(value) for value in frame.f_locals.values()), frame
 
 
 @pytest.mark.parametrize("ask", [known, aknown])

@@ -156,8 +156,10 @@ class Verifier:
         if authenticator.short_ways and schemes is None and not (standing or self._heard):
             fields = request.bearer_fields()
         if fields is not None:
-            # Of this class, since a subclass's own may ask here
-            principal = Verifier.known(self, request.target, *fields, project, now)
+            try:  # this class, since a subclass's own may ask here
+                principal = Verifier.known(self, request.target, *fields, project, now)
+            finally:
+                fields = None  # no traceback that shows variables shows the token
             if principal is not None:
                 return principal
         started = time.perf_counter()
@@ -216,7 +218,10 @@ class Verifier:
         if authenticator.short_ways and schemes is None and not (standing or self._heard):
             fields = request.bearer_fields()
         if fields is not None:
-            principal = await Verifier.aknown(self, request.target, *fields, project, now)
+            try:
+                principal = await Verifier.aknown(self, request.target, *fields, project, now)
+            finally:
+                fields = None
             if principal is not None:
                 return principal
         started = time.perf_counter()
@@ -291,6 +296,7 @@ class Verifier:
         judge = self._live.compiled.authenticator
         asked = (project, target, host, blake2b(authorization).digest())
         left = judge.seen.younger.get(asked) or judge.learn(asked, authorization, now)
+        del authorization  # as in `verify`
         if left is None:
             return None
         begin, end, owed, principal, step = left
@@ -318,6 +324,7 @@ class Verifier:
         judge = self._live.compiled.authenticator
         asked = (project, target, host, blake2b(authorization).digest())
         left = judge.seen.younger.get(asked) or judge.learn(asked, authorization, now)
+        del authorization  # as in `verify`
         if left is None:
             return None
         begin, end, owed, principal, step = left
