@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import pytest
@@ -152,7 +153,7 @@ def short_way(guard: Authenticator, request: Request, now: float) -> tuple[Any, 
     host, authorization = fields
     asked = (None, request.target, host, blake2b(authorization).digest())
     try:
-        left = guard.seen.get(asked) or guard.learn(asked, authorization, now)
+        left = guard.seen.younger.get(asked) or guard.learn(asked, authorization, now)
     except AuthError as error:
         return told(error)
     if left is None:
@@ -395,18 +396,46 @@ def test_usual_requests_are_remembered_in_bounded_number(tmp_path: Path) -> None
         request = asking(*bearer(good("plain", jti=str(number))))
         assert short_way(guard, request, NOW)
         assert 0 < len(guard.seen) <= KNOWN_REQUESTS
-    assert len(guard.seen) == 1
+    assert len(guard.seen) < KNOWN_REQUESTS
     assert short_way(guard, asking(*bearer(good("plain", jti="0"))), NOW)  # one that was forgotten
+
+
+def test_who_comes_again_while_many_others_do_is_not_verified_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard = taught(opened(tmp_path, "plain"), "plain")
+    verified: list[Any] = []
+    judge = Judge.judge
+
+    def judged(self: Judge, signed: bytes, claims: Any, *more: Any, **options: Any) -> Any:
+        verified.append(claims.get("jti"))
+        return judge(self, signed, claims, *more, **options)
+
+    monkeypatch.setattr(Judge, "judge", judged)
+    again = asking(*bearer(good("plain", jti="again")))
+    for number in range(2 * KNOWN_REQUESTS):
+        assert short_way(guard, again, NOW)
+        assert short_way(guard, asking(*bearer(good("plain", jti=str(number)))), NOW)
+    assert verified.count("again") == 1
 
 
 def test_nothing_that_is_remembered_of_a_request_lets_anybody_in(tmp_path: Path) -> None:
     guard = taught(opened(tmp_path, "plain"), "plain")
     text = good("plain")
     assert short_way(guard, asking(*bearer(text)), NOW)
-    assert guard.seen
-    remembered = repr(guard.seen)
+    remembered = repr(guard.seen.younger)
     assert TARGET in remembered
     assert not any(part in remembered for part in text.split("."))
+
+
+def test_a_request_that_comes_again_is_remembered_anew(tmp_path: Path) -> None:
+    guard = taught(opened(tmp_path, "plain"), "plain")
+    request = asking(*bearer(good("plain")))
+    first = short_way(guard, request, NOW)
+    guard.seen._older, guard.seen.younger = guard.seen.younger, {}
+    guard._places.known.clear()  # nor is its place looked at
+    assert first == short_way(guard, request, NOW)
+    assert len(guard.seen.younger) == 1
 
 
 @pytest.mark.parametrize("project", ["plain", "key's policy", "dated key"])
@@ -464,6 +493,23 @@ def test_who_is_known_is_who_verify_gives(tmp_path: Path, ask: Any) -> None:
         assert ask(guard, text, project="one") == principal
 
 
+def test_a_subclass_may_ask_verify_who_is_known(tmp_path: Path) -> None:
+    class Asking(Verifier):
+        def known(self, target: str, host: str, authorization: bytes, *_: Any) -> Any:
+            headers = [("Host", host), ("Authorization", authorization.decode())]
+            return self.verify(Request("POST", target, headers, None))
+
+        async def aknown(self, target: str, host: str, authorization: bytes, *_: Any) -> Any:
+            headers = [("Host", host), ("Authorization", authorization.decode())]
+            return await self.averify(Request("POST", target, headers, None))
+
+    opened(tmp_path, "plain")
+    path, text = tmp_path / "registry.yaml", good("plain", sub="alice")
+    with Asking.from_yaml(path, environ=ENVIRON, watch=False, clock=lambda: NOW) as guard:
+        for ask in (known, aknown) * 2:
+            assert ask(guard, text).subject == "alice"
+
+
 @pytest.mark.parametrize("ask", [known, aknown])
 def test_a_request_that_came_before_is_found_at_once(
     tmp_path: Path, ask: Any, monkeypatch: pytest.MonkeyPatch
@@ -506,6 +552,35 @@ def test_a_backend_that_does_not_answer_lets_nobody_in(tmp_path: Path, ask: Any)
         guard.verify(asking(*bearer(text)), schemes=["jwt"])
     assert told(short.value) == told(long.value)
     assert short.value.reason == "backend_unavailable"
+
+
+def verify(of: Verifier, text: str) -> Any:
+    return of.verify(asking(*bearer(text)))
+
+
+def averify(of: Verifier, text: str) -> Any:
+    return asyncio.run(of.averify(asking(*bearer(text))))
+
+
+@pytest.mark.parametrize("ask", [known, aknown, verify, averify])
+@pytest.mark.parametrize("seen", [True, False])
+def test_no_traceback_shows_a_token_that_may_be_good(tmp_path: Path, ask: Any, seen: bool) -> None:
+    text = good("plain")
+    guard = verifier(tmp_path)
+    for each in (text, text) if seen else (good("plain", jti="1"),):
+        guard.verify(asking(*bearer(each)))
+    guard.close()
+    with pytest.raises(AuthError, match="backend_unavailable") as caught:
+        ask(guard, text)
+    frames = [
+        frame
+        for error in (caught.value, caught.value.__cause__)
+        for frame, _ in walk_tb(error and error.__traceback__)
+        if frame.f_globals["__name__"].startswith("rpcguard.")
+    ]
+    assert frames
+    for frame in frames:
+        assert not any(text in repr(value) for value in frame.f_locals.values()), frame
 
 
 @pytest.mark.parametrize("ask", [known, aknown])

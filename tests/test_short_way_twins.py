@@ -14,6 +14,7 @@ from minting import flip_bit
 from twins import AFTER, CHANGES, CLAIMS, PROJECTS, TIMES, WAYS, Ask, Twins, usual
 
 from rpcguard import Principal
+from rpcguard.authenticator import Authenticator
 
 COUNTED = {"per ip", "per key", "key's limits"}  # each request counts: a pair for each
 
@@ -77,6 +78,15 @@ def test_no_time_of_a_token_makes_a_difference(project: str) -> None:
     assert play(project, changes) > 0
 
 
+def test_what_stands_need_not_be_fresh_on_any_way() -> None:
+    with Twins.of("strict") as twins:
+        taught("strict", twins)
+        for number, way in enumerate(WAYS):
+            late = usual("strict").but({"claims": {"jti": str(number)}, "now": 3300})
+            assert isinstance(twins.ask(late.but({"asked": {"standing": True}}), way)[0], Principal)
+            assert twins.ask(late, way)[0] == "expired"
+
+
 # --- Histories: caches are warm, kept and lost ----------------------------------------------------
 
 Step = tuple[str, Any]  # what happens, and what to
@@ -86,7 +96,7 @@ _steps = st.one_of(
     st.tuples(st.just("revoke"), st.sampled_from([{"subject": "a"}, {"key": "a"}, {"key": "b"}])),
     st.tuples(st.just("revoke"), st.sampled_from([{"subject": "alice"}, {"session": "s"}])),
     st.tuples(st.just("reload"), st.sampled_from(sorted(AFTER))),
-    st.tuples(st.just("forget"), st.sampled_from(["places", "requests"])),
+    st.tuples(st.just("forget"), st.sampled_from(["places", "requests", "recent requests"])),
 )
 
 
@@ -103,6 +113,15 @@ def histories(draw: st.DrawFn) -> tuple[str, str, list[Ask], list[Step]]:
     return first, second, asks, draw(st.lists(_steps, min_size=3, max_size=14))
 
 
+def forget(guard: Authenticator, which: str) -> None:
+    """Forget *which* things, as strangers can have it, who ask for many places."""
+    if which == "places":
+        guard._places.known.clear()
+    else:
+        guard.seen._older = guard.seen.younger if which == "recent requests" else {}
+        guard.seen.younger = {}
+
+
 def run(history: tuple[str, str, list[Ask], list[Step]]) -> int:
     """Play *history*; return how many requests were let in."""
     first, second, asks, steps = history
@@ -113,9 +132,8 @@ def run(history: tuple[str, str, list[Ask], list[Step]]) -> int:
                 accepted += isinstance(twins.ask(asks[which], what)[0], Principal)
             elif what == "reload":
                 twins.reload(which)
-            elif what == "forget":  # as strangers can have it, who ask for many places
-                registry = twins.short.registry
-                (registry.seen if which == "requests" else registry._places.known).clear()
+            elif what == "forget":
+                forget(twins.short.registry, which)
             elif twins.now > 0:
                 for guard in twins.both:
                     guard.revoke("one", **which)

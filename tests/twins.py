@@ -86,6 +86,7 @@ PROJECTS = {
     "key begins": _key("not_before: 2025-10-09T08:53:20Z"),
     "keys in bearers": _with(f"api_key: {{read: [bearer]}}\n    {_api_keys(KEY)}"),
     "keys in fields": _with(_api_keys(KEY)),
+    "keys in a header": _with(f"api_key: {{read: [header]}}\n    {_api_keys(KEY)}"),
     "keys in queries": _with(f"api_key: {{read: [query]}}\n    {_api_keys(KEY)}"),
     "keys like all tokens": _with(
         f"api_key: {{read: [bearer], prefix: eyJ}}\n    {_api_keys(KEY)}"

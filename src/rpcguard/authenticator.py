@@ -35,6 +35,7 @@ from rpcguard.rates import Charge, network_of
 from rpcguard.request import Request
 from rpcguard.schemes.base import NEED_BODY, Claim, Incoming, NeedBody, Proof, Scheme
 from rpcguard.schemes.jwt_verified import Left
+from rpcguard.schemes.remembered import Remembered
 from rpcguard.shown import ShownPaths
 from rpcguard.steps import PLAIN, Asked, BodyWanted, Counting
 from rpcguard.target import Router
@@ -88,7 +89,7 @@ class Authenticator:
         paths: How targets are shown.
         short_ways: Whether `learn` may ever give something.
         seen: The usual requests that `learn` has met: when only the backend is to be asked, and
-            what. It is read in place, since a call takes longer than the look-up.
+            what. Its younger half is read in place, since a call takes longer than the look-up.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class Authenticator:
         self.callers = Callers(proxies)
         self.paths = ShownPaths(projects.values())
         self._places = Places(projects, router, self.paths)
-        self.seen: dict[Usual, Left] = {}
+        self.seen: Remembered[Left] = Remembered(KNOWN_REQUESTS)
         self.short_ways = self._places.by_token
         self._read = _ALWAYS_READ.union(
             *(scheme.fields for project in projects.values() for scheme in project.schemes)
@@ -160,6 +161,9 @@ class Authenticator:
         Raises:
             AuthError: What `authenticate` would raise.
         """
+        left = self.seen.get(asked)
+        if left is not None:
+            return left
         project, target, host, name = asked
         place = self._places.known.get((project, target, host))
         if place is None or place.tokens is None or authorization[:7] != b"Bearer ":
@@ -170,9 +174,7 @@ class Authenticator:
         except AuthError as error:
             raise dress(error) from None
         if left is not None:
-            if len(self.seen) >= KNOWN_REQUESTS:
-                self.seen.clear()  # the tokens are still known
-            self.seen[asked] = left
+            self.seen.put(asked, left)
         return left
 
     def _short_signed(

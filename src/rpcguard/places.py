@@ -21,7 +21,8 @@ from rpcguard.trace import Trace
 KNOWN_PLACES = 1024  # bounded, because callers choose their Host
 KNOWN_TEXT = 512  # characters of target and Host
 
-Asked = tuple[str | None, ...]  # name of the project or None to match, target, values of `Host`
+# Where a request is sent: name of the project, or None to match, raw target, values of `Host`
+Destination = tuple[str | None, ...]
 
 
 class Signed(NamedTuple):
@@ -37,7 +38,7 @@ class Place(NamedTuple):
 
     Attributes:
         tokens: The scheme of a project that looks at nothing of most requests to a remembered
-            target but their bearer token, else None; see `Authenticator.short`.
+            target but their bearer token, else None; see `Authenticator.learn`.
         signed: Likewise for a wallet's signature.
     """
 
@@ -76,7 +77,7 @@ class Places:
         self._keys_in_path = any(project.keys_in_path for project in projects.values())
         self._tokens = {name: _tokens(project) for name, project in projects.items()}
         self._signed = {name: _signed(project) for name, project in projects.items()}
-        self.known: dict[Asked, Place] = {}
+        self.known: dict[Destination, Place] = {}
         self.by_token = any(self._tokens.values())
         self.signing: frozenset[str] = frozenset().union(
             *(each.scheme.fields | each.others | {"host"} for each in self._signed.values() if each)
@@ -106,7 +107,9 @@ class Places:
         asked = (project, target, *hosts)
         return self.known.get(asked) or self._learn(asked, target, hosts, project)
 
-    def _learn(self, asked: Asked, target: str, hosts: Sequence[str], project: str | None) -> Place:
+    def _learn(
+        self, asked: Destination, target: str, hosts: Sequence[str], project: str | None
+    ) -> Place:
         place = self._look(target, hosts, project, None)
         # nothing that may be a credential is remembered, wherever it was sent
         hidden = self._keys_in_path and (

@@ -156,7 +156,10 @@ class Verifier:
         if authenticator.short_ways and schemes is None and not (standing or self._heard):
             fields = request.bearer_fields()
         if fields is not None:
-            principal = self.known(request.target, *fields, project, now)
+            try:  # this class, since a subclass's own may ask here
+                principal = Verifier.known(self, request.target, *fields, project, now)
+            finally:
+                fields = None  # no traceback that shows variables shows the token
             if principal is not None:
                 return principal
         started = time.perf_counter()
@@ -215,7 +218,10 @@ class Verifier:
         if authenticator.short_ways and schemes is None and not (standing or self._heard):
             fields = request.bearer_fields()
         if fields is not None:
-            principal = await self.aknown(request.target, *fields, project, now)
+            try:
+                principal = await Verifier.aknown(self, request.target, *fields, project, now)
+            finally:
+                fields = None
             if principal is not None:
                 return principal
         started = time.perf_counter()
@@ -287,9 +293,10 @@ class Verifier:
             return None  # `verify` tells what it did
         if now is None:
             now = self._clock()
-        authenticator = self._live.compiled.authenticator
+        judge = self._live.compiled.authenticator
         asked = (project, target, host, blake2b(authorization).digest())
-        left = authenticator.seen.get(asked) or authenticator.learn(asked, authorization, now)
+        left = judge.seen.younger.get(asked) or judge.learn(asked, authorization, now)
+        del authorization  # as in `verify`
         if left is None:
             return None
         begin, end, owed, principal, step = left
@@ -314,9 +321,10 @@ class Verifier:
             return None
         if now is None:
             now = self._clock()
-        authenticator = self._live.compiled.authenticator
+        judge = self._live.compiled.authenticator
         asked = (project, target, host, blake2b(authorization).digest())
-        left = authenticator.seen.get(asked) or authenticator.learn(asked, authorization, now)
+        left = judge.seen.younger.get(asked) or judge.learn(asked, authorization, now)
+        del authorization  # as in `verify`
         if left is None:
             return None
         begin, end, owed, principal, step = left

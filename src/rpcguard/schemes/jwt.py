@@ -2,7 +2,7 @@
 JWTs in the Bearer scheme (RFC 7519, 6750, 8725), for every preset that takes them.
 
 What does not change between two requests with one token (signature, types, audience, the names that
-can be revoked) is worked out once and kept in a bounded cache, keyed by the token's SHA-256. What
+can be revoked) is worked out once and kept in a bounded cache, keyed by the token's digest. What
 can change (time, key dates, bindings to the request) is checked every time.
 """
 

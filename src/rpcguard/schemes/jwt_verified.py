@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 KNOWN_SIGNERS = 1024  # keys of a project whose names are not worked out again
 
-# From when until when, in Unix seconds, only the backend is to be asked about a token; what, who is
-# calling if it has no objection, and what it has. One serves all requests with the token: nothing
-# is charged, so nobody changes it.
+# What is left of a request with a token that nothing else binds: from when until when, in Unix
+# seconds, only the backend is to be asked; what; who is calling if it has no objection; and what
+# makes a refusal of its answer. One serves all requests with the token: nothing is charged, so
+# nobody changes it.
 Left = tuple[float, float, owed.Owed, Principal, Pending]
 
 
@@ -75,7 +76,7 @@ class Verified:
         owed: What the backend must say.
         policies: Policies of the key, and what the claims narrow.
         surely: From when until when, in Unix seconds, all that is left of a request that nothing
-            else binds is to ask the backend; None if there is more to all.
+            else binds is to ask the backend; None if more is left of every request.
         left: The same, and what to ask; None before the first such request.
     """
 

@@ -1,8 +1,8 @@
-"""What was found out about tokens, by their SHA-256, for as long as there is room."""
+"""What was found out about tokens and requests, for as long as there is room."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -25,13 +25,13 @@ class Remembered(Generic[T]):
             most: Entries to keep, at least 2.
         """
         self._half = most // 2
-        self.younger: dict[bytes, T] = {}
-        self._older: dict[bytes, T] = {}
+        self.younger: dict[Hashable, T] = {}
+        self._older: dict[Hashable, T] = {}
 
     def __len__(self) -> int:
         return len(self.younger) + len(self._older.keys() - self.younger.keys())
 
-    def get(self, name: bytes) -> T | None:
+    def get(self, name: Hashable) -> T | None:
         """Return what is known of *name*."""
         found = self.younger.get(name)
         if found is None:
@@ -40,7 +40,7 @@ class Remembered(Generic[T]):
                 self.put(name, found)
         return found
 
-    def put(self, name: bytes, found: T) -> None:
+    def put(self, name: Hashable, found: T) -> None:
         """Remember *found*."""
         if len(self.younger) >= self._half:
             self._older, self.younger = self.younger, {}
@@ -61,7 +61,7 @@ class Watched(Remembered[T]):
         super().__init__(most)
         self._tell = tell
 
-    def get(self, name: bytes) -> T | None:
+    def get(self, name: Hashable) -> T | None:
         """Return what is known of *name*."""
         found = super().get(name)
         self._tell(found is not None)
