@@ -33,7 +33,7 @@ from rpcguard.keys import Key, secret_key
 from rpcguard.owed import Answer
 from rpcguard.pending import Pending
 from rpcguard.registry.compile import load
-from rpcguard.schemes.jwt import KNOWN_HEADS
+from rpcguard.schemes.jwt import KNOWN_HEADS, JwtScheme
 from rpcguard.schemes.jwt_rules import JwtRules
 from rpcguard.schemes.jwt_verified import KNOWN_SIGNERS, Judge, name_of
 
@@ -522,6 +522,17 @@ def test_a_request_that_came_before_is_found_at_once(
         assert ask(guard, text).subject == "alice"
         with pytest.raises(AttributeError):
             ask(guard, good("plain", sub="bob"))
+
+
+@pytest.mark.parametrize("ask", [known, aknown])
+def test_what_the_long_way_has_verified_is_known_on_the_short_one(
+    tmp_path: Path, ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = good("plain", sub="alice")
+    with verifier(tmp_path) as guard:
+        guard.verify(asking(*bearer(text)), schemes=["jwt"])
+        monkeypatch.delattr(JwtScheme, "_verify_usual")
+        assert ask(guard, text).subject == "alice"
 
 
 @pytest.mark.parametrize("ask", [known, aknown])
