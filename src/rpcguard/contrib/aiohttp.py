@@ -46,7 +46,6 @@ __all__ = [
 
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
 
-_RequestKey: Any = getattr(web, "RequestKey", None)  # aiohttp 3.14
 _FRAMES: Final = "__rpcguard_frames__"  # on a handler: it checks every message
 
 
@@ -55,12 +54,8 @@ _FRAMES: Final = "__rpcguard_frames__"  # on a handler: it checks every message
 # a function of Python makes
 _Admitted = tuple[Principal, Passed, Watch | None]
 
-_ADMITTED: Final[Any] = (
-    _RequestKey("rpcguard_admitted", tuple) if _RequestKey else "rpcguard_admitted"
-)
-_VERIFIER: Final[Any] = (
-    _RequestKey("rpcguard_verifier", Verifier) if _RequestKey else "rpcguard_verifier"
-)
+_ADMITTED: Final[Any] = web.RequestKey("rpcguard_admitted", tuple)
+_VERIFIER: Final = web.RequestKey("rpcguard_verifier", Verifier)
 
 
 def principal_of(request: web.Request) -> Principal:
