@@ -60,14 +60,23 @@ def each(one: Callable[..., object], over: Callable[[], Sequence[object]], items
     return Candidate(work, items, prepare)
 
 
-def series(candidates: Mapping[str, Candidate], rounds: int) -> dict[str, list[float]]:
-    """Return the microseconds of one operation of each of *candidates*, in each round."""
+def series(
+    candidates: Mapping[str, Candidate], rounds: int, first: int = 0
+) -> dict[str, list[float]]:
+    """
+    Return the microseconds of one operation of each of *candidates*, in each round.
+
+    Args:
+        candidates: By name.
+        rounds: How many.
+        first: Number of the first one, where others came before in the same comparison.
+    """
     taken: dict[str, list[float]] = {name: [] for name in candidates}
     for candidate in candidates.values():  # once untimed: imports, caches, specialised bytecode
         candidate.prepare()
         candidate.work()
     with frozen():
-        for number in range(rounds):
+        for number in range(first, first + rounds):
             order = list(candidates.items())
             for name, candidate in order if number % 2 else reversed(order):
                 candidate.prepare()

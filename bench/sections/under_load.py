@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 
 import uvloop
 
@@ -51,24 +52,25 @@ def measure(run: Run) -> Figures:
     figures: Figures = {}
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         for framework, (apps, requests) in FRAMEWORKS.items():
+            count = run.count(requests, CONNECTIONS)
             taken: dict[str, list[float]] = {app: [] for app in apps}
             for rounds in _shares(run.rounds):
                 with serving(framework, apps, cores[0], given) as ports:
-                    count = run.count(requests, CONNECTIONS)
                     for app, values in _measure(rounds, runner, ports, request, count).items():
                         taken[app] += values
             figures |= _figures(framework, medians(taken))
     return figures
 
 
-def _shares(rounds: int) -> list[int]:
-    """Return how many of *rounds* each start of the servers serves."""
+def _shares(rounds: int) -> list[range]:
+    """Return which of *rounds* each start of the servers serves."""
     starts = min(STARTS, rounds)
-    return [rounds // starts + (number < rounds % starts) for number in range(starts)]
+    edges = [rounds * number // starts for number in range(starts + 1)]
+    return [range(begin, end) for begin, end in pairwise(edges)]
 
 
 def _measure(
-    rounds: int, runner: asyncio.Runner, ports: Mapping[str, int], request: bytes, requests: int
+    rounds: range, runner: asyncio.Runner, ports: Mapping[str, int], request: bytes, requests: int
 ) -> dict[str, list[float]]:
     loads = {
         app: runner.run(Load.connect(port, request, CONNECTIONS)) for app, port in ports.items()
@@ -78,7 +80,7 @@ def _measure(
             app: Candidate(_sending(runner, load, requests), requests)
             for app, load in loads.items()
         }
-        return series(candidates, rounds)
+        return series(candidates, len(rounds), rounds.start)
     finally:
         for load in loads.values():
             runner.run(load.close())

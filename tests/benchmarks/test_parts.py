@@ -13,6 +13,7 @@ from bench import load, report
 from bench.bounds import Bound
 from bench.material import Keys, write_registry
 from bench.run import BrokenError, Run, fresh
+from bench.sections import under_load
 from bench.timing import Candidate, added, each, medians, series
 
 RUN = Run.short("/nowhere", "redis://nowhere")
@@ -44,6 +45,27 @@ def test_candidates_take_turns_and_who_comes_first_changes() -> None:
 
     assert "".join(calls) == "-a-b" + "-b-a" + "-a-b"  # once untimed, then two rounds
     assert {name: len(values) for name, values in taken.items()} == {"a": 2, "b": 2}
+
+
+def test_who_comes_first_changes_too_where_a_comparison_is_made_in_shares() -> None:
+    calls: list[str] = []
+    candidates = {name: Candidate(lambda name=name: calls.append(name)) for name in "ab"}
+
+    for share in under_load._shares(4 * under_load.STARTS + 2):
+        before = len(calls)
+        series(candidates, len(share), share.start)
+        del calls[before : before + 2]  # untimed
+
+    assert "".join(calls) == "baab" * (2 * under_load.STARTS + 1)
+
+
+@pytest.mark.parametrize("rounds", [1, 4, 5, 15, 25, 27])
+def test_every_start_of_the_servers_serves_as_many_rounds(rounds: int) -> None:
+    shares = under_load._shares(rounds)
+
+    assert [number for share in shares for number in share] == list(range(rounds))
+    assert len(shares) == min(rounds, under_load.STARTS)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_medians_and_what_one_adds_to_another_come_from_the_rounds() -> None:

@@ -132,9 +132,9 @@ def allthatnode(**claims: Any) -> Headers:
     return _bearer(jwt.encode(claims, _evm_key(), "ES256", headers={"kid": EVM_KID}))
 
 
-def engine() -> Headers:
+def engine(**claims: Any) -> Headers:
     """Return an engine API token."""
-    return _bearer(jwt.encode({"iat": int(time.time())}, ENGINE_SECRET, "HS256"))
+    return _bearer(jwt.encode({"iat": int(time.time()), **claims}, ENGINE_SECRET, "HS256"))
 
 
 def nodius(body: bytes = b"", *, method: str | None = None, target: str | None = None) -> Headers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import StreamReader, web
 
@@ -11,8 +11,7 @@ from rpcguard.contrib._http import slow_body
 from rpcguard.errors import AuthError
 from rpcguard.verifier import Verifier
 
-_RequestKey: Any = getattr(web, "RequestKey", None)  # aiohttp 3.14
-BODY: Final[Any] = _RequestKey("rpcguard_body", bytes) if _RequestKey else "rpcguard_body"
+BODY: Final = web.RequestKey("rpcguard_body", bytes)
 
 
 async def read_body(request: web.Request, verifier: Verifier, limit: int) -> bytes:

@@ -46,7 +46,6 @@ __all__ = [
 
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
 
-_RequestKey: Any = getattr(web, "RequestKey", None)  # aiohttp 3.14
 _FRAMES: Final = "__rpcguard_frames__"  # on a handler: it checks every message
 
 
@@ -55,12 +54,8 @@ _FRAMES: Final = "__rpcguard_frames__"  # on a handler: it checks every message
 # a function of Python makes
 _Admitted = tuple[Principal, Passed, Watch | None]
 
-_ADMITTED: Final[Any] = (
-    _RequestKey("rpcguard_admitted", tuple) if _RequestKey else "rpcguard_admitted"
-)
-_VERIFIER: Final[Any] = (
-    _RequestKey("rpcguard_verifier", Verifier) if _RequestKey else "rpcguard_verifier"
-)
+_ADMITTED: Final[Any] = web.RequestKey("rpcguard_admitted", tuple)
+_VERIFIER: Final = web.RequestKey("rpcguard_verifier", Verifier)
 
 
 def principal_of(request: web.Request) -> Principal:
@@ -179,7 +174,6 @@ class RPCAuthMiddleware:
     """The middleware; `rpc_auth_middleware` makes it."""
 
     __middleware_version__ = 1
-    _one = _several = False  # of this process
 
     def __init__(
         self,
@@ -196,7 +190,6 @@ class RPCAuthMiddleware:
         self._exempts = bool(exempt)
         self._project = project
         self._schemes = schemes
-        RPCAuthMiddleware._one, RPCAuthMiddleware._several = True, RPCAuthMiddleware._one
         weakref.finalize(self, source.close)
 
     @property
@@ -230,10 +223,10 @@ class RPCAuthMiddleware:
             return await handler(request)
         try:
             socket = hdrs.UPGRADE in request.headers and is_handshake(request)
+            # Asked in the public way, a request tells by an exception that it holds nothing
+            earlier: _Admitted | None = request._state.get(_ADMITTED)  # noqa: SLF001
             principal = None
-            # To ask a request what it holds takes a call of Python, and most hold nothing
-            again = RPCAuthMiddleware._several and _ADMITTED in tuple(request)
-            if not (socket or again or self._schemes):
+            if not (socket or earlier or self._schemes):
                 # Most requests are judged by three of their values; a `Request` takes longer to
                 # make, and each coroutine more than a microsecond
                 verifier, values = self._source.verifier, usual(request)
@@ -243,7 +236,6 @@ class RPCAuthMiddleware:
                     else:
                         principal = await verifier.aknown(*values, self._project)
             if principal is None:
-                earlier = request[_ADMITTED] if _ADMITTED in tuple(request) else None
                 watch = await self._judge(request, socket, earlier)
                 if watch is not None:
                     return await attend(request, handler, watch)
