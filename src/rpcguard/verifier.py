@@ -294,6 +294,8 @@ class Verifier:
         if now is None:
             now = self._clock()
         judge = self._live.compiled.authenticator
+        if not judge.short_ways:
+            return None
         asked = (project, target, host, blake2b(authorization).digest())
         left = judge.seen.younger.get(asked) or judge.learn(asked, authorization, now)
         del authorization  # as in `verify`
@@ -322,6 +324,8 @@ class Verifier:
         if now is None:
             now = self._clock()
         judge = self._live.compiled.authenticator
+        if not judge.short_ways:
+            return None
         asked = (project, target, host, blake2b(authorization).digest())
         left = judge.seen.younger.get(asked) or judge.learn(asked, authorization, now)
         del authorization  # as in `verify`
