@@ -102,7 +102,14 @@ class _Httpx(Shim):
 
     def open(self, credentials, options):
         self.auth = self.module.Auth(self.endpoint, credentials, **options)
-        self.client = self.library.Client(auth=self.auth, timeout=TIMEOUT, follow_redirects=True)
+        # A thread that closes idle connections, of more than 20 or after 5 s, may close one that was
+        # given to another thread in that moment (httpcore 1.0), which then reads from a closed one
+        limits = self.library.Limits(
+            max_connections=100, max_keepalive_connections=None, keepalive_expiry=None
+        )
+        self.client = self.library.Client(
+            auth=self.auth, timeout=TIMEOUT, follow_redirects=True, limits=limits
+        )
 
     def close(self):
         self.client.close()
