@@ -296,6 +296,7 @@ class Verifier:
         judge = self._live.compiled.authenticator
         if not judge.short_ways:
             return None
+        # The token's `name_of`, in place: its call would take longer than the look-up
         asked = (project, target, host, blake2b(authorization).digest())
         left = judge.seen.younger.get(asked) or judge.learn(asked, authorization, now)
         del authorization  # as in `verify`
