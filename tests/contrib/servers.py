@@ -60,8 +60,11 @@ def asgi(app: Any, **options: Any) -> Iterator[int]:
 
     With h11, which gives the target as it was sent; httptools resolves an absolute form and drops a
     fragment before the application sees them.
+
+    It keeps an idle connection for a minute, not for 5 s: a client that sends at the moment in which
+    the server closes gets no answer, and a busy machine makes clients idle that long.
     """
-    options = {"http": "h11", "loop": "asyncio"} | options
+    options = {"http": "h11", "loop": "asyncio", "timeout_keep_alive": 60} | options
     config = uvicorn.Config(app, proxy_headers=False, log_level="error", **options)
     server = uvicorn.Server(config)
     with _listener() as listener:
