@@ -44,7 +44,7 @@ VERSIONS := tests/test_authenticator.py tests/test_verifier.py tests/test_keys.p
 	$(addprefix tests/registry/test_,compile.py reader.py schema.py) \
 	tests/backends/test_redis.py tests/backends/test_open.py \
 	tests/cli/test_main.py tests/cli/test_check.py tests/cli/test_output.py \
-	$(addprefix tests/contrib/test_,aiohttp.py fastapi.py flask.py conformance_verdicts.py known_requests.py \
+	$(addprefix tests/contrib/test_,aiohttp.py everywhere.py fastapi.py flask.py conformance_verdicts.py known_requests.py \
 	limits_over_http.py unix_sockets.py websockets.py)
 # Old versions warn of what newer Pythons and newer versions of each other have changed.
 RUN_VERSIONS := -m pytest -q -o filterwarnings=default $(VERSIONS)

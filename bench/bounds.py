@@ -69,7 +69,7 @@ BOUNDS: tuple[Bound, ...] = (
     ),
     Bound(
         "unguarded_vs_guarded_rps_fastapi", 1.14,
-        "requests per second of FastAPI under load, unguarded / guarded, hot RS256",
+        "requests per second of FastAPI under load, unguarded / guarded `everywhere`, hot RS256",
     ),
     Bound("unguarded_vs_guarded_rps_flask", 1.08, "the same of Flask"),
     Bound("unguarded_vs_guarded_rps_aiohttp", 1.33, "the same of aiohttp"),

@@ -55,7 +55,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"contrib._asgi_request"}),
     frozenset({"contrib._asgi_body"}),
-    frozenset({"contrib._asgi"}),
+    frozenset({"contrib._asgi", "contrib._fastapi_everywhere"}),
     frozenset({"contrib.fastapi", "contrib.flask", "contrib.aiohttp", "contrib.redaction", "cli/"}),
     frozenset({"testing/"}),
     frozenset({"__main__", "__init__"}),
@@ -82,6 +82,7 @@ FRAMEWORKS = {
 # Packages outside the standard library, by room; a room that is not here has none.
 PACKAGES = FRAMEWORKS | {
     "contrib._aiohttp_body": frozenset({"aiohttp"}),
+    "contrib._fastapi_everywhere": frozenset({"fastapi", "starlette"}),
     "contrib._aiohttp_request": frozenset({"aiohttp"}),
     "contrib._flask_body": frozenset({"flask", "werkzeug"}),
     "contrib._aiohttp_socket": frozenset({"aiohttp", "multidict"}),

@@ -52,6 +52,13 @@ def rpcguard(given: Given) -> FastAPI:
     return _with(require_rpc_auth, app)
 
 
+def everywhere(given: Given) -> FastAPI:
+    """Return the endpoint of an application that rpcguard guards as a whole."""
+    app = FastAPI()
+    RPCGuard(app, given.registry, everywhere=require_rpc_auth, exempt=["/healthz"])
+    return _with(None, app)
+
+
 def nothing(_: Given) -> FastAPI:
     """Return the endpoint behind a dependency that lets everybody in: what any one costs."""
 
@@ -206,6 +213,7 @@ APPS: Mapping[str, Callable[[Given], FastAPI]] = {
     "unguarded": unguarded,
     "nothing": nothing,
     "rpcguard": rpcguard,
+    "everywhere": everywhere,
     "tutorial": tutorial,
     "bare_pyjwt": bare_pyjwt,
     "fastapi_users": fastapi_users,

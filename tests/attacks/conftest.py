@@ -37,7 +37,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
-@pytest.fixture(scope="session", params=["uvicorn", "werkzeug", "aiohttp"])
+@pytest.fixture(scope="session", params=["uvicorn", "uvicorn-whole", "werkzeug", "aiohttp"])
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:

@@ -20,7 +20,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield write_registry(tmp_path_factory.mktemp("registry"))
 
 
-@pytest.fixture(scope="session", params=["uvicorn", "werkzeug", "gunicorn", "aiohttp"])
+@pytest.fixture(
+    scope="session", params=["uvicorn", "uvicorn-whole", "werkzeug", "gunicorn", "aiohttp"]
+)
 def server(request: pytest.FixtureRequest, registry: Path) -> Iterator[Served]:
     """Each server in turn, started once."""
     with serve(request.param, registry) as served:

@@ -1,4 +1,6 @@
-"""The suite's application in FastAPI."""
+"""
+The suite's application in FastAPI: each route with a guard of its own, or one in front of them all.
+"""
 
 # ruff: noqa: FAST003 - the routes differ by path, and no handler needs it
 
@@ -8,13 +10,21 @@ import hashlib
 from typing import Annotated, Any
 
 from fastapi import Body, Depends, FastAPI, Request, Response, WebSocket, WebSocketDisconnect
+from starlette.requests import HTTPConnection
 
 from rpcguard import Principal
 from rpcguard.contrib.fastapi import RPCGuard, require_rpc_auth
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "OPTIONS"]
+OPEN = ["/open", "/open-upload", "/mnt/open", "/mnt/open-upload"]
 Caller = Annotated[Principal, Depends(require_rpc_auth)]
 Narrow = Annotated[Principal, Depends(require_rpc_auth(schemes=["signature"], project="solana"))]
+
+
+def let_in(connection: HTTPConnection) -> Principal:
+    """Return whom the guard in front has let in."""
+    principal: Principal = connection.state.principal
+    return principal
 
 
 def _seen(content: bytes, principal: Principal) -> Response:
@@ -78,11 +88,21 @@ def _routes(app: FastAPI) -> None:
             pass
 
 
-def create(registry: str | None = None) -> FastAPI:
-    """Return the application, with the same routes again in an application mounted at /mnt."""
-    app = FastAPI(openapi_url=None)
-    RPCGuard(app, registry)
-    sub = FastAPI(openapi_url=None)
+def create(registry: Any = None, *, whole: bool = False) -> FastAPI:
+    """
+    Return the application, with the same routes again in an application mounted at /mnt.
+
+    Args:
+        registry: As `RPCGuard` takes it.
+        whole: It is guarded as a whole, and its routes, narrower ones aside, judge nobody.
+    """
+    app, sub = FastAPI(openapi_url=None), FastAPI(openapi_url=None)
+    if whole:
+        RPCGuard(app, registry, everywhere=require_rpc_auth, exempt=OPEN)
+        for each in (app, sub):
+            each.dependency_overrides[require_rpc_auth] = let_in
+    else:
+        RPCGuard(app, registry)
     _routes(sub)
     app.mount("/mnt", sub)
     _routes(app)

@@ -226,6 +226,9 @@ def serve(name: str, registry: Path) -> Iterator[Served]:
     if name == "uvicorn":
         with asgi(fastapi_routes.create(path)) as port:
             yield Served(name, "fastapi", port)
+    elif name == "uvicorn-whole":
+        with asgi(fastapi_routes.create(path, whole=True)) as port:
+            yield Served(name, "fastapi", port)
     elif name == "werkzeug":
         with wsgi(flask_routes.create(path)) as port:
             yield Served(name, "flask", port, joined=True)

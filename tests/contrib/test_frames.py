@@ -31,10 +31,11 @@ FORBIDDEN = '{"jsonrpc":"2.0","id":"x","method":"admin_peers"}'
 BATCH = f"[{ALLOWED},{FORBIDDEN}]"
 
 
-def fastapi_app(registry: str) -> FastAPI:
-    """`/checked/…` checks messages, `/unchecked/…` does not."""
+def fastapi_app(registry: str, *, whole: bool = False) -> FastAPI:
+    """`/checked/…` checks messages, `/unchecked/…` does not; or a guard in front says that all do."""
     app = FastAPI()
-    guard = for_fastapi.RPCGuard(app, registry, recheck=RECHECK)
+    everywhere = for_fastapi.require_rpc_auth(frames=True) if whole else None
+    guard = for_fastapi.RPCGuard(app, registry, everywhere=everywhere, recheck=RECHECK)
 
     @app.websocket("/checked/{path:path}")
     async def ws(websocket: WebSocket, caller: Checked) -> None:
@@ -111,7 +112,7 @@ def aiohttp_app(registry: str) -> web.Application:
     return app
 
 
-@pytest.fixture(scope="module", params=["uvicorn", "werkzeug", "aiohttp"])
+@pytest.fixture(scope="module", params=["uvicorn", "uvicorn-whole", "werkzeug", "aiohttp"])
 def port(
     request: pytest.FixtureRequest, registry: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[int]:
@@ -122,6 +123,8 @@ def port(
     with ExitStack() as stack:
         if request.param == "uvicorn":
             yield stack.enter_context(servers.asgi(fastapi_app(str(path))))
+        elif request.param == "uvicorn-whole":
+            yield stack.enter_context(servers.asgi(fastapi_app(str(path), whole=True)))
         elif request.param == "werkzeug":
             yield stack.enter_context(servers.wsgi(flask_app(str(path))))
         else:

@@ -74,6 +74,7 @@ def _seen(answer: Answer) -> tuple[int, Headers, bytes]:
 
 SERVERS: dict[str, Any] = {
     "fastapi": lambda verifier: asgi(fastapi_routes.create(verifier)),
+    "fastapi-whole": lambda verifier: asgi(fastapi_routes.create(verifier, whole=True)),
     "flask": lambda verifier: wsgi(flask_routes.create(verifier)),
     "aiohttp": lambda verifier: aio(lambda: aiohttp_routes.create(verifier)),
 }

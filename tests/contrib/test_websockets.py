@@ -29,7 +29,13 @@ from rpcguard.backends.base import Backend
 from rpcguard.backends.open import open_backend
 from rpcguard.owed import Answer, Owed
 
-HERE = ["uvicorn-auto", "uvicorn-wsproto", "werkzeug", "aiohttp"]  # in this process
+HERE = [
+    "uvicorn-auto",
+    "uvicorn-wsproto",
+    "uvicorn-whole",
+    "werkzeug",
+    "aiohttp",
+]  # in this process
 SERVERS = [*HERE, "gunicorn"]
 FIELD = apps.FIELD
 QUIET = 20.0  # seconds within which what must happen within a recheck has happened; by default,

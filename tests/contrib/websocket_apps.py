@@ -30,6 +30,7 @@ from websockets.sync.client import ClientConnection, connect
 import rpcguard
 from contrib import servers
 from contrib.credentials import PUBKEY
+from contrib.fastapi_routes import let_in
 from contrib.wire import TIMEOUT
 from contrib.wire import request as http
 from rpcguard import Principal, Verifier
@@ -73,10 +74,16 @@ projects:
 """
 
 
-def fastapi_app(registry: str | Verifier) -> FastAPI:
-    """Return the application in FastAPI."""
-    app = FastAPI(openapi_url=None)
-    guard = for_fastapi.RPCGuard(app, registry, recheck=RECHECK)
+def fastapi_app(registry: str | Verifier, *, whole: bool = False) -> FastAPI:
+    """Return the application in FastAPI, guarded as a *whole* or by its route."""
+    app, judge = FastAPI(openapi_url=None), for_fastapi.require_rpc_auth
+    if whole:
+        guard = for_fastapi.RPCGuard(
+            app, registry, everywhere=judge, exempt=["/open"], recheck=RECHECK
+        )
+        app.dependency_overrides[judge] = let_in
+    else:
+        guard = for_fastapi.RPCGuard(app, registry, recheck=RECHECK)
     app.include_router(guard.router(project="solana"))
 
     @app.get("/open")
@@ -280,6 +287,9 @@ def serve(name: str, registry: Path, verifier: Verifier | None = None) -> Iterat
             yield port
     elif name == "aiohttp":
         with servers.aio(lambda: aiohttp_app(given)) as port:
+            yield port
+    elif name == "uvicorn-whole":
+        with _uvicorn(fastapi_app(given, whole=True), "auto") as port:
             yield port
     else:
         with _uvicorn(fastapi_app(given), name.partition("-")[2]) as port:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ from rpcguard.contrib import aiohttp as of_aiohttp
 from rpcguard.contrib import fastapi as of_fastapi
 from rpcguard.contrib import flask as of_flask
 
-FRAMEWORKS = ["fastapi", "flask", "aiohttp"]
+FRAMEWORKS = ["fastapi", "fastapi-whole", "flask", "aiohttp"]
 Mount = dict[str, Any]
 
 
@@ -30,10 +31,12 @@ def _seen(principal: Principal) -> dict[str, str]:
     }
 
 
-def create_fastapi(registry: Any, *mounts: Mount) -> FastAPI:
+def create_fastapi(
+    registry: Any, *mounts: Mount, everywhere: of_fastapi.RequireRPCAuth | None = None
+) -> FastAPI:
     """Return an application with the routes of each of *mounts*."""
     app = FastAPI(openapi_url=None)
-    guard = of_fastapi.RPCGuard(app, registry)
+    guard = of_fastapi.RPCGuard(app, registry, everywhere=everywhere)
     for mount in mounts:
         app.include_router(guard.router(**mount))
 
@@ -75,19 +78,23 @@ def create_aiohttp(registry: Any, *mounts: Mount) -> web.Application:
     return app
 
 
-CREATE = {"fastapi": create_fastapi, "flask": create_flask, "aiohttp": create_aiohttp}
+CREATE = {
+    "fastapi": create_fastapi,
+    "fastapi-whole": partial(create_fastapi, everywhere=of_fastapi.require_rpc_auth),
+    "flask": create_flask,
+    "aiohttp": create_aiohttp,
+}
 
 
 @contextmanager
 def running(framework: str, registry: Path, *mounts: Mount) -> Iterator[int]:
     """Serve the application of *framework*; gives its port on 127.0.0.1."""
-    path = str(registry)
-    if framework == "fastapi":
-        with asgi(create_fastapi(path, *mounts)) as port:
-            yield port
-    elif framework == "flask":
-        with wsgi(create_flask(path, *mounts)) as port:
-            yield port
+    create: Any = partial(CREATE[framework], str(registry), *mounts)
+    if framework == "flask":
+        server = wsgi(create())
+    elif framework == "aiohttp":
+        server = aio(create)
     else:
-        with aio(lambda: create_aiohttp(path, *mounts)) as port:
-            yield port
+        server = asgi(create())
+    with server as port:
+        yield port

@@ -39,8 +39,12 @@ class Layer:
         """Return the application's answer to one connection, to be awaited."""
         # A plain function: a coroutine of ours around the application's would be entered again at
         # every step of the request
+        earlier: Exchange | None = scope.get(KEY)
+        if earlier is not None and earlier.verifier is self._source.verifier:
+            return self.app(scope, receive, send)  # in an application that is guarded as a whole
         if scope["type"] == "http":
-            body = Body(scope, receive, send, self._source.verifier, self._excess)
+            verifier = self._source.verifier
+            body = Body(scope, receive, send, verifier, self._is_guarded, self._excess)
             scope[KEY] = body
             return self.app(scope, body.receive, body.send)
         if scope["type"] == "websocket":
@@ -54,6 +58,9 @@ class Layer:
         finally:
             scope.pop(KEY, None)
             await socket.end()
+
+    def _is_guarded(self, scope: Scope) -> bool:
+        return self._guard_of(scope) is not None
 
     async def _excess(self, scope: Scope) -> AuthError | None:
         """Return the refusal of a too large body that the app reads and the guard will need."""

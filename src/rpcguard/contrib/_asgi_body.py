@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
-from rpcguard.contrib._asgi_request import encoded
+from rpcguard.contrib._asgi_request import encoded, usual
 from rpcguard.contrib._asgi_socket import Message, Scope
 from rpcguard.contrib._http import Passed, refusal, slow_body
 from rpcguard.errors import AuthError
+from rpcguard.principal import Principal
 from rpcguard.project import Bounds
 from rpcguard.verifier import Verifier
 
@@ -44,6 +45,7 @@ class Body:
         verifier: Asked by all guards of the request.
         passed: The principals that they have let in.
         keeping: What the application reads is kept: until a guard has decided.
+        ahead: The guard that has decided stands in front of the routes, which may have their own.
         watch: A request is over when it is answered: nothing watches it.
         refused: The request is refused, whether or not its body was looked at.
     """
@@ -51,8 +53,8 @@ class Body:
     # Slots: with so many attributes an object is made faster, and each is found in one step
     __slots__ = (
         *("_answered", "_ended", "_error", "_exceeded", "_excess", "_given", "_kept"),
-        *("_lost", "_receive", "_scope", "_send", "_slow", "_told", "keeping", "passed", "refused"),
-        "verifier",
+        *("_guarded", "_lost", "_receive", "_scope", "_send", "_slow", "_told", "ahead", "keeping"),
+        *("passed", "refused", "verifier"),
     )
 
     watch: Final = None
@@ -63,6 +65,7 @@ class Body:
         receive: Receive,
         send: Send,
         verifier: Verifier,
+        guarded: Callable[[Scope], bool],
         excess: Callable[[Scope], Awaitable[AuthError | None]],
     ) -> None:
         """
@@ -72,6 +75,7 @@ class Body:
             send: The server's other channel.
             verifier: Its registry bounds how many bytes are kept of what the application reads
                 before the guard, and how long the guard reads.
+            guarded: Tells whether the matched route has a guard of its own.
             excess: Gives the refusal of a body beyond the limit, None where no guard would read it.
         """
         self._scope = scope
@@ -79,12 +83,14 @@ class Body:
         self._send = send
         self.verifier = verifier
         self.passed: Passed = ()
+        self._guarded = guarded
         self._excess = excess
         self._kept: bytes | bytearray = b""  # the first bytes make a `bytearray`
         self._given = 0  # how much of _kept the application has got
         self._ended = False  # the server has no more
         self._told = False  # and the application knows it
         self.keeping = True
+        self.ahead = False
         self._lost = False  # some bytes passed that are not in _kept
         self._exceeded = False
         self._answered = False  # the application's own answer has begun
@@ -97,6 +103,37 @@ class Body:
         """The body, where all of it was read and kept."""
         return bytes(self._kept) if self._ended and not self._lost else None
 
+    def known(self, scope: Scope, project: str | None) -> Principal | None:
+        """
+        Return who sent the request, if no guard has decided yet and its verifier knows it as usual.
+
+        Args:
+            scope: The request as the guard sees it.
+            project: The project to use, or None for that of the target.
+
+        Raises:
+            AuthError: If the request is refused.
+        """
+        values = None if self.passed else usual(scope)
+        if values is None:
+            return None
+        principal = self.verifier.known(*values, project)
+        if principal is not None:
+            self.passed = ((self.verifier, principal),)
+            self.keeping = False
+        return principal
+
+    async def aknown(self, scope: Scope, project: str | None) -> Principal | None:
+        """`known` of a verifier that may have to wait; see there."""
+        values = None if self.passed else usual(scope)
+        if values is None:
+            return None
+        principal = await self.verifier.aknown(*values, project)
+        if principal is not None:
+            self.passed = ((self.verifier, principal),)
+            self.keeping = False
+        return principal
+
     async def receive(self) -> Message:
         """
         Return the next message for the application.
@@ -108,6 +145,14 @@ class Body:
             return self._give()
         message = await self._receive()
         if message["type"] == "http.request":
+            if self.ahead:
+                self.ahead = False
+                if not message.get("more_body", False):  # most: one message, which is kept as it is
+                    self._kept = message.get("body", b"")
+                    self._given = len(self._kept)
+                    self._ended = self._told = True
+                    return message
+                self.keeping = self._guarded(self._scope)
             if self.keeping or self._kept:
                 self._take(message)
             else:  # most: a guard has decided without the body
@@ -123,7 +168,7 @@ class Body:
     def _give(self) -> Message:
         data = bytes(memoryview(self._kept)[self._given :])
         self._told = self._ended
-        if self.keeping:
+        if self.keeping or self.ahead:
             self._given += len(data)
         else:
             self._drop()

@@ -34,7 +34,7 @@ def request_of(scope: Scope) -> Request:
         headers.append((_OFFER, ", ".join(scope["subprotocols"])))  # uvicorn with wsproto
     return Request(
         method="GET" if websocket else scope["method"],
-        target=_target(scope),
+        target=target_of(scope),
         headers=headers,
         body=b"" if websocket else None,
         client=peer,
@@ -72,7 +72,8 @@ def usual(scope: Scope) -> tuple[str, str, bytes] | None:
     return target, host.decode("latin-1"), authorization
 
 
-def _target(scope: Scope) -> str:
+def target_of(scope: Scope) -> str:
+    """Return the target as it was sent; `NO_TARGET` where the scope tells two of them."""
     path: str = scope["path"]
     query = scope.get("query_string", b"").decode("latin-1")
     raw = scope.get("raw_path")

@@ -11,7 +11,7 @@ import re
 import threading
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from rpcguard import jsonrpc
 from rpcguard.contrib._sockets import RECHECK, interval
@@ -144,6 +144,11 @@ def quoted_target(path: str, query: str) -> str:
     if not _ONE_SPELLING.fullmatch(path):
         return NO_TARGET
     return f"{path}?{query}" if query else path
+
+
+def as_sent(paths: Iterable[str]) -> frozenset[str]:
+    """Return *paths* as clients send them, so that no second spelling of one is exempt too."""
+    return frozenset(quote(path, safe="/!$&'()*+,;=:@") for path in paths)
 
 
 def chosen(schemes: Iterable[str] | None) -> frozenset[str] | None:

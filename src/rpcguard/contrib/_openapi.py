@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from rpcguard.verifier import Verifier
@@ -28,6 +28,43 @@ class Narrowing(NamedTuple):
 
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9._-]")
 _METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace", "query"})
+
+
+def required(
+    document: Mapping[str, Any],
+    stand_in: str,
+    guards: Iterable[str],
+    is_open: Callable[[str], bool],
+) -> dict[str, Any]:
+    """
+    Return *document* with the guard of a whole application, as if each operation depended on it.
+
+    An operation with a guard of its own says already what it takes; one with an empty `security` is
+    open.
+
+    Args:
+        document: An OpenAPI document as FastAPI makes it.
+        stand_in: The guard's stand-in.
+        guards: Those of all guards.
+        is_open: Tells whether a path is exempt.
+    """
+
+    def guarded(item: Mapping[str, Any]) -> dict[str, Any]:
+        result = dict(item)
+        for method in _METHODS & item.keys():
+            security = item[method].get("security")
+            if security != []:
+                entries = security or ()
+                if names.isdisjoint(name for entry in entries for name in entry):
+                    result[method] = {**item[method], "security": [*entries, {stand_in: []}]}
+        return result
+
+    names = frozenset(guards)
+    components = dict(document.get("components", {}))
+    components["securitySchemes"] = {**components.get("securitySchemes", {}), stand_in: {}}
+    paths = document.get("paths", {})
+    paths = {path: item if is_open(path) else guarded(item) for path, item in paths.items()}
+    return {**document, "components": components, "paths": paths}
 
 
 def expanded(
@@ -65,7 +102,7 @@ def _with_security(
 ) -> dict[str, Any]:
     result = dict(item)
     for method, operation in item.items():
-        if method in _METHODS and "security" in operation:
+        if method in _METHODS and operation.get("security"):
             security: list[Requirement] = []
             for entry in operation["security"]:
                 stand_in = next((name for name in entry if name in requirements), None)

@@ -10,7 +10,6 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, Final, TypeVar
-from urllib.parse import quote
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -24,6 +23,7 @@ from rpcguard.contrib._http import (
     Registry,
     Source,
     aissued,
+    as_sent,
     chosen,
     passed_before,
     refusal,
@@ -183,9 +183,8 @@ class RPCAuthMiddleware:
         schemes: frozenset[str] | None,
     ) -> None:
         self._source = source
-        # A path is compared as it was sent, so that no second spelling of it is open too
         paths = {name for name in exempt if name.startswith("/")}
-        self._paths = {quote(path, safe="/!$&'()*+,;=:@") for path in paths}
+        self._paths = as_sent(paths)
         self._names = exempt - paths
         self._exempts = bool(exempt)
         self._project = project

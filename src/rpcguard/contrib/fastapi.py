@@ -1,5 +1,6 @@
 """
-FastAPI: `RPCGuard(app, registry)` once, `Depends(require_rpc_auth)` on HTTP and WebSocket routes.
+FastAPI: `RPCGuard(app, registry)` once, `Depends(require_rpc_auth)` on HTTP and WebSocket routes;
+or `RPCGuard(app, registry, everywhere=require_rpc_auth)`, in front of all routes.
 
 A route with a body model may answer 422 to malformed JSON before the guard: FastAPI reads the body
 first. A body that the guard needs is bounded there too.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final, overload
 
 from fastapi import APIRouter, FastAPI, Request
@@ -24,19 +26,21 @@ from starlette.websockets import WebSocket, WebSocketState
 
 from rpcguard.contrib._asgi import Exchange, Layer
 from rpcguard.contrib._asgi_body import KEY, Body, DisconnectedError
-from rpcguard.contrib._asgi_request import encoded, request_of, usual
+from rpcguard.contrib._asgi_request import encoded, request_of
 from rpcguard.contrib._asgi_socket import Scope
+from rpcguard.contrib._fastapi_everywhere import Everywhere, IssuingRoute
 from rpcguard.contrib._http import (
     SLOW,
     Registry,
     Source,
     aissued,
+    as_sent,
     chosen,
     passed_before,
     refusal,
     refusal_text,
 )
-from rpcguard.contrib._openapi import Narrowing, expanded
+from rpcguard.contrib._openapi import Narrowing, expanded, required
 from rpcguard.contrib._sockets import POLICY_VIOLATION, RECHECK
 from rpcguard.errors import AuthError
 from rpcguard.issuing import MAX_BODY, ROUTES
@@ -125,17 +129,12 @@ class RequireRPCAuth(SecurityBase):
         if handlers is not None:  # of the innermost application: a mounted one knows no AuthError
             handlers[0].setdefault(AuthError, _answer)
         principal = None
-        if asked.schemes is None and isinstance(exchange, Body) and not exchange.passed:
+        if asked.schemes is None and isinstance(exchange, Body):
             # Most requests are judged by three of their values; a `Request` takes longer to make
-            verifier, values = exchange.verifier, usual(scope)
-            if values is not None:
-                if verifier.at_once:
-                    principal = verifier.known(*values, asked.project)
-                else:
-                    principal = await verifier.aknown(*values, asked.project)
-                if principal is not None:
-                    exchange.passed = ((verifier, principal),)
-                    exchange.keeping = False
+            if exchange.verifier.at_once:
+                principal = exchange.known(scope, asked.project)
+            else:
+                principal = await exchange.aknown(scope, asked.project)
         if principal is None:
             principal = await self._judge(scope, exchange)
         scope.setdefault("state", {})["principal"] = principal  # what `connection.state` wraps
@@ -146,6 +145,8 @@ class RequireRPCAuth(SecurityBase):
         # Of a WebSocket as it came to the first guard: its token is hidden since then
         request = request_of(scope) if watch is None else watch.request
         principal = None
+        if isinstance(exchange, Body):
+            exchange.ahead = False
         if exchange.passed:
             principal = passed_before(
                 exchange.passed, verifier, request, asked.project, asked.schemes
@@ -192,6 +193,8 @@ class RPCGuard:
         app: FastAPI,
         registry: Registry = None,
         *,
+        everywhere: RequireRPCAuth | None = None,
+        exempt: Iterable[str] = (),
         recheck: float = RECHECK,
         observers: Iterable[Observer] = (),
     ) -> None:
@@ -200,14 +203,27 @@ class RPCGuard:
             app: The application; the applications that it mounts are covered too.
             registry: Path of the registry, or a verifier, which its owner closes; by default the
                 path in the environment variable RPCGUARD_REGISTRY.
+            everywhere: The guard of every request and WebSocket that reaches the application's
+                routes, `require_rpc_auth` or a narrower one: mounted applications of any kind, the
+                documentation and unknown paths too. What the application's middleware answers
+                itself, such as a CORS preflight, it does not see. By default each route has its
+                own guard or none.
+            exempt: Paths that *everywhere* leaves open, to every method and to WebSockets, compared
+                exactly with the path as it was sent. The routes of `router` are open anyway.
             recheck: Seconds between two rechecks of an open WebSocket.
             observers: As those of `Verifier.from_yaml`; a verifier has its own.
 
         Raises:
             ConfigError: If there is no registry, or it does not load.
-            ValueError: If *recheck* is not in (0, 86400], or a verifier comes with *observers*.
+            TypeError: If *everywhere* is no such guard, or *exempt* is one string.
+            ValueError: If *recheck* is not in (0, 86400], a verifier comes with *observers*, or
+                *exempt* without *everywhere* or with something else than paths.
         """
+        paths = _exempt_paths(everywhere, exempt)
         self._source = Source(registry, recheck, observers)
+        self._everywhere: Everywhere | None = None
+        if everywhere is not None:
+            self._everywhere = Everywhere(app.router, everywhere, everywhere.narrowing, paths)
         app.add_middleware(Layer, source=self._source, guard_of=_guard_of)
         app.exception_handlers.setdefault(AuthError, _answer)  # type: ignore[arg-type]
         self._wrap_lifespan(app)
@@ -248,10 +264,14 @@ class RPCGuard:
             LookupError: If there is no such project.
         """
         self.verifier.registry.issuing_project(project)
-        router = APIRouter(prefix=prefix, tags=["authentication"])
+        router = APIRouter(prefix=prefix, tags=["authentication"], route_class=IssuingRoute)
         for route in ROUTES:
             router.add_api_route(
-                route, _issuing(route, project), methods=["POST"], name=f"rpcguard:{route}"
+                route,
+                _issuing(route, project),
+                methods=["POST"],
+                name=f"rpcguard:{route}",
+                openapi_extra={"security": []},  # it guards itself, whatever stands in front
             )
         return router
 
@@ -270,13 +290,35 @@ class RPCGuard:
         app.router.lifespan_context = lifespan
 
     def _wrap_openapi(self, app: FastAPI) -> None:
-        inner, source = app.openapi, self._source
+        inner, source, everywhere = app.openapi, self._source, self._everywhere
 
         def openapi() -> dict[str, Any]:
             guards = {guard.scheme_name: narrowing for narrowing, guard in _guards.items()}
-            return expanded(inner(), guards, source.verifier)
+            document = inner()
+            if everywhere is not None:
+                name = _guards[everywhere.narrowing].scheme_name
+                document = required(document, name, guards, partial(_is_exempt, app, everywhere))
+            return expanded(document, guards, source.verifier)
 
         app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _exempt_paths(everywhere: RequireRPCAuth | None, exempt: Iterable[str]) -> tuple[str, ...]:
+    if everywhere is not None and not isinstance(everywhere, RequireRPCAuth):
+        raise TypeError("everywhere is require_rpc_auth, or a narrower one")
+    if isinstance(exempt, str):
+        raise TypeError("exempt is a list of paths, such as ['/healthz']")
+    paths = tuple(exempt)
+    if paths and everywhere is None:
+        raise ValueError("exempt is for everywhere=require_rpc_auth: no path is guarded without it")
+    for path in paths:
+        if not path.startswith("/"):
+            raise ValueError(f"exempt takes paths, such as '/healthz', and not {path!r}")
+    return paths
+
+
+def _is_exempt(app: FastAPI, everywhere: Everywhere, path: str) -> bool:
+    return not everywhere.exempt.isdisjoint(as_sent([path, app.root_path + path]))
 
 
 def _issuing(route: str, project: str | None) -> Callable[[Request], Awaitable[Response]]:
@@ -304,7 +346,9 @@ def _issuing(route: str, project: str | None) -> Callable[[Request], Awaitable[R
 
 def _guard_of(scope: Scope) -> Narrowing | None:
     """Return what the guard of the route that FastAPI has matched takes; None for an open one."""
-    waiting = [getattr(scope.get("route"), "dependant", None)]
+    # Of an included router FastAPI (0.13x) has the route as it was made, and what has come to it
+    route = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
+    waiting = [getattr(route, "dependant", None)]
     while waiting:
         dependant = waiting.pop()
         if dependant is not None:
