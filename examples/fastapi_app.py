@@ -93,22 +93,26 @@ class Server(uvicorn.Server):
             ready(sockets[0])
 
 
+def serve(app: FastAPI, port: int, *, access_log: bool) -> None:
+    """Serve *app* on 127.0.0.1 until SIGINT or SIGTERM."""
+    # Without proxy_headers=False uvicorn would take the peer's address from X-Forwarded-For
+    level = "info" if access_log else "warning"
+    server = Server(uvicorn.Config(app, proxy_headers=False, log_level=level))
+    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again when it has stopped
+        signal.signal(number, server.handle_exit)
+    with listen(port) as listener:
+        server.run([listener])
+
+
 def main() -> int:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until told to stop."""
     options = parse(__doc__ or "")
     try:
         app = create_app(options.registry, options.recheck)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
-    # Without proxy_headers=False uvicorn would take the peer's address from X-Forwarded-For
-    level = "info" if options.access_log else "warning"
-    config = uvicorn.Config(app, proxy_headers=False, log_level=level)
-    server = Server(config)
-    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again when it has stopped
-        signal.signal(number, server.handle_exit)
-    with listen(options.port) as listener:
-        server.run([listener])
+    serve(app, options.port, access_log=options.access_log)
     return 0
 
 

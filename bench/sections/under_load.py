@@ -32,8 +32,8 @@ STOPPING = 30  # seconds
 STARTS = 5  # of each server
 RAW = "raw"
 
-# What figures call an application of ours: a FastAPI application is guarded as a whole, as aiohttp's
-# is, or by a dependency, which FastAPI takes as long to call as the whole verdict may
+# What figures call an application of ours. One of FastAPI is guarded as a whole, as one of aiohttp
+# is, or by a dependency; to call any takes FastAPI itself as long as all of the guard may
 # (`unguarded_vs_nothing_rps_fastapi`)
 NAMES = {"rpcguard": "guarded"}
 NAMES_OF_FASTAPI = {"everywhere": "guarded", "rpcguard": "dependency"}

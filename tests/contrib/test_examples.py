@@ -213,3 +213,23 @@ def test_a_socket_is_closed_at_the_recheck_after_logging_out(name: str, tmp_path
             assert answer.status == 101
             assert request(port, "POST", "/auth/logout", headers).json == {"revoked": True}
             assert socket.receive() == 1008
+
+
+def test_the_files_of_an_application_that_is_guarded_as_a_whole(
+    registry: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "report.txt").write_text("a report")
+    options = ("--at", "/v1/files", "--files", str(tmp_path))
+    with example_app("files_app", registry, *options) as (_, port):
+        assert request(port, "GET", "/healthz").status == 200
+        for target in ("/v1/files/report.txt", "/v1/files/none.txt", "/v1/"):
+            assert request(port, "GET", target).reason == "missing_credentials"
+        for _ in range(2):
+            assert request(port, "GET", "/v1/files/none.txt", cred.meganode()).status == 404
+            answer = request(port, "GET", "/v1/files/report.txt", cred.meganode())
+            assert answer.body == b"a report"
+        body = _call("rpcguard_whoami")
+        answer = request(port, "POST", "/v1/", cred.meganode(), body)
+        assert answer.json["result"]["project"] == "bsc"
+        notice = json.dumps({"jsonrpc": "2.0", "method": "getSlot"}).encode()
+        assert request(port, "POST", "/v1/", cred.meganode(), notice).status == 204
