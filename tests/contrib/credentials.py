@@ -60,7 +60,7 @@ projects:
     digest_fields: {/payouts/withdraw: [currency, amount, orderId]}
   engine:
     preset: engine-api
-    match: {path: [/engine, /ws/engine]}
+    match: {path: [/engine, /ws/engine, /mnt/engine]}
     secrets: [{id: jwt, secret: "${file:jwt.hex}"}]
   secure:
     preset: meganode
@@ -135,6 +135,11 @@ def allthatnode(**claims: Any) -> Headers:
 def engine(**claims: Any) -> Headers:
     """Return an engine API token."""
     return _bearer(jwt.encode({"iat": int(time.time()), **claims}, ENGINE_SECRET, "HS256"))
+
+
+def usual() -> Headers:
+    """Return what a verifier knows when it comes again: an engine API token, and the host."""
+    return [("Host", "node.example"), *engine()]
 
 
 def nodius(body: bytes = b"", *, method: str | None = None, target: str | None = None) -> Headers:

@@ -26,9 +26,11 @@ from contrib.asgi_driver import Outcome, body_messages, call
 from contrib.servers import asgi
 from contrib.wire import HANDSHAKE, Headers, handshake, request, websocket
 from rpcguard import AuthError, Principal, Verifier
+from rpcguard.contrib import fastapi
 from rpcguard.contrib.fastapi import RPCGuard, require_rpc_auth
 from rpcguard.testing import as_principal
 
+SECRET = f'"{cred.ENGINE_SECRET.hex()}"'
 Caller = Annotated[Principal, Depends(require_rpc_auth)]
 Signer = Annotated[Principal, Depends(require_rpc_auth(schemes=["signature"], project="solana"))]
 
@@ -138,9 +140,40 @@ class TestPrincipal:
     def test_handlers_find_who_it_is(self, any_verifier: Verifier) -> None:
         app = _guarded(any_verifier)
         _add_echo(app)
-        for _ in range(3):
-            assert _post(app, "/v1/", cred.meganode(), b"x").json == "bsc x"
+        assert _post(app, "/v1/", cred.meganode(), b"x").json == "bsc x"
         assert _post(app, "/solana", cred.nodius(b"x"), b"x").json == "solana x"
+
+    @pytest.mark.parametrize("state", [..., {"lifespan": 1}])
+    def test_no_request_is_made_of_one_that_is_known(
+        self, any_verifier: Verifier, monkeypatch: pytest.MonkeyPatch, state: Any
+    ) -> None:
+        app = _guarded(any_verifier, exempt=["/healthz"])
+        _add_echo(app)
+        headers, made = cred.usual(), []
+        for _ in range(2):
+            assert _post(app, "/engine", headers, b"x", state=state).json == "engine x"
+            monkeypatch.setattr(fastapi, "request_of", made.append)
+            if any_verifier.at_once:  # nor is anything awaited
+                monkeypatch.setattr(fastapi.RequireRPCAuth, "_authenticate", made.append)
+        assert not made
+
+    def test_a_token_that_is_known_counts_for_the_guards_project_alone(
+        self, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "registry.yaml"
+        path.write_text(
+            "version: 1\nbackend: memory://\nprojects:\n"
+            f"  a: {{preset: engine-api, match: {{path: /a}}, secrets: [{{id: s, secret: {SECRET}}}]}}\n"
+            f"  b: {{preset: engine-api, match: {{path: /b}}, secrets: [{{id: s, secret: {SECRET}}}]}}\n"
+        )
+        with Verifier.from_yaml(path, watch=False) as verifier:
+            app, by_path = _guarded(verifier, everywhere=require_rpc_auth(project="b")), FastAPI()
+            for each in (app, _guarded(verifier, by_path)):
+                _add_echo(each)
+            headers = cred.usual()
+            for _ in range(2):
+                assert _post(by_path, "/a", headers).json == "a "
+                assert _post(app, "/a", headers).json == "b "
 
     def test_a_nonce_is_spent_once_by_all_guards_of_a_request(self, any_verifier: Verifier) -> None:
         app = _guarded(any_verifier, FastAPI(dependencies=[Depends(require_rpc_auth)]))
@@ -160,18 +193,25 @@ class TestPrincipal:
         async def handler(caller: Signer) -> str:
             return caller.scheme
 
+        usual = cred.usual()
         for _ in range(2):
-            assert _post(app, "/v1/", cred.meganode()).reason == "missing_credentials"
-        both = [*cred.meganode(), *cred.nodius(b"x", target="/v1/")]
-        assert _post(app, "/v1/", both, b"x").json == "signature"
+            assert _post(app, "/engine", usual).reason == "missing_credentials"
+        both = [*usual, *cred.nodius(b"x", target="/engine")]
+        assert _post(app, "/engine", both, b"x").json == "signature"
 
     def test_a_guard_of_one_kind_takes_no_other(self, verifier: Verifier) -> None:
         narrow = require_rpc_auth(schemes=["signature"], project="solana")
         app = _guarded(verifier, everywhere=narrow)
         _add_echo(app)
+        usual, other = cred.usual(), _guarded(verifier)
+        _add_echo(other)
         for _ in range(2):
-            assert _post(app, "/v1/", cred.meganode()).reason == "missing_credentials"
-            assert _post(app, "/v1/", cred.nodius(b"x", target="/v1/"), b"x").json == "solana x"
+            assert _post(other, "/engine", usual).json == "engine "
+            assert _post(app, "/engine", usual).reason == "missing_credentials"
+            signed = cred.nodius(b"x", target="/engine")
+            assert _post(app, "/engine", signed, b"x").json == "solana x"
+        wallets = _guarded(verifier, everywhere=require_rpc_auth(schemes=["signature"]))
+        assert _post(wallets, "/engine", usual).reason == "missing_credentials"
 
     def test_a_guard_of_one_project_asks_no_path(self, verifier: Verifier) -> None:
         app = _guarded(verifier, everywhere=require_rpc_auth(project="bsc"))
@@ -280,6 +320,20 @@ class TestExempt:
         with asgi(app) as port, websocket(port, "/ws") as (socket, _):
             assert socket.receive() == "hello"
 
+    def test_an_exempt_path_asks_nothing_of_a_token_that_is_known_there(
+        self, registry: Path
+    ) -> None:
+        with Verifier.from_yaml(registry, watch=False) as verifier:
+            guarded, exempt = _guarded(verifier), _guarded(verifier, exempt=["/engine"])
+            for app in (guarded, exempt):
+                app.post("/engine")(lambda: "answered")
+            token = cred.usual()
+            for _ in range(2):
+                assert _post(guarded, "/engine", token).json == "answered"
+            verifier.revoke("engine", token=token[1][1].removeprefix("Bearer "))
+            assert _post(guarded, "/engine", token).reason == "revoked"
+            assert _post(exempt, "/engine", token).json == "answered"
+
     def test_a_guard_of_an_exempt_route_guards_it(self, verifier: Verifier) -> None:
         app = _guarded(verifier, exempt=["/v1/"])
 
@@ -374,28 +428,30 @@ class TestBody:
         router = APIRouter(dependencies=[needs] if request.param == "router" else [])
         own = [needs] if request.param == "route" else []
 
-        @router.post("/v1/", dependencies=own)
+        @router.post("/engine", dependencies=own)
         async def model(body: Text, request: Request) -> list[Any]:
             return [body.text, len(await request.body())]
 
         app.include_router(router)
         return app
 
-    def _both(self, body: bytes) -> Headers:
-        signed = cred.nodius(body, target="/v1/")
-        return [*cred.meganode(), *signed, ("Content-Type", "application/json")]
+    def _both(self, body: bytes, usual: Headers) -> Headers:
+        signed = cred.nodius(body, target="/engine")
+        return [*usual, *signed, ("Content-Type", "application/json")]
 
     @pytest.mark.parametrize("chunks", [1, 2, 7])
     @pytest.mark.parametrize("known", [False, True])
     def test_a_body_model_is_read_before_the_routes_guard_and_kept_for_it(
         self, app: FastAPI, chunks: int, known: bool
     ) -> None:
+        usual = cred.usual()
         if known:
-            assert _post(app, "/v1/", cred.meganode(), b"{").status in (401, 422)
+            assert _post(app, "/engine", self._both(self.BODY, usual), self.BODY).status == 200
         size = -(-len(self.BODY) // chunks)
         parts = [self.BODY[at : at + size] for at in range(0, len(self.BODY), size)]
-        assert _post(app, "/v1/", self._both(self.BODY), *parts).json == ["x" * 200, 211]
-        refused = _post(app, "/v1/", self._both(b"another"), *parts)
+        both = self._both(self.BODY, usual)
+        assert _post(app, "/engine", both, *parts).json == ["x" * 200, 211]
+        refused = _post(app, "/engine", self._both(b"another", usual), *parts)
         assert (refused.status, refused.reason) == (401, "invalid_credentials")
 
     @pytest.mark.parametrize("chunks", [1, 2])
@@ -403,7 +459,7 @@ class TestBody:
         body = b'{"text":"' + bytes(b"x" * cred.MAX_BODY) + b'"}'
         half = len(body) // chunks
         parts = [body[:half], *([body[half:]] if chunks == 2 else [])]
-        outcome = _post(app, "/v1/", self._both(body), *parts)
+        outcome = _post(app, "/engine", self._both(body, cred.usual()), *parts)
         assert (outcome.status, outcome.reason) == (413, "body_too_large")
 
     @pytest.mark.parametrize("guarded", [False, True])
@@ -414,7 +470,7 @@ class TestBody:
         app, seen = _guarded(verifier), []
         dependencies = [Depends(require_rpc_auth)] if guarded else []
 
-        @app.post("/v1/", dependencies=dependencies)
+        @app.post("/engine", dependencies=dependencies)
         async def upload(request: Request) -> int:
             size = 0
             async for chunk in request.stream():
@@ -422,10 +478,11 @@ class TestBody:
                 seen.append(len(request.scope["rpcguard"]._kept))
             return size
 
+        usual = cred.usual()
         for _ in range(1 + known):
             seen.clear()
             chunk = bytes(cred.MAX_BODY // 2)
-            outcome = _post(app, "/v1/", cred.meganode(), *[chunk] * 5)
+            outcome = _post(app, "/engine", usual, *[chunk] * 5)
             assert outcome.json == 5 * len(chunk)
         assert set(seen) == {0}
 
@@ -471,18 +528,20 @@ class TestMounted:
         headers = cred.nodius(b"x", target="/mnt/solana")
         assert _post(app, "/mnt/solana", headers, b"x").json == "solana x"
         assert _post(app, "/mnt/solana", headers, b"x").reason == "replayed"
+        usual = cred.usual()
         for _ in range(2):
-            assert _post(app, "/mnt/v1/", cred.meganode(), b"x").json == "bsc x"
+            assert _post(app, "/mnt/engine", usual, b"x").json == "engine x"
 
     def test_with_two_verifiers_both_must_agree(self, registry: Path, verifier: Verifier) -> None:
         with Verifier.from_yaml(registry, watch=False) as other:
             app = self._outer(verifier, other)
             headers = cred.nodius(b"x", target="/mnt/solana")
             assert _post(app, "/mnt/solana", headers, b"x").json == "solana x"
+            usual = cred.usual()
             for _ in range(2):
-                assert _post(app, "/mnt/v1/", cred.meganode(), b"x").json == "bsc x"
-            other.revoke("bsc", key="a")
-            assert _post(app, "/mnt/v1/", cred.meganode(), b"x").reason == "revoked"
+                assert _post(app, "/mnt/engine", usual, b"x").json == "engine x"
+            other.revoke("engine", token=usual[1][1].removeprefix("Bearer "))
+            assert _post(app, "/mnt/engine", usual, b"x").reason == "revoked"
 
     @pytest.mark.parametrize("whole", [False, True])
     def test_a_socket_is_watched_once_and_its_principal_found(
@@ -646,7 +705,7 @@ class TestOpenAPI:
 
 
 @pytest.mark.parametrize("known", [False, True])
-@pytest.mark.parametrize("credential", [cred.meganode, lambda: cred.nodius(b"x")])
+@pytest.mark.parametrize("credential", [cred.usual, lambda: cred.nodius(b"x")])
 def test_an_answered_request_leaves_nothing_to_the_garbage_collector(
     verifier: Verifier, credential: Any, known: bool
 ) -> None:
@@ -655,11 +714,11 @@ def test_an_answered_request_leaves_nothing_to_the_garbage_collector(
 
     app = _guarded(verifier)
     _add_echo(app)
-    path = "/v1/" if credential is cred.meganode else "/solana"
+    path = "/engine" if credential is cred.usual else "/solana"
     headers = credential()
     if known:
         assert _post(app, path, headers, b"x").status == 200
-        headers = headers if credential is cred.meganode else credential()
+        headers = headers if credential is cred.usual else credential()
     marker = Marker()
     alive = weakref.ref(marker)
     gc.disable()

@@ -302,7 +302,7 @@ class TestBodyModel:
 
 class TestGarbage:
     @pytest.mark.parametrize("known", [False, True])
-    @pytest.mark.parametrize("credential", [cred.meganode, lambda: cred.nodius(b"x")])
+    @pytest.mark.parametrize("credential", [cred.usual, lambda: cred.nodius(b"x")])
     def test_an_answered_request_leaves_nothing_to_the_garbage_collector(
         self, app: FastAPI, credential: Any, known: bool
     ) -> None:
@@ -313,10 +313,10 @@ class TestGarbage:
 
         _add_echo(app)
         headers = credential()
-        path = "/v1/" if credential is cred.meganode else "/solana"
+        path = "/engine" if credential is cred.usual else "/solana"
         if known:
             assert _post(app, path, headers, b"x").status == 200
-            headers = headers if credential is cred.meganode else credential()
+            headers = headers if credential is cred.usual else credential()
         marker = Marker()
         alive = weakref.ref(marker)
         gc.disable()

@@ -77,4 +77,5 @@ FILES: dict[str, tuple[str, ...]] = {
         "test_short_way.py",
         "test_short_way_signed.py",
     ),
+    "contrib/_fastapi_everywhere.py": ("contrib/test_everywhere.py",),
 }
