@@ -16,10 +16,11 @@ from fastapi.security import HTTPBasic
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from contrib import credentials as cred
 from contrib.asgi_driver import Outcome, body_messages, call
@@ -501,6 +502,90 @@ class TestBody:
         parts = [self.BODY[:7], self.BODY[7:]]
         assert _post(app, "/solana", headers, *parts).json == "signature" + self.BODY.decode()
 
+    @pytest.mark.parametrize("chunks", [1, 2])
+    def test_it_is_kept_for_a_mounted_applications_route_too(
+        self, verifier: Verifier, chunks: int
+    ) -> None:
+        app, sub, router = _guarded(verifier), FastAPI(), APIRouter()
+        needs = Depends(require_rpc_auth(schemes=["signature"], project="solana"))
+
+        @sub.post("/v1", dependencies=[needs])
+        async def model(body: Text) -> int:
+            return len(body.text)
+
+        router.mount("/mnt", sub)
+        app.include_router(router)  # of which FastAPI leaves its account in the scope
+        app.mount("/mnt", sub)  # FastAPI before 0.13x does not include mounted applications
+        assert self._sent(app, chunks).json == 200
+
+    @pytest.mark.parametrize("chunks", [1, 2])
+    def test_it_is_kept_where_a_mounted_applications_middleware_reads_it(
+        self, verifier: Verifier, chunks: int
+    ) -> None:
+        async def dispatch(request: Request, call_next: Any) -> Any:
+            await request.body()
+            return await call_next(request)
+
+        app, sub = _guarded(verifier), FastAPI()
+        sub.add_middleware(BaseHTTPMiddleware, dispatch=dispatch)
+
+        @sub.post("/v1")
+        async def handler(caller: Signer, request: Request) -> int:
+            return len(await request.body())
+
+        app.mount("/mnt", sub)
+        assert self._sent(app, chunks).json == len(self.BODY)
+
+    def _sent(self, app: FastAPI, chunks: int) -> Outcome:
+        signed = cred.nodius(self.BODY, target="/mnt/v1")
+        headers = [*cred.meganode(), *signed, ("Content-Type", "application/json")]
+        size = -(-len(self.BODY) // chunks)
+        parts = [self.BODY[at : at + size] for at in range(0, len(self.BODY), size)]
+        return _post(app, "/mnt/v1", headers, *parts)
+
+
+class TestWithinARequest:
+    """A handler that asks its own application, with a copy of its request's scope."""
+
+    @pytest.mark.parametrize("everywhere", [None, require_rpc_auth])
+    def test_the_inner_request_is_judged_by_its_own_credential_and_body(
+        self, verifier: Verifier, everywhere: Any
+    ) -> None:
+        app, asked = _guarded(verifier, everywhere=everywhere), []
+
+        @app.post("/v1/")
+        async def batch(caller: Caller, request: Request) -> int:
+            await request.body()
+            return (await inner({**request.scope}, *asked.pop())).status
+
+        @app.post("/mnt/{path:path}")
+        async def one(caller: Caller) -> str:
+            return caller.project
+
+        def ask(headers: Headers, body: bytes) -> Any:
+            asked.append((headers, body))
+            return _post(app, "/v1/", cred.meganode(), b"outer").json
+
+        async def inner(scope: Any, headers: Headers, body: bytes) -> Outcome:
+            path, outcome = "/mnt/solana", Outcome()
+            scope.update(path=path, raw_path=path.encode())
+            scope["headers"] = [(name.lower().encode(), value.encode()) for name, value in headers]
+            waiting = body_messages(body)
+
+            async def receive() -> Any:
+                return waiting.pop(0)
+
+            async def send(message: Any) -> None:
+                outcome.sent.append(message)
+
+            await app(scope, receive, send)
+            return outcome
+
+        for _ in range(2):
+            assert ask([], b"inner") == 401
+            assert ask(cred.nodius(b"inner", target="/mnt/solana"), b"inner") == 200
+            assert ask(cred.nodius(b"outer", target="/mnt/solana"), b"inner") == 401
+
 
 class TestMounted:
     """An application with an `RPCGuard` of its own, mounted in one that is guarded as a whole."""
@@ -554,6 +639,20 @@ class TestMounted:
             with websocket(port, "/mnt/ws/v1", headers) as (socket, answer):
                 assert answer.status == 101
                 assert socket.receive() == "bsc"
+
+
+@pytest.mark.parametrize("first", [{}, {"everywhere": require_rpc_auth}])
+def test_a_second_guard_of_one_application_is_refused(
+    registry: Path, verifier: Verifier, first: dict[str, Any]
+) -> None:
+    """The verifier that was given first would be asked, and the second never."""
+    app = FastAPI()
+    RPCGuard(app, verifier, **first)
+    with (
+        Verifier.from_yaml(registry, watch=False) as other,
+        pytest.raises(ValueError, match="has an RPCGuard"),
+    ):
+        RPCGuard(app, other, everywhere=require_rpc_auth)
 
 
 class TestIssuing:
@@ -643,6 +742,55 @@ class TestIssuing:
         app.include_router(guard.router())
         app.put("/auth/challenge")(lambda: "open")
         assert self._asks(app, "/auth/challenge", method).reason == "missing_credentials"
+
+    def test_a_route_that_somebody_adds_to_them_is_guarded(
+        self, made: tuple[FastAPI, RPCGuard]
+    ) -> None:
+        app, guard = made
+        router = guard.router()
+        router.delete("/account/api-key")(lambda: "open")
+        router.post("/admin/auth/verify")(lambda: "open")
+        app.include_router(router)
+        assert self._asks(app, "/account/api-key", "DELETE").reason == "missing_credentials"
+        assert self._asks(app, "/admin/auth/verify").reason == "missing_credentials"
+        assert self._asks(app, "/auth/challenge").json["challenge"]
+
+    @pytest.mark.filterwarnings("ignore:The `root_path` parameter")
+    @pytest.mark.parametrize(("root_path", "opened"), [("/a", True), ("/x", False)])
+    def test_a_mounted_applications_own_root_path_counts(
+        self, made: tuple[FastAPI, RPCGuard], root_path: str, opened: bool
+    ) -> None:
+        app, guard = made
+        sub = FastAPI(root_path=root_path)  # by which it routes, and not by where it is mounted
+        sub.include_router(guard.router())
+        sub.post("/{path:path}")(lambda: {"challenge": "none"})
+        app.mount("/a", sub)
+        outcome = self._asks(app, "/a/auth/challenge")
+        assert (outcome.status == 200) is opened
+        assert opened or outcome.reason == "missing_credentials"
+
+    @pytest.mark.parametrize("by", ["mount", "application"])
+    def test_what_stands_before_a_mounted_application_is_guarded(
+        self, made: tuple[FastAPI, RPCGuard], by: str
+    ) -> None:
+        app, guard = made
+        sub = FastAPI()
+        sub.include_router(guard.router())
+
+        class Answering:
+            routes = sub.routes
+
+            def __init__(self, app: Any) -> None:
+                self.app = app
+
+            async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+                await PlainTextResponse("open")(scope, receive, send)
+
+        if by == "mount":
+            app.router.routes.append(Mount("/a", sub, middleware=[Middleware(Answering)]))
+        else:
+            app.mount("/a", Answering(sub))
+        assert self._asks(app, "/a/auth/challenge").reason == "missing_credentials"
 
     def test_a_handshake_at_their_paths_is_guarded(self, made: tuple[FastAPI, RPCGuard]) -> None:
         app, guard = made

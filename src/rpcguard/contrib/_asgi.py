@@ -40,15 +40,20 @@ class Layer:
         # A plain function: a coroutine of ours around the application's would be entered again at
         # every step of the request
         earlier: Exchange | None = scope.get(KEY)
-        if earlier is not None and earlier.verifier is self._source.verifier:
-            return self.app(scope, receive, send)  # in an application that is guarded as a whole
+        # Mounted in an application that has one; in a copy of the scope it may be another request's
+        if (
+            earlier is not None
+            and earlier.scope is scope
+            and earlier.verifier is self._source.verifier
+        ):
+            return self.app(scope, receive, send)
         if scope["type"] == "http":
             verifier = self._source.verifier
             body = Body(scope, receive, send, verifier, self._is_guarded, self._excess)
             scope[KEY] = body
             return self.app(scope, body.receive, body.send)
         if scope["type"] == "websocket":
-            return self._attend(scope, Socket(receive, send, self._source))
+            return self._attend(scope, Socket(scope, receive, send, self._source))
         return self.app(scope, receive, send)
 
     async def _attend(self, scope: Scope, socket: Socket) -> None:
@@ -60,7 +65,8 @@ class Layer:
             await socket.end()
 
     def _is_guarded(self, scope: Scope) -> bool:
-        return self._guard_of(scope) is not None
+        # What reads before a route has matched is a middleware: the route may have a guard
+        return "route" not in scope or self._guard_of(scope) is not None
 
     async def _excess(self, scope: Scope) -> AuthError | None:
         """Return the refusal of a too large body that the app reads and the guard will need."""

@@ -42,6 +42,7 @@ class Body:
     the answer may be lost on its way to a client that is still sending.
 
     Attributes:
+        scope: The request.
         verifier: Asked by all guards of the request.
         passed: The principals that they have let in.
         keeping: What the application reads is kept: until a guard has decided.
@@ -53,8 +54,8 @@ class Body:
     # Slots: with so many attributes an object is made faster, and each is found in one step
     __slots__ = (
         *("_answered", "_ended", "_error", "_exceeded", "_excess", "_given", "_kept"),
-        *("_guarded", "_lost", "_receive", "_scope", "_send", "_slow", "_told", "ahead", "keeping"),
-        *("passed", "refused", "verifier"),
+        *("_guarded", "_lost", "_receive", "_send", "_slow", "_told", "ahead", "keeping"),
+        *("passed", "refused", "scope", "verifier"),
     )
 
     watch: Final = None
@@ -75,10 +76,10 @@ class Body:
             send: The server's other channel.
             verifier: Its registry bounds how many bytes are kept of what the application reads
                 before the guard, and how long the guard reads.
-            guarded: Tells whether the matched route has a guard of its own.
+            guarded: Tells whether the route has a guard of its own, or may have one.
             excess: Gives the refusal of a body beyond the limit, None where no guard would read it.
         """
-        self._scope = scope
+        self.scope = scope
         self._receive = receive
         self._send = send
         self.verifier = verifier
@@ -152,7 +153,7 @@ class Body:
                     self._given = len(self._kept)
                     self._ended = self._told = True
                     return message
-                self.keeping = self._guarded(self._scope)
+                self.keeping = self._guarded(self.scope)
             if self.keeping or self._kept:
                 self._take(message)
             else:  # most: a guard has decided without the body
@@ -177,7 +178,7 @@ class Body:
     async def _exceed(self) -> None:
         self._drop()
         self._exceeded = True
-        self._error = await self._excess(self._scope)
+        self._error = await self._excess(self.scope)
         if self._error is not None:
             self.refused = True
             raise self._error
@@ -192,7 +193,7 @@ class Body:
             DisconnectedError: If the client went away.
             RuntimeError: If the application consumed the body after a guard had decided without it.
         """
-        if _declared(self._scope) > limit:
+        if _declared(self.scope) > limit:
             self.refused = True
             raise AuthError("body_too_large")
         self.keeping = True
@@ -243,7 +244,7 @@ class Body:
         if message["type"] == "http.response.body" and not message.get("more_body"):
             # The scope, the server and we hold each other: unless one lets go, all that the request
             # has made waits for the garbage collector
-            self._scope.pop(KEY, None)
+            self.scope.pop(KEY, None)
         if self.refused:
             return self._send_refused(message)
         self._answered = True
@@ -262,7 +263,7 @@ class Body:
 
     async def _deliver(self, message: Message) -> None:
         kind = message["type"]
-        if kind == "http.response.start" and self._slow and self._scope["http_version"] < "2":
+        if kind == "http.response.start" and self._slow and self.scope["http_version"] < "2":
             message = {**message, "headers": [*message.get("headers", ()), _CLOSE]}
         elif kind == "http.response.body" and not message.get("more_body") and self._unread:
             await self._send({**message, "more_body": True})

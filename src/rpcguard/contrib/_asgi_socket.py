@@ -25,6 +25,7 @@ class Socket:
     Stands between the server's channels of one connection and the application's.
 
     Attributes:
+        scope: The handshake.
         verifier: Asked by all guards of the connection.
         passed: The principals that they have let in.
         read: There is no body to read.
@@ -35,11 +36,13 @@ class Socket:
 
     def __init__(
         self,
+        scope: Scope,
         receive: Callable[[], Awaitable[Message]],
         send: Callable[[Message], Awaitable[None]],
         source: Source,
     ) -> None:
-        """Take the server's channels."""
+        """Take the handshake and the server's channels."""
+        self.scope = scope
         self._receive = receive
         self._send = send
         self._offer: Offer | None = None  # as it came, with the token

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
+from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
-from starlette.routing import BaseRoute, Match, Mount
+from starlette.routing import BaseRoute, Match, Mount, Router
 
 from rpcguard.contrib._asgi_body import KEY, Body, Receive, Send
 from rpcguard.contrib._asgi_request import target_of
@@ -126,5 +127,8 @@ class Everywhere:
             else:
                 return False
             asked.update(child_scope)
-            routes = route.routes if isinstance(route, Mount) else []
+            below = route.app if isinstance(route, Mount) else None
+            # Of another application nobody knows that it routes by its `routes`
+            routes = below.routes if isinstance(below, Starlette | Router) else []
+            asked["root_path"] = getattr(below, "root_path", "") or asked.get("root_path", "")
         return bool(asked[_ISSUES])

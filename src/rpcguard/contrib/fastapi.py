@@ -216,10 +216,14 @@ class RPCGuard:
         Raises:
             ConfigError: If there is no registry, or it does not load.
             TypeError: If *everywhere* is no such guard, or *exempt* is one string.
-            ValueError: If *recheck* is not in (0, 86400], a verifier comes with *observers*, or
-                *exempt* without *everywhere* or with something else than paths.
+            ValueError: If *recheck* is not in (0, 86400], a verifier comes with *observers*,
+                *exempt* without *everywhere* or with something else than paths, or *everywhere*
+                where the application has an `RPCGuard`.
         """
         paths = _exempt_paths(everywhere, exempt)
+        layers: list[Any] = [each.cls for each in app.user_middleware]
+        if everywhere is not None and Layer in layers:
+            raise ValueError("this application has an RPCGuard, whose verifier its guards ask")
         self._source = Source(registry, recheck, observers)
         self._everywhere: Everywhere | None = None
         if everywhere is not None:
@@ -264,13 +268,14 @@ class RPCGuard:
             LookupError: If there is no such project.
         """
         self.verifier.registry.issuing_project(project)
-        router = APIRouter(prefix=prefix, tags=["authentication"], route_class=IssuingRoute)
+        router = APIRouter(prefix=prefix, tags=["authentication"])
         for route in ROUTES:
             router.add_api_route(
                 route,
                 _issuing(route, project),
                 methods=["POST"],
                 name=f"rpcguard:{route}",
+                route_class_override=IssuingRoute,  # not of the router, which may get other routes
                 openapi_extra={"security": []},  # it guards itself, whatever stands in front
             )
         return router
@@ -347,7 +352,9 @@ def _issuing(route: str, project: str | None) -> Callable[[Request], Awaitable[R
 def _guard_of(scope: Scope) -> Narrowing | None:
     """Return what the guard of the route that FastAPI has matched takes; None for an open one."""
     # Of an included router FastAPI (0.13x) has the route as it was made, and what has come to it
-    route = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
+    route, effective = scope.get("route"), scope.get("fastapi", {}).get("effective_route_context")
+    if effective is not None and effective.original_route is route:  # not of one that mounts it
+        route = effective
     waiting = [getattr(route, "dependant", None)]
     while waiting:
         dependant = waiting.pop()
