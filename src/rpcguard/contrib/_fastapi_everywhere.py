@@ -10,9 +10,8 @@ from typing import Any, Final
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
-from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
-from starlette.routing import BaseRoute, Match, Mount, Router
+from starlette.routing import Match
 
 from rpcguard.contrib._asgi_body import KEY, Body, Receive, Send
 from rpcguard.contrib._asgi_request import target_of
@@ -116,19 +115,14 @@ class Everywhere:
         return may_issue and self._leads_to_issuing(scope)
 
     def _leads_to_issuing(self, scope: Scope) -> bool:
-        """Return whether it is a route that issues credentials to which *scope* will be routed."""
+        """
+        Return whether it is a route that issues credentials to which the router will send *scope*.
+
+        What a mounted application does with it, nobody knows before: there it is guarded.
+        """
         asked: dict[str, Any] = {**scope, _ISSUES: False}
-        routes: list[BaseRoute] = self._router.routes
-        while routes:
-            for route in routes:
-                match, child_scope = route.matches(asked)
-                if match is Match.FULL:
-                    break
-            else:
-                return False
-            asked.update(child_scope)
-            below = route.app if isinstance(route, Mount) else None
-            # Of another application nobody knows that it routes by its `routes`
-            routes = below.routes if isinstance(below, Starlette | Router) else []
-            asked["root_path"] = getattr(below, "root_path", "") or asked.get("root_path", "")
+        for route in self._router.routes:
+            match, _ = route.matches(asked)
+            if match is Match.FULL:
+                break
         return bool(asked[_ISSUES])

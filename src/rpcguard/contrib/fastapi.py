@@ -209,7 +209,8 @@ class RPCGuard:
                 itself, such as a CORS preflight, it does not see. By default each route has its
                 own guard or none.
             exempt: Paths that *everywhere* leaves open, to every method and to WebSockets, compared
-                exactly with the path as it was sent. The routes of `router` are open anyway.
+                exactly with the path as it was sent. The routes of `router` are open where they are
+                included.
             recheck: Seconds between two rechecks of an open WebSocket.
             observers: As those of `Verifier.from_yaml`; a verifier has its own.
 
