@@ -27,6 +27,7 @@ from contrib.servers import asgi
 from contrib.wire import HANDSHAKE, Headers, handshake, request, websocket
 from rpcguard import AuthError, Principal, Verifier
 from rpcguard.contrib import fastapi
+from rpcguard.contrib._asgi_body import Body
 from rpcguard.contrib.fastapi import RPCGuard, require_rpc_auth
 from rpcguard.testing import as_principal
 
@@ -872,3 +873,134 @@ def test_over_the_wire_a_refusal_and_an_answer(registry: Path) -> None:
             403,
             404,
         )
+
+
+class TestKnownAlready:
+    """The short way, of a token that was seen before: at a path that can hold no key, with a Host."""
+
+    @pytest.fixture
+    def short(self, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+        """Whether each request so far took the short way."""
+        taken: list[bool] = []
+        known, aknown = Body.known, Body.aknown
+
+        def noting(body: Body, scope: Any, project: str | None) -> Principal | None:
+            principal = known(body, scope, project)
+            taken.append(principal is not None)
+            return principal
+
+        async def anoting(body: Body, scope: Any, project: str | None) -> Principal | None:
+            principal = await aknown(body, scope, project)
+            taken.append(principal is not None)
+            return principal
+
+        monkeypatch.setattr(Body, "known", noting)
+        monkeypatch.setattr(Body, "aknown", anoting)
+        return taken
+
+    @pytest.fixture
+    def token(self) -> Headers:
+        return [("Host", "rpc.example"), *cred.engine()]
+
+    def _learn(self, app: FastAPI, token: Headers, path: str = "/engine") -> None:
+        for _ in range(3):
+            _post(app, path, token, b"{}")
+
+    def test_handlers_find_who_it_is_and_the_body(
+        self, any_verifier: Verifier, token: Headers, short: list[bool]
+    ) -> None:
+        app = _guarded(any_verifier)
+        _add_echo(app)
+        self._learn(app, token)
+        short.clear()
+        assert _post(app, "/engine", token, b"x", b"y").json == "engine xy"
+        assert _post(app, "/engine", token, b"x").json == "engine x"
+        assert short == [True, True]
+        any_verifier.revoke("engine", key="jwt")
+        assert _post(app, "/engine", token, b"x").reason == "revoked"
+
+    def test_the_state_of_the_applications_life_stays(
+        self, verifier: Verifier, token: Headers, short: list[bool]
+    ) -> None:
+        app = _guarded(verifier)
+
+        @app.post("/engine")
+        async def handler(request: Request) -> list[str]:
+            return [request.state.db, request.state.principal.project]
+
+        for _ in range(3):
+            assert _post(app, "/engine", token, state={"db": "open"}).json == ["open", "engine"]
+        assert short[-1]
+
+    def test_a_guard_of_the_route_finds_it_decided(
+        self, any_verifier: Verifier, token: Headers, short: list[bool]
+    ) -> None:
+        app = _guarded(any_verifier)
+
+        @app.post("/engine")
+        async def handler(caller: Caller, request: Request) -> bool:
+            return caller is request.state.principal
+
+        self._learn(app, token)
+        short.clear()
+        assert _post(app, "/engine", token).json is True
+        assert short == [True, False]  # the second has not judged anew
+
+    @pytest.mark.parametrize("chunks", [1, 2, 7])
+    def test_a_body_model_is_read_before_the_routes_guard_and_kept_for_it(
+        self, any_verifier: Verifier, token: Headers, short: list[bool], chunks: int
+    ) -> None:
+        app = _guarded(any_verifier)
+
+        @app.post("/engine")
+        async def handler(text: Text, caller: Signer, request: Request) -> list[Any]:
+            return [text.text, caller.project, len(await request.body())]
+
+        body = TestBody.BODY
+        size = -(-len(body) // chunks)
+        parts = [body[at : at + size] for at in range(0, len(body), size)]
+        token = [*token, ("Content-Type", "application/json")]
+        self._learn(app, token)
+        short.clear()
+        both = [*token, *cred.nodius(body, target="/engine")]
+        assert _post(app, "/engine", both, *parts).json == ["x" * 200, "solana", len(body)]
+        another = [*token, *cred.nodius(b"another", target="/engine")]
+        assert _post(app, "/engine", another, *parts).reason == "invalid_credentials"
+        assert short == [True, True]
+
+    @pytest.mark.parametrize("guarded", [False, True])
+    def test_an_upload_is_not_kept(
+        self, any_verifier: Verifier, token: Headers, short: list[bool], guarded: bool
+    ) -> None:
+        app, seen = FastAPI(), []
+        _guarded(any_verifier, app, **({"everywhere": None} if guarded else {}))
+
+        @app.post("/engine", dependencies=[Depends(require_rpc_auth)] if guarded else [])
+        async def upload(request: Request) -> None:
+            async for _ in request.stream():
+                seen.append(len(request.scope["rpcguard"]._kept))
+
+        self._learn(app, token)
+        seen.clear()
+        assert _post(app, "/engine", token, *[b"x" * 1000] * 3).status == 200
+        assert short[-1]
+        assert set(seen) == {0}
+
+    @pytest.mark.parametrize(
+        "narrow", [require_rpc_auth(project="bsc"), require_rpc_auth(schemes=["signature"])]
+    )
+    def test_what_the_guard_does_not_take_is_refused_each_time(
+        self, any_verifier: Verifier, token: Headers, narrow: Any
+    ) -> None:
+        app = _guarded(any_verifier, everywhere=narrow)
+        _add_echo(app)
+        for _ in range(4):
+            assert _post(app, "/engine", token, b"x").status == 401
+
+    def test_an_exempt_path_is_not_judged(
+        self, verifier: Verifier, token: Headers, short: list[bool]
+    ) -> None:
+        app = _guarded(verifier, exempt=["/engine"])
+        app.post("/engine")(lambda: "open")
+        self._learn(app, token)
+        assert short == []

@@ -73,10 +73,6 @@ class Everywhere:
         """
         self.exempt = as_sent(exempt)
         self.narrowing = narrowing
-        # What `scope["path"]` may be for one of them: with the prefix of a proxy or without
-        self._paths = frozenset(
-            path[at:] for path in exempt for at, letter in enumerate(path) if letter == "/"
-        )
         self._router = router
         self._guard = guard
         self._app = router.middleware_stack
@@ -89,7 +85,8 @@ class Everywhere:
         exchange, asked = scope.get(KEY), self.narrowing
         if isinstance(exchange, Body) and asked.schemes is None and exchange.verifier.at_once:
             path = scope["path"]
-            may_be_open = path in self._paths or (IssuingRoute.known and path.endswith(_ENDINGS))
+            # Of a path that was sent otherwise nobody is known, and `_judge` looks again
+            may_be_open = path in self.exempt or (IssuingRoute.known and path.endswith(_ENDINGS))
             if may_be_open and self.is_open(scope):
                 return self._app(scope, receive, send)
             principal = exchange.known(scope, asked.project)
