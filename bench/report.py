@@ -144,7 +144,6 @@ def _added(figures: Figures) -> str:
 
 def _under_load(figures: Figures) -> str:
     names = {"unguarded": "*unguarded*", "rpcguard": "rpcguard", **PEERS}
-    names["everywhere"] = "rpcguard, `everywhere=`"
     rows = [
         (framework, names[app], value)
         for framework in _FRAMEWORKS

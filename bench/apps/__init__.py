@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 # What the peers are called, by their names here
 PEERS = {
     "nothing": "*a dependency that does nothing*",
+    "everywhere": "rpcguard, `everywhere=`",
     "pyjwt": "PyJWT",
     "joserfc": "joserfc",
     "authlib": "Authlib",

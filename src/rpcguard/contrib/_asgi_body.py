@@ -118,7 +118,8 @@ class Body:
         values = None if self.passed else usual(scope)
         if values is None:
             return None
-        principal = self.verifier.known(*values, project)
+        target, host, authorization = values  # a call with a star takes longer
+        principal = self.verifier.known(target, host, authorization, project)
         if principal is not None:
             self.passed = ((self.verifier, principal),)
             self.keeping = False
@@ -129,7 +130,8 @@ class Body:
         values = None if self.passed else usual(scope)
         if values is None:
             return None
-        principal = await self.verifier.aknown(*values, project)
+        target, host, authorization = values
+        principal = await self.verifier.aknown(target, host, authorization, project)
         if principal is not None:
             self.passed = ((self.verifier, principal),)
             self.keeping = False

@@ -223,23 +223,27 @@ class RPCAuthMiddleware:
         try:
             socket = hdrs.UPGRADE in request.headers and is_handshake(request)
             # Asked in the public way, a request tells by an exception that it holds nothing
-            earlier: _Admitted | None = request._state.get(_ADMITTED)  # noqa: SLF001
+            kept = request._state  # noqa: SLF001
+            earlier: _Admitted | None = kept.get(_ADMITTED)
             principal = None
             if not (socket or earlier or self._schemes):
                 # Most requests are judged by three of their values; a `Request` takes longer to
                 # make, and each coroutine more than a microsecond
                 verifier, values = self._source.verifier, usual(request)
                 if values is not None:
+                    target, host, authorization = values  # a call with a star takes longer
                     if verifier.at_once:
-                        principal = verifier.known(*values, self._project)
+                        principal = verifier.known(target, host, authorization, self._project)
                     else:
-                        principal = await verifier.aknown(*values, self._project)
+                        principal = await verifier.aknown(
+                            target, host, authorization, self._project
+                        )
             if principal is None:
                 watch = await self._judge(request, socket, earlier)
                 if watch is not None:
                     return await attend(request, handler, watch)
             else:
-                request[_ADMITTED] = principal, ((verifier, principal),), None
+                kept[_ADMITTED] = principal, ((verifier, principal),), None
             return await handler(request)
         except AuthError as error:
             return _refused(error, request.get(BODY))

@@ -300,11 +300,13 @@ def _authenticate(
     if not (websocket or schemes or _PASSED in environ):
         # Most requests are judged by three of their values; a `Request` takes longer to make
         values = usual(environ)
-        known = None if values is None else verifier.known(*values, project)
-        if known is not None:
-            environ[_PASSED] = ((verifier, known),)
-            environ[_PRINCIPAL] = known
-            return
+        if values is not None:
+            target, host, authorization = values  # a call with a star takes longer
+            known = verifier.known(target, host, authorization, project)
+            if known is not None:
+                environ[_PASSED] = ((verifier, known),)
+                environ[_PRINCIPAL] = known
+                return
     # A recheck asks the registry of its time, which may look at other fields
     wanted = None if websocket else verifier.registry.reads
     asked = request_of(environ, websocket=websocket, wanted=wanted)
