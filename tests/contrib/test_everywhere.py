@@ -26,8 +26,7 @@ from contrib.asgi_driver import Outcome, body_messages, call
 from contrib.servers import asgi
 from contrib.wire import HANDSHAKE, Headers, handshake, request, websocket
 from rpcguard import AuthError, Principal, Verifier
-from rpcguard.contrib import fastapi
-from rpcguard.contrib._asgi_body import Body
+from rpcguard.contrib import _asgi_body, fastapi
 from rpcguard.contrib.fastapi import RPCGuard, require_rpc_auth
 from rpcguard.testing import as_principal
 
@@ -158,12 +157,13 @@ class TestPrincipal:
                 monkeypatch.setattr(fastapi.RequireRPCAuth, "_authenticate", made.append)
         assert not made
 
+    @pytest.mark.parametrize("backend", ["memory://", "sqlite:///state.db"])
     def test_a_token_that_is_known_counts_for_the_guards_project_alone(
-        self, tmp_path: Path
+        self, tmp_path: Path, backend: str
     ) -> None:
         path = tmp_path / "registry.yaml"
         path.write_text(
-            "version: 1\nbackend: memory://\nprojects:\n"
+            f"version: 1\nbackend: {backend}\nprojects:\n"
             f"  a: {{preset: engine-api, match: {{path: /a}}, secrets: [{{id: s, secret: {SECRET}}}]}}\n"
             f"  b: {{preset: engine-api, match: {{path: /b}}, secrets: [{{id: s, secret: {SECRET}}}]}}\n"
         )
@@ -417,6 +417,10 @@ class Text(BaseModel):
     text: str
 
 
+class Call(BaseModel):
+    method: str
+
+
 class TestBody:
     """What the guard in front does not read, a guard of the route may still need."""
 
@@ -542,6 +546,43 @@ class TestBody:
         size = -(-len(self.BODY) // chunks)
         parts = [self.BODY[at : at + size] for at in range(0, len(self.BODY), size)]
         return _post(app, "/mnt/v1", headers, *parts)
+
+    def test_a_signed_body_that_fastapi_has_read_is_there_for_a_guard_that_must_see_its_method(
+        self, verifier: Verifier
+    ) -> None:
+        app = _guarded(verifier)
+        narrow = require_rpc_auth(schemes=["jwt"], project="limited")
+
+        @app.post("/solana", dependencies=[Depends(narrow)])
+        async def model(body: Call, request: Request) -> str:
+            return body.method + str(len(await request.body()))
+
+        for method, status in (("eth_call", 200), ("admin_peers", 403)):
+            body = b'{"jsonrpc":"2.0","id":1,"method":"%s"}' % method.encode()
+            headers = [*cred.meganode(), *cred.nodius(body), ("Content-Type", "application/json")]
+            assert _post(app, "/solana", headers, body[:9], body[9:]).status == status
+
+    @pytest.mark.parametrize("known", [False, True])
+    @pytest.mark.parametrize("chunks", [(b"x",), (b"x", b"y"), (b"",)])
+    def test_an_application_gets_it_once_and_then_hears_of_the_end(
+        self, verifier: Verifier, known: bool, chunks: tuple[bytes, ...]
+    ) -> None:
+        app, heard = _guarded(verifier), []
+
+        async def listening(scope: Any, receive: Any, send: Any) -> None:
+            while not heard or heard[-1]["type"] == "http.request":
+                heard.append(await receive())
+            await PlainTextResponse("heard")(scope, receive, send)
+
+        app.mount("/", listening)
+        usual, signed = cred.usual(), cred.nodius(b"".join(chunks))
+        for _ in range(1 + known):
+            heard.clear()
+            assert _post(app, "/engine", usual, *chunks).status == 200
+            assert [message.get("body") for message in heard] == [*chunks, None]
+        heard.clear()
+        assert _post(app, "/solana", signed, *chunks).status == 200
+        assert [message.get("body") for message in heard] == [b"".join(chunks), None]
 
 
 class TestWithinARequest:
@@ -770,6 +811,38 @@ class TestIssuing:
 
 
 class TestOpenAPI:
+    def test_it_is_that_of_an_application_whose_every_route_depends_on_the_guard(
+        self, verifier: Verifier
+    ) -> None:
+        documents = []
+        for whole in (True, False):
+            dependencies = [] if whole else [Depends(require_rpc_auth)]
+            app = FastAPI(dependencies=dependencies, servers=[{"url": "https://node.example"}])
+            everywhere = {"everywhere": require_rpc_auth} if whole else {}
+            RPCGuard(app, verifier, **everywhere)
+
+            @app.post("/x/{y}")
+            async def x(y: int, text: Text) -> Text:
+                return text
+
+            @app.get("/z", dependencies=[Depends(HTTPBasic())])
+            async def z() -> int:
+                return 1
+
+            @app.webhooks.post("told")
+            def told(text: Text) -> None:
+                pass
+
+            documents.append(app.openapi())
+        whole, by_route = documents
+        for document in documents:  # FastAPI lists those of the application first
+            document["paths"]["/z"]["get"]["security"].sort(key=str)
+        assert whole == by_route
+
+    def test_an_application_without_routes_has_a_document(self, verifier: Verifier) -> None:
+        app = _guarded(verifier)
+        assert app.openapi()["paths"] == {}
+
     def _document(self, app: FastAPI) -> Any:
         return _get(app, "/openapi.json").json
 
@@ -882,20 +955,21 @@ class TestKnownAlready:
     def short(self, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         """Whether each request so far took the short way."""
         taken: list[bool] = []
-        known, aknown = Body.known, Body.aknown
+        kept = _asgi_body.Body
+        known, aknown = kept.known, kept.aknown
 
-        def noting(body: Body, scope: Any, project: str | None) -> Principal | None:
+        def noting(body: Any, scope: Any, project: str | None) -> Principal | None:
             principal = known(body, scope, project)
             taken.append(principal is not None)
             return principal
 
-        async def anoting(body: Body, scope: Any, project: str | None) -> Principal | None:
+        async def anoting(body: Any, scope: Any, project: str | None) -> Principal | None:
             principal = await aknown(body, scope, project)
             taken.append(principal is not None)
             return principal
 
-        monkeypatch.setattr(Body, "known", noting)
-        monkeypatch.setattr(Body, "aknown", anoting)
+        monkeypatch.setattr(kept, "known", noting)
+        monkeypatch.setattr(kept, "aknown", anoting)
         return taken
 
     @pytest.fixture
