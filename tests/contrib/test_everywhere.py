@@ -426,7 +426,7 @@ class TestBody:
 
     BODY = b'{"text":"' + b"x" * 200 + b'"}'
 
-    @pytest.fixture(params=["route", "router"])
+    @pytest.fixture(params=["route", "router", "include"])
     def app(self, request: pytest.FixtureRequest, verifier: Verifier) -> FastAPI:
         app = _guarded(verifier)
         needs = Depends(require_rpc_auth(schemes=["signature"], project="solana"))
@@ -437,7 +437,7 @@ class TestBody:
         async def model(body: Text, request: Request) -> list[Any]:
             return [body.text, len(await request.body())]
 
-        app.include_router(router)
+        app.include_router(router, dependencies=[needs] if request.param == "include" else [])
         return app
 
     def _both(self, body: bytes, usual: Headers) -> Headers:
@@ -838,6 +838,14 @@ class TestOpenAPI:
         for document in documents:  # FastAPI lists those of the application first
             document["paths"]["/z"]["get"]["security"].sort(key=str)
         assert whole == by_route
+
+    def test_what_a_path_says_of_itself_stays(self, verifier: Verifier) -> None:
+        app = FastAPI()
+        item = {"summary": "a path", "get": {"responses": {}}}
+        app.openapi = lambda: {"paths": {"/x": item}}  # type: ignore[method-assign]
+        path = _guarded(verifier, app).openapi()["paths"]["/x"]
+        assert path["summary"] == "a path"
+        assert path["get"]["security"]
 
     def test_an_application_without_routes_has_a_document(self, verifier: Verifier) -> None:
         app = _guarded(verifier)
