@@ -65,8 +65,9 @@ class Layer:
             await socket.end()
 
     def _is_guarded(self, scope: Scope) -> bool:
-        # What reads before a route has matched is a middleware: the route may have a guard
-        return "route" not in scope or self._guard_of(scope) is not None
+        # What reads before a route with dependencies has matched may be a middleware, also of a
+        # mounted application: the route may have a guard
+        return not hasattr(scope.get("route"), "dependant") or self._guard_of(scope) is not None
 
     async def _excess(self, scope: Scope) -> AuthError | None:
         """Return the refusal of a too large body that the app reads and the guard will need."""
