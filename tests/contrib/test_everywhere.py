@@ -253,6 +253,8 @@ class TestExempt:
             ({"everywhere": require_rpc_auth, "exempt": "/x"}, TypeError, "list of paths"),
             ({"everywhere": require_rpc_auth, "exempt": ["x"]}, ValueError, "not 'x'"),
             ({"everywhere": require_rpc_auth, "exempt": [""]}, ValueError, "not ''"),
+            ({"everywhere": require_rpc_auth, "exempt": [b"/x"]}, ValueError, "not b'/x'"),
+            ({"everywhere": require_rpc_auth, "exempt": [Path("/x")]}, ValueError, "not .*Path"),
             ({"everywhere": True}, TypeError, "everywhere is require_rpc_auth"),
         ],
     )
@@ -293,6 +295,11 @@ class TestExempt:
         query = b"x=1" if raw is not None and b"?" in raw else b""
         scope = {"raw_path": ... if raw is None else raw, "query_string": query}
         assert (_get(app, path, **scope).status == 200) is opened
+
+    def test_any_iterable_of_paths_will_do(self, verifier: Verifier) -> None:
+        app = _guarded(verifier, exempt=(path for path in ("/open", "/too")))
+        app.get("/too")(lambda: "open")
+        assert _get(app, "/too").json == "open"
 
     def test_a_proxys_prefix_counts_as_it_does_for_a_signature(self, verifier: Verifier) -> None:
         app = _guarded(verifier, exempt=["/api/open"])
@@ -839,6 +846,34 @@ class TestOpenAPI:
             document["paths"]["/z"]["get"]["security"].sort(key=str)
         assert whole == by_route
 
+    def test_a_narrowed_guard_says_what_it_takes(self, verifier: Verifier) -> None:
+        narrow, documents = require_rpc_auth(project="engine"), []
+        for options in ({"everywhere": narrow}, {}):
+            app = FastAPI(dependencies=[] if options else [Depends(narrow)])
+            RPCGuard(app, verifier, **options)
+            app.get("/x")(lambda: 1)
+            documents.append(app.openapi())
+        assert documents[0] == documents[1]
+
+    @pytest.mark.parametrize(
+        ("root_path", "exempt", "path", "opened"),
+        [
+            ("", "/x", "/x", True),
+            ("/api", "/api/x", "/x", True),
+            ("/api", "/x", "/x", True),
+            ("/api", "/other/x", "/x", False),
+            ("", "/a b", "/a b", True),
+            ("", "/users/{user}", "/users/{user}", False),
+        ],
+    )
+    def test_an_operation_is_open_where_its_path_is_exempt(
+        self, verifier: Verifier, root_path: str, exempt: str, path: str, opened: bool
+    ) -> None:
+        app = _guarded(verifier, exempt=[exempt])
+        app.root_path = root_path
+        app.get(path)(lambda: 1)
+        assert ("security" not in app.openapi()["paths"][path]["get"]) is opened
+
     def test_what_a_path_says_of_itself_stays(self, verifier: Verifier) -> None:
         app = FastAPI()
         item = {"summary": "a path", "get": {"responses": {}}}
@@ -941,6 +976,15 @@ def test_the_applications_life_begins_and_ends_as_without_it(registry: Path) -> 
 
     asyncio.run(app({"type": "lifespan", "state": {}}, receive, send))
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+def test_an_application_that_has_begun_is_left_as_it_is(verifier: Verifier) -> None:
+    app = FastAPI()
+    app.get("/x")(lambda: "as it was")
+    assert _get(app, "/x").json == "as it was"
+    with pytest.raises(RuntimeError, match="Cannot add middleware"):
+        _guarded(verifier, app)
+    assert _get(app, "/x").json == "as it was"
 
 
 def test_over_the_wire_a_refusal_and_an_answer(registry: Path) -> None:

@@ -226,10 +226,10 @@ class RPCGuard:
         if everywhere is not None and Layer in layers:
             raise ValueError("this application has an RPCGuard, whose verifier its guards ask")
         self._source = Source(registry, recheck, observers)
+        app.add_middleware(Layer, source=self._source, guard_of=_guard_of)  # not once it has begun
         self._everywhere: Everywhere | None = None
         if everywhere is not None:
             self._everywhere = Everywhere(app.router, everywhere, everywhere.narrowing, paths)
-        app.add_middleware(Layer, source=self._source, guard_of=_guard_of)
         app.exception_handlers.setdefault(AuthError, _answer)  # type: ignore[arg-type]
         self._wrap_lifespan(app)
         self._wrap_openapi(app)
@@ -318,12 +318,14 @@ def _exempt_paths(everywhere: RequireRPCAuth | None, exempt: Iterable[str]) -> t
     if paths and everywhere is None:
         raise ValueError("exempt is for everywhere=require_rpc_auth: no path is guarded without it")
     for path in paths:
-        if not path.startswith("/"):
+        if not isinstance(path, str) or not path.startswith("/"):
             raise ValueError(f"exempt takes paths, such as '/healthz', and not {path!r}")
     return paths
 
 
 def _is_exempt(app: FastAPI, everywhere: Everywhere, path: str) -> bool:
+    if "{" in path:  # of many paths; one that is exempt has no parameters
+        return False
     return not everywhere.exempt.isdisjoint(as_sent([path, app.root_path + path]))
 
 
